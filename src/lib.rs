@@ -1,0 +1,12 @@
+//! Thawline: will my autoscaler hold the SLO when GPU replicas take minutes to become
+//! useful, and what will it cost?
+//!
+//! `ARCHITECTURE.md` draws the house. Floors only point down: `kernel` knows nothing,
+//! `sim` knows no file, and only `cli` prints or exits.
+
+pub mod kernel;
+pub mod outcome;
+pub mod policy;
+pub mod profile;
+pub mod sim;
+pub mod workload;

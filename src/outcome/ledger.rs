@@ -1,0 +1,123 @@
+//! The cost ledger: every billed GPU-nanosecond in exactly one account.
+
+use super::Phase;
+
+/// Where a billed GPU-nanosecond can go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Account {
+    /// On a billed node, bound to no replica.
+    Unallocated,
+    /// Bound to a replica that was never ready yet, in this start-up phase.
+    StartUp(Phase),
+    /// In rotation, a step running.
+    ServingBusy,
+    /// In rotation, no step running.
+    ServingIdle,
+    /// Warm and out of rotation.
+    Held,
+    /// Finishing what it has.
+    Draining,
+}
+
+impl Account {
+    /// All accounts, in the order of reports.
+    pub const ALL: [Self; 11] = [
+        Self::ServingBusy,
+        Self::ServingIdle,
+        Self::Held,
+        Self::StartUp(Phase::Provisioning),
+        Self::StartUp(Phase::Pulling),
+        Self::StartUp(Phase::Starting),
+        Self::StartUp(Phase::Loading),
+        Self::StartUp(Phase::WarmingUp),
+        Self::StartUp(Phase::Probing),
+        Self::Draining,
+        Self::Unallocated,
+    ];
+
+    /// Index into [`Ledger::gpu_ns`].
+    pub fn index(self) -> usize {
+        Self::ALL.iter().position(|a| *a == self).expect("a replica without a node holds no GPU")
+    }
+
+    /// The words reports use.
+    pub fn label(self) -> String {
+        match self {
+            Self::Unallocated => "unallocated".to_owned(),
+            Self::StartUp(phase) => format!("start-up: {}", phase.label()),
+            Self::ServingBusy => "serving, busy".to_owned(),
+            Self::ServingIdle => "serving, idle".to_owned(),
+            Self::Held => "held".to_owned(),
+            Self::Draining => "draining".to_owned(),
+        }
+    }
+}
+
+/// GPU-nanoseconds by account, and what they cost. All integrals end with the trace.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Ledger {
+    /// GPU-nanoseconds of each [`Account`], indexed by [`Account::index`].
+    pub gpu_ns: [u128; Account::ALL.len()],
+    /// The bill: GPU-nanoseconds of all billed nodes, added up from the nodes alone.
+    pub billed_gpu_ns: u128,
+    /// Price of a GPU-hour, millionths of a US dollar.
+    pub price_micro_usd_per_gpu_hour: u64,
+    /// GPUs a replica holds.
+    pub gpus_per_replica: u32,
+    /// The integral of needed(t), replica-nanoseconds; `None` without a capacity, that is without an SLO.
+    pub needed_replica_ns: Option<f64>,
+    /// The integral of all replicas that exist, replica-nanoseconds.
+    pub replica_ns: u128,
+    /// Cold starts ordered within the trace.
+    pub cold_starts: u64,
+    /// Total time those starts spent loading (all start-up phases with a node), ns.
+    pub start_up_ns: u128,
+}
+
+impl Ledger {
+    /// GPU-nanoseconds in one account.
+    pub fn account(&self, account: Account) -> u128 {
+        self.gpu_ns[account.index()]
+    }
+
+    /// The sum of all accounts; equal to the bill.
+    pub fn total(&self) -> u128 {
+        self.gpu_ns.iter().sum()
+    }
+
+    /// US dollars for GPU-nanoseconds.
+    pub fn usd(&self, gpu_ns: f64) -> f64 {
+        gpu_ns / 3.6e12 * self.price_micro_usd_per_gpu_hour as f64 / 1e6
+    }
+
+    /// Billed US dollars: `cost.total`.
+    pub fn cost_total(&self) -> f64 {
+        self.usd(self.billed_gpu_ns as f64)
+    }
+
+    /// GPU-nanoseconds of the start-up accounts: *scale-up load*.
+    pub fn start_up_gpu_ns(&self) -> u128 {
+        let is_start_up = |a: &&Account| matches!(a, Account::StartUp(_));
+        Account::ALL.iter().filter(is_start_up).map(|a| self.account(*a)).sum()
+    }
+
+    /// GPU-nanoseconds of replicas that are ready: busy, idle and held.
+    pub fn ready_gpu_ns(&self) -> u128 {
+        [Account::ServingBusy, Account::ServingIdle, Account::Held].map(|a| self.account(a)).iter().sum()
+    }
+
+    /// GPU-nanoseconds that the traffic needed: *steady*.
+    pub fn steady_gpu_ns(&self) -> Option<f64> {
+        self.needed_replica_ns.map(|n| n * f64::from(self.gpus_per_replica))
+    }
+
+    /// GPU-nanoseconds ready beyond need: *buffer*. Steady + buffer = busy + idle + held.
+    pub fn buffer_gpu_ns(&self) -> Option<f64> {
+        self.steady_gpu_ns().map(|steady| self.ready_gpu_ns() as f64 - steady)
+    }
+
+    /// Steady over the bill: *utilisation* of GPU-hours.
+    pub fn utilisation(&self) -> Option<f64> {
+        self.steady_gpu_ns().filter(|_| self.billed_gpu_ns > 0).map(|s| s / self.billed_gpu_ns as f64)
+    }
+}

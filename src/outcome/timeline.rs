@@ -1,0 +1,104 @@
+//! Replicas, queue and traffic over time, and the log of starts and decisions.
+
+use super::Phase;
+use crate::kernel::{ReplicaId, SimDuration, SimTime};
+use crate::policy::Reason;
+
+/// A run over time, in equal steps.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Timeline {
+    /// Length of a step.
+    pub step: SimDuration,
+    /// One point for each step, from the start of the trace to its end.
+    pub points: Vec<Point>,
+}
+
+/// One step of the timeline. Counts are over the step, states are at its end.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Point {
+    /// Requests that arrived.
+    pub arrived: u32,
+    /// Requests that were answered in full.
+    pub finished: u32,
+    /// Breaching requests, by the time they ended.
+    pub breached: u32,
+    /// Requests held at the gateway.
+    pub held_requests: u32,
+    /// Requests in the replicas.
+    pub in_replicas: u32,
+    /// Replicas in each [`Phase`].
+    pub replicas: [u32; Phase::ALL.len()],
+    /// Nodes that are billed.
+    pub nodes: u32,
+    /// `spec.replicas`.
+    pub ordered: u32,
+}
+
+/// One phase of a start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PhaseSpan {
+    /// Which.
+    pub phase: Phase,
+    /// When it began.
+    pub from: SimTime,
+    /// When it ended.
+    pub to: SimTime,
+}
+
+/// How a start ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum StartResult {
+    /// It became ready.
+    Ready,
+    /// It was cancelled before.
+    Cancelled,
+    /// The run ended first.
+    Unfinished,
+}
+
+/// One cold start.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StartRecord {
+    /// The replica.
+    pub replica: ReplicaId,
+    /// When its pod was created.
+    pub ordered: SimTime,
+    /// Its start-up phases, in order, those of no length left out.
+    pub phases: Vec<PhaseSpan>,
+    /// How it ended.
+    pub result: StartResult,
+}
+
+impl StartRecord {
+    /// From creation to ready; `None` if it never was.
+    pub fn duration(&self) -> Option<SimDuration> {
+        let end = self.phases.last().map_or(self.ordered, |p| p.to);
+        (self.result == StartResult::Ready).then(|| end.since(self.ordered))
+    }
+
+    /// Time spent in a phase.
+    pub fn time_in(&self, phase: Phase) -> SimDuration {
+        self.phases.iter().filter(|p| p.phase == phase).map(|p| p.to.since(p.from)).sum()
+    }
+}
+
+/// One decision.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DecisionRecord {
+    /// When.
+    pub at: SimTime,
+    /// Name of the loop.
+    pub of: &'static str,
+    /// `spec.replicas` before.
+    pub from: u32,
+    /// `spec.replicas` after.
+    pub to: u32,
+    /// Spares after.
+    pub spare: u32,
+    /// Why.
+    pub why: Reason,
+}

@@ -1,0 +1,252 @@
+//! The settings of the simulated world, as a scenario writes them.
+//!
+//! These are the scenario's own sections: doc comments are the manual that
+//! `thawline explain` prints, and `docs/defaults.md` says where each default comes from.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::kernel::{Bytes, Distribution, Price, SimDuration};
+
+/// The serving engine of every replica.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum EngineSpec {
+    /// Iteration-level batching as vLLM V1 does it: chunked prefill shares steps with decode.
+    Continuous(ContinuousSpec),
+    /// A classic model server: workers that serve one request each, behind a bounded queue.
+    Workers(WorkersSpec),
+}
+
+/// Iteration-level (continuous) batching.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ContinuousSpec {
+    /// Token budget of one step (`--max-num-batched-tokens`). Default: vLLM's for the profile's GPU.
+    #[serde(default)]
+    pub max_num_batched_tokens: Option<u32>,
+    /// Most sequences in a batch (`--max-num-seqs`). Default: vLLM's for the profile's GPU.
+    #[serde(default)]
+    pub max_num_seqs: Option<u32>,
+    /// Longest prompt plus output, tokens (`--max-model-len`). Default: what fits the KV cache.
+    #[serde(default)]
+    pub max_model_len: Option<u32>,
+    /// KV cache, tokens. Default: from the profile's memory section.
+    #[serde(default)]
+    pub kv_cache_tokens: Option<u64>,
+    /// Share of GPU memory the engine may use (`--gpu-memory-utilization`). Default: 0.92, vLLM's.
+    #[serde(default)]
+    pub gpu_memory_utilization: Option<f64>,
+}
+
+/// A pool of workers behind a queue.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct WorkersSpec {
+    /// Workers of a replica; each serves one request at a time.
+    pub workers: u32,
+    /// Service time of one request; whatever its tokens.
+    pub service: Distribution,
+    /// Most requests that wait in a replica; more are refused. Default: no limit.
+    #[serde(default)]
+    pub queue_limit: Option<u32>,
+}
+
+/// The gateway in front of the replicas.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct GatewaySpec {
+    /// How a replica is chosen.
+    pub router: RouterKind,
+    /// Most requests held while nothing is ready; more are refused. Default: no limit.
+    pub queue_limit: Option<u32>,
+    /// A request not answered in full by then is given up. `0s` waits for ever.
+    pub request_timeout: SimDuration,
+}
+
+impl Default for GatewaySpec {
+    fn default() -> Self {
+        Self {
+            router: RouterKind::LeastOutstanding,
+            queue_limit: None,
+            request_timeout: SimDuration::from_secs(300),
+        }
+    }
+}
+
+/// How the gateway chooses among ready replicas.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum RouterKind {
+    /// The one with the fewest requests not yet ended; ties go round.
+    #[default]
+    LeastOutstanding,
+    /// Each in turn.
+    RoundRobin,
+    /// The less loaded of two drawn at random.
+    PowerOfTwo,
+}
+
+/// The pod of a replica.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct ReplicaSpec {
+    /// GPUs a replica holds. Default: the profile's.
+    pub gpus: Option<u32>,
+    /// CPU request, cores: what CPU utilisation is a percentage of.
+    pub cpu_request: Option<crate::kernel::Quantity>,
+    /// When the replica counts as ready.
+    pub readiness: ReadinessSpec,
+    /// How long a draining replica may finish what it has (`terminationGracePeriodSeconds`).
+    pub termination_grace_period: SimDuration,
+}
+
+impl Default for ReplicaSpec {
+    fn default() -> Self {
+        Self {
+            gpus: None,
+            cpu_request: None,
+            readiness: ReadinessSpec::default(),
+            termination_grace_period: SimDuration::from_secs(30),
+        }
+    }
+}
+
+/// The readiness probe.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct ReadinessSpec {
+    /// What the probe waits for.
+    pub after: ReadyAfter,
+    /// `initialDelaySeconds`, from the start of the container.
+    pub initial_delay: SimDuration,
+    /// `periodSeconds`.
+    pub period: SimDuration,
+    /// From a passed probe to the first routed request (endpoint propagation).
+    pub endpoint_delay: SimDuration,
+}
+
+impl Default for ReadinessSpec {
+    fn default() -> Self {
+        Self {
+            after: ReadyAfter::WarmUp,
+            initial_delay: SimDuration::ZERO,
+            period: SimDuration::from_secs(10),
+            endpoint_delay: SimDuration::ZERO,
+        }
+    }
+}
+
+/// What a passed readiness probe means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum ReadyAfter {
+    /// Weights are loaded; nothing has warmed the replica, so its first requests pay for it.
+    Weights,
+    /// Weights are loaded and the warm-up has run.
+    #[default]
+    WarmUp,
+}
+
+/// The one node pool.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PoolSpec {
+    /// GPUs of a node.
+    pub gpus_per_node: u32,
+    /// Nodes that are always there.
+    #[serde(default)]
+    pub min_nodes: u32,
+    /// Most nodes.
+    pub max_nodes: u32,
+    /// Price of a GPU-hour, US dollars. Default: the profile's, with its source and date.
+    #[serde(default)]
+    pub price_per_gpu_hour: Option<Price>,
+    /// From the order of a node until it takes pods.
+    #[serde(default = "no_time")]
+    pub provision: Distribution,
+    /// An empty node above `minNodes` is removed after this long. Default: cluster-autoscaler's 10 minutes.
+    #[serde(default = "ten_minutes")]
+    pub scale_down_unneeded: SimDuration,
+    /// When the bill of a node starts.
+    #[serde(default)]
+    pub billed_from: BilledFrom,
+}
+
+fn no_time() -> Distribution {
+    Distribution::Constant(SimDuration::ZERO)
+}
+
+fn ten_minutes() -> SimDuration {
+    SimDuration::from_secs(600)
+}
+
+/// When the bill of a node starts. It ends with the node's deletion, and in any case with the trace.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum BilledFrom {
+    /// When it is asked for.
+    Request,
+    /// When its machine boots: half of its provisioning time after the request.
+    #[default]
+    Boot,
+    /// When it takes pods.
+    Ready,
+}
+
+/// Replicas that are there at the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct InitialSpec {
+    /// How many. Default: what the policy starts with.
+    #[serde(default)]
+    pub replicas: Option<u32>,
+    /// In which state.
+    #[serde(default)]
+    pub state: InitialState,
+}
+
+/// State of the replicas that are there at the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum InitialState {
+    /// Ready and warm.
+    #[default]
+    Warm,
+    /// Just created: they go through every start-up stage.
+    Cold,
+}
+
+/// How metrics travel from replicas to policies.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct TelemetrySpec {
+    /// Time between scrapes.
+    pub scrape_interval: SimDuration,
+    /// Time of the first scrape. Default: drawn within the interval.
+    pub scrape_phase: Option<SimDuration>,
+    /// From a scrape until a policy can read it (adapter, cache).
+    pub delay: SimDuration,
+    /// Step of the timeline that reports draw.
+    pub timeline_step: SimDuration,
+}
+
+impl Default for TelemetrySpec {
+    fn default() -> Self {
+        Self {
+            scrape_interval: SimDuration::from_secs(15),
+            scrape_phase: None,
+            delay: SimDuration::ZERO,
+            timeline_step: SimDuration::from_secs(15),
+        }
+    }
+}
+
+/// What an engine's memory holds: kept beside [`EngineSpec`] once the profile's memory is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KvMemory {
+    /// KV cache, tokens.
+    pub tokens: u64,
+    /// Bytes of KV cache a token takes; for display.
+    pub bytes_per_token: Bytes,
+}

@@ -1,0 +1,5 @@
+//! Floor 2: requests, and where they come from.
+
+pub mod request;
+
+pub use request::{Request, Source};
