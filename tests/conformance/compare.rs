@@ -26,6 +26,9 @@ pub fn compare(expected: &Map<String, Value>, answer: &Answer) -> Result<(), Str
         match actual.get(key) {
             None => faults.push(format!("`{key}` is not known here (expected {wanted})")),
             Some(got) if SETS.contains(&key.as_str()) && same(&sorted(wanted), &sorted(got)) => {}
+            Some(Value::Object(got)) if wanted.as_object().is_some_and(|w| w.len() != got.len()) => {
+                faults.push(format!("`{key}` expected {wanted}, got {got:?}"));
+            }
             Some(got) if same(wanted, got) => {}
             Some(got) => faults.push(format!("`{key}` expected {wanted}, got {got}")),
         }
@@ -33,7 +36,7 @@ pub fn compare(expected: &Map<String, Value>, answer: &Answer) -> Result<(), Str
     if faults.is_empty() { Ok(()) } else { Err(faults.join("; ")) }
 }
 
-/// Equal; an object may leave out keys; a whole double equals the integer.
+/// Equal; a list's objects may leave out keys; a whole double equals the integer.
 fn same(wanted: &Value, got: &Value) -> bool {
     match (wanted, got) {
         (Value::Object(wanted), Value::Object(got)) => {

@@ -35,7 +35,7 @@ pub fn run(suite: &str, vector: Value) -> Result<Answer, String> {
         "convert_rules" => convert_rules(&read(vector)?),
         "group_pods" => groups(read(vector)?),
         "calculate_requests" => requests(read(vector)?),
-        "utilization" => utilization(read(vector)?),
+        "utilization" => utilization(&read(vector)?),
         "behavior_defaults" => behavior_defaults(read(vector)?),
         "status_quantity" => quantity(&read(vector)?),
         "enqueue" => enqueued(&read(vector)?),
@@ -55,6 +55,8 @@ pub fn object(value: Value) -> Map<String, Value> {
     }
 }
 
+/// An answer without an error, in the shape every runner returns.
+#[allow(clippy::unnecessary_wraps)]
 fn ok(value: Value) -> Result<Answer, String> {
     Ok(Ok(object(value)))
 }
@@ -123,9 +125,7 @@ fn replica_calculator(vector: CalculatorVector) -> Result<Answer, String> {
             calculator.average(current, target, &samples(vectors), "")
         }
         "object_value" => calculator.object_value(current, target, read(vector.metrics)?),
-        "object_average_value" => {
-            Ok(calculator.object_average_value(current, target, read(vector.metrics)?))
-        }
+        "object_average_value" => Ok(calculator.object_average_value(current, target, read(vector.metrics)?)),
         "external_value" => {
             let series: Vec<Milli> = read(vector.metrics)?;
             calculator.external_value(current, target, &series)
@@ -261,6 +261,7 @@ fn scale_events(vector: EventsVector) -> Result<Answer, String> {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+#[allow(clippy::struct_field_names)]
 struct ConvertVector {
     current_replicas: i32,
     desired_replicas: i32,
@@ -314,7 +315,6 @@ fn requests(vector: RequestsVector) -> Result<Answer, String> {
         vector.container.as_deref(),
         vector.pod_level_resources_enabled,
     );
-    // A map may leave out keys in the comparison, so the number of pods is part of the answer.
     Ok(answer.map(|requests| object(json!({ "requests": requests }))).map_err(|e| e.to_string()))
 }
 
@@ -329,7 +329,7 @@ struct UtilizationVector {
     target_milli: Option<Milli>,
 }
 
-fn utilization(vector: UtilizationVector) -> Result<Answer, String> {
+fn utilization(vector: &UtilizationVector) -> Result<Answer, String> {
     match vector.call.as_str() {
         "resource_utilization_ratio" => {
             let target = vector.target_percent.ok_or("target_percent is missing")?;

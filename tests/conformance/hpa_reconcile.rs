@@ -211,12 +211,9 @@ impl Cluster for VectorCluster {
 
 fn metric(vector: MetricVector) -> Result<Metric, String> {
     let target = match vector.target {
-        None => Target {
-            kind: TargetType::Unknown,
-            value: None,
-            average_value: None,
-            average_utilization: None,
-        },
+        None => {
+            Target { kind: TargetType::Unknown, value: None, average_value: None, average_utilization: None }
+        }
         Some(target) => Target {
             kind: match target.kind.as_str() {
                 "Utilization" => TargetType::Utilization,
@@ -296,7 +293,8 @@ fn cluster(
         "other" => Ok(ScaleWriteError::Other),
         unknown => Err(format!("unknown update error {unknown}")),
     };
-    let writes: Vec<ScaleWriteError> = scale.update_errors.iter().map(write_error).collect::<Result<_, _>>()?;
+    let writes: Vec<ScaleWriteError> =
+        scale.update_errors.iter().map(write_error).collect::<Result<_, _>>()?;
     Ok(VectorCluster {
         scale: (!scale.get_error).then_some(Scale {
             spec_replicas: scale.spec_replicas,
@@ -374,9 +372,7 @@ fn results(
         .conditions
         .as_slice()
         .iter()
-        .map(|c| {
-            json!([c.kind.as_str(), if c.is_true { "True" } else { "False" }, c.reason.as_str()])
-        })
+        .map(|c| json!([c.kind.as_str(), if c.is_true { "True" } else { "False" }, c.reason.as_str()]))
         .collect();
     let metric_results: Vec<Value> = last
         .metrics
@@ -405,7 +401,7 @@ fn results(
         "error_class": if last.error.is_some() { "internal" } else { "none" },
         "metric_results": metric_results,
         "any_event": runs.iter().any(|run| !run.events.is_empty()),
-        "status_write": last.status_written,
+        "status_write": runs.iter().any(|run| run.status_written),
         "recommendations_after": recommendations,
         "scale_up_events_after": changes(&memory.ups),
         "scale_down_events_after": changes(&memory.downs),

@@ -146,8 +146,7 @@ pub fn samples(vectors: Vec<SampleVector>) -> Samples {
     vectors
         .into_iter()
         .map(|v| {
-            let sample =
-                Sample { value: v.value, at: ago(v.timestamp_age_s), window: seconds(v.window_s) };
+            let sample = Sample { value: v.value, at: ago(v.timestamp_age_s), window: seconds(v.window_s) };
             (v.pod, sample)
         })
         .collect()

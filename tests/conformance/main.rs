@@ -89,8 +89,7 @@ fn run_file(path: &Path) -> Result<(), String> {
     if file.vectors.is_empty() {
         return Err("it holds no vector".to_owned());
     }
-    let controller =
-        path.parent().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
+    let controller = path.parent().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
     let count = file.vectors.len();
     let mut faults = Vec::new();
     for vector in file.vectors {

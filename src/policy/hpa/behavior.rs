@@ -164,9 +164,11 @@ pub struct History<'a> {
 impl History<'_> {
     /// Replicas at the start of a policy's period.
     fn period_start(&self, current: i32, policy: &ScalingPolicy) -> i32 {
-        current
-            .wrapping_sub(replica_change(self.ups, policy.period, self.now))
-            .wrapping_add(replica_change(self.downs, policy.period, self.now))
+        current.wrapping_sub(replica_change(self.ups, policy.period, self.now)).wrapping_add(replica_change(
+            self.downs,
+            policy.period,
+            self.now,
+        ))
     }
 
     /// Most replicas the rules allow now.

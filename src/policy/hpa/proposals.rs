@@ -150,9 +150,8 @@ fn selected_pods<'a>(
     scale: &Scale,
     cluster: &'a dyn Cluster,
 ) -> Result<Vec<&'a Pod>, (&'static str, Failure)> {
-    let invalid = |event, error: String| {
-        Err((event, Failure { reason: ConditionReason::InvalidSelector, error }))
-    };
+    let invalid =
+        |event, error: String| Err((event, Failure { reason: ConditionReason::InvalidSelector, error }));
     if scale.selector.is_empty() {
         return invalid("SelectorRequired", "selector is required".to_owned());
     }
@@ -161,8 +160,7 @@ fn selected_pods<'a>(
         Err(error) => return invalid("InvalidSelector", format!("{error}")),
     };
     let pods: Vec<&Pod> = cluster.pods().iter().filter(|pod| selector.matches(&pod.labels)).collect();
-    let contested =
-        pods.iter().any(|pod| cluster.rivals().iter().any(|rival| rival.matches(&pod.labels)));
+    let contested = pods.iter().any(|pod| cluster.rivals().iter().any(|rival| rival.matches(&pod.labels)));
     if contested {
         let failure = Failure {
             reason: ConditionReason::AmbiguousSelector,

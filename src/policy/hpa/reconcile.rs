@@ -7,7 +7,7 @@ use super::behavior::{Behavior, History, ScaleEvent, store_event};
 use super::cluster::{Cluster, Scale, ScaleWriteError};
 use super::conditions::{ConditionReason, ConditionType};
 use super::metric::{Metric, MetricProposal};
-use super::proposals::{Failure, Metrics, MetricResult, evaluate_metrics};
+use super::proposals::{Failure, MetricResult, Metrics, evaluate_metrics};
 use super::stabilize::{Recommendation, Windows, clamp_legacy, stabilize, stabilize_legacy};
 use super::status::Status;
 use super::types::{Nanos, Readiness};
@@ -249,23 +249,19 @@ impl Run<'_> {
         let max = self.spec.max_replicas;
         let log = self.memory.recommendations.get_or_insert_default();
         let window = self.config.downscale_stabilization;
-        let (stabilized, able, (desired, limit)) = if let Some(behavior) = &self.spec.behavior {
+        let (stabilized, held, (desired, limit)) = if let Some(behavior) = &self.spec.behavior {
             let windows = Windows {
                 up: behavior.scale_up.stabilization_window.unwrap_or(0),
                 down: behavior.scale_down.stabilization_window.unwrap_or(window),
             };
-            let (stabilized, able) = stabilize(log, current, proposal, windows, self.now);
+            let (stabilized, held) = stabilize(log, current, proposal, windows, self.now);
             let history = History { ups: &self.memory.ups, downs: &self.memory.downs, now: self.now };
-            (stabilized, able, history.clamp(behavior, current, stabilized, min, max))
+            (stabilized, held, history.clamp(behavior, current, stabilized, min, max))
         } else {
             let stabilized = stabilize_legacy(log, proposal, window, self.now);
-            let able = if stabilized == proposal {
-                ConditionReason::ReadyForNewScale
-            } else {
-                ConditionReason::ScaleDownStabilized
-            };
-            (stabilized, able, clamp_legacy(current, stabilized, min, max))
+            (stabilized, ConditionReason::ScaleDownStabilized, clamp_legacy(current, stabilized, min, max))
         };
+        let able = if stabilized == proposal { ConditionReason::ReadyForNewScale } else { held };
         self.set(ConditionType::AbleToScale, true, able);
         let limited = desired != stabilized;
         self.set(ConditionType::ScalingLimited, limited, limit);

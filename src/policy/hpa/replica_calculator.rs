@@ -58,9 +58,12 @@ pub fn resource_values(
         )));
     }
     let usage_of = |item: &ResourceSample| match container {
-        Some(name) => {
-            item.containers.iter().find(|(n, _)| n == name).and_then(|(_, usage)| usage.get(resource)).copied()
-        }
+        Some(name) => item
+            .containers
+            .iter()
+            .find(|(n, _)| n == name)
+            .and_then(|(_, usage)| usage.get(resource))
+            .copied(),
         None if item.containers.is_empty() => None,
         None => item
             .containers

@@ -43,8 +43,8 @@ pub struct Windows {
 }
 
 /// With `behavior`: the lowest recommendation of the window upwards, and the highest of the
-/// window downwards, hold the current count. Returns the count and the reason for
-/// `AbleToScale`.
+/// window downwards, hold the current count. Returns the count, and the reason to give for
+/// `AbleToScale` if it is not the desired one.
 pub fn stabilize(
     log: &mut Vec<Recommendation>,
     current: i32,
@@ -70,9 +70,7 @@ pub fn stabilize(
         stabilized = down;
     }
     store(log, desired, now, |age| age > windows.up && age > windows.down);
-    let reason = if stabilized == desired {
-        ConditionReason::ReadyForNewScale
-    } else if desired >= current {
+    let reason = if desired >= current {
         ConditionReason::ScaleUpStabilized
     } else {
         ConditionReason::ScaleDownStabilized
