@@ -1,5 +1,14 @@
 //! Floor 2: requests, and where they come from.
 
+mod azure;
+mod clock;
+mod csv;
+mod fault;
+mod input;
+mod jsonl;
+mod mooncake;
 pub mod request;
+mod rows;
 
-pub use request::{Request, Source};
+pub use fault::{Excerpt, Fault, FaultKind};
+pub use request::{Packed, Request, Source};
