@@ -230,7 +230,8 @@ impl Source for Poisson {
 /// Mean wait in the queue over 30 replications, s: (mean, standard error).
 fn mean_wait(workers: u32, service: Distribution, utilisation: f64, seed: u64) -> (f64, f64) {
     // Waits correlate over 1/(1 - utilisation)^2 requests: the busier, the longer a run must be.
-    let count = if utilisation > 0.8 { 200_000 } else { 30_000 };
+    // With more workers, waiting is rarer and its mean noisier.
+    let count = if utilisation > 0.8 { 200_000 } else { 30_000 * u64::from(workers) };
     let rate_per_s = utilisation * f64::from(workers);
     let engine = EngineParams::Workers {
         workers: WorkersParams { workers, queue_limit: None, penalties: Arc::new([]) },
