@@ -27,7 +27,8 @@ pub fn explain_field(path: &str) -> Result<String, String> {
     let mut shown = Vec::new();
     for part in path.split('.') {
         let key = part.split('[').next().unwrap_or(part);
-        let (next, is_required) = page.step(at, key).ok_or_else(|| page.no_such(at, key, &shown.join(".")))?;
+        let (next, is_required) =
+            page.step(at, key).ok_or_else(|| page.no_such(at, key, &shown.join(".")))?;
         at = next;
         required = is_required;
         shown.push(key);
@@ -66,8 +67,13 @@ impl<'a> Page<'a> {
     /// Fields and choices of a section, each with whether it must be written.
     fn parts(&self, at: &'a Value) -> Vec<(&'a str, &'a Value, bool)> {
         let at = self.follow(at);
-        let required: Vec<&str> =
-            at.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+        let required: Vec<&str> = at
+            .get("required")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect();
         let mut parts: Vec<(&str, &Value, bool)> = Vec::new();
         for (name, field) in at.get("properties").and_then(Value::as_object).into_iter().flatten() {
             parts.push((name, field, required.contains(&name.as_str())));
@@ -102,7 +108,10 @@ impl<'a> Page<'a> {
 
     fn step_into_items(&self, at: &'a Value, key: &str) -> Option<(&'a Value, bool)> {
         let items = at.get("items")?;
-        self.parts(items).into_iter().find(|(name, ..)| *name == key).map(|(_, field, required)| (field, required))
+        self.parts(items)
+            .into_iter()
+            .find(|(name, ..)| *name == key)
+            .map(|(_, field, required)| (field, required))
     }
 
     fn no_such(&self, at: &'a Value, key: &str, parent: &str) -> String {
@@ -138,7 +147,8 @@ impl<'a> Page<'a> {
             Some(Value::Object(_)) => out.push_str("default: every field's own default\n"),
             Some(Value::Null) | None if !required => out.push_str("optional\n"),
             Some(default) => {
-                let _ = writeln!(out, "default: {}", default.as_str().map_or(default.to_string(), str::to_owned));
+                let _ =
+                    writeln!(out, "default: {}", default.as_str().map_or(default.to_string(), str::to_owned));
             }
             None => out.push_str("required\n"),
         }
@@ -217,7 +227,10 @@ mod tests {
         assert!(page.contains("Most nodes.") && page.contains("required"), "{page}");
         assert!(explain_field("cluster.pools.maxNodes").unwrap().contains("Most nodes."));
         let interval = explain_field("telemetry.scrapeInterval").unwrap();
-        assert!(interval.contains("Time between scrapes.") && interval.contains("default: 15s"), "{interval}");
+        assert!(
+            interval.contains("Time between scrapes.") && interval.contains("default: 15s"),
+            "{interval}"
+        );
         let router = explain_field("gateway.router").unwrap();
         assert!(router.contains("leastOutstanding") && router.contains("roundRobin"), "{router}");
         let seed = explain_field("seed").unwrap();
@@ -230,7 +243,10 @@ mod tests {
     #[test]
     fn unknown_fields_are_refused_with_what_there_is() {
         let error = explain_field("telemetry.scrapeIntervall").unwrap_err();
-        assert!(error.contains("did you mean `scrapeInterval`?") && error.contains("timelineStep"), "{error}");
+        assert!(
+            error.contains("did you mean `scrapeInterval`?") && error.contains("timelineStep"),
+            "{error}"
+        );
         assert!(explain_field("").is_err());
         assert!(explain_field("name.x").is_err());
     }

@@ -58,8 +58,9 @@ pub fn parse(
 }
 
 fn read_text(path: &Path, name: &str) -> Result<String, Vec<Diagnostic>> {
-    let bytes = std::fs::read(path)
-        .map_err(|error| vec![Diagnostic::in_file("E0401", name, format!("cannot read the scenario: {error}"))])?;
+    let bytes = std::fs::read(path).map_err(|error| {
+        vec![Diagnostic::in_file("E0401", name, format!("cannot read the scenario: {error}"))]
+    })?;
     String::from_utf8(bytes).map_err(|error| {
         let good = error.utf8_error().valid_up_to();
         let before = &error.as_bytes()[..good];

@@ -12,7 +12,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::{PolicySpec, WorkloadSpec};
 use crate::kernel::SimDuration;
 use crate::outcome::breach::Slo;
-use crate::sim::config::{EngineSpec, GatewaySpec, InitialSpec, InitialState, PoolSpec, ReplicaSpec, TelemetrySpec};
+use crate::sim::config::{
+    EngineSpec, GatewaySpec, InitialSpec, InitialState, PoolSpec, ReplicaSpec, TelemetrySpec,
+};
 
 /// A scenario: traffic, a cluster, and the policies to compare on it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
