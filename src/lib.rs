@@ -5,11 +5,13 @@
 //! `sim` knows no file, and only `cli` prints or exits.
 
 pub mod cli;
+pub mod experiment;
 pub mod kernel;
 pub mod outcome;
 pub mod policy;
 pub mod profile;
 pub mod scenario;
+pub mod report;
 pub mod sim;
 pub mod workload;
 pub mod yaml;
