@@ -52,7 +52,7 @@ pub struct Point {
 }
 
 /// One phase of a start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PhaseSpan {
     /// Which.
@@ -64,7 +64,7 @@ pub struct PhaseSpan {
 }
 
 /// How a start ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum StartResult {
     /// It became ready.
@@ -76,7 +76,7 @@ pub enum StartResult {
 }
 
 /// One cold start.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StartRecord {
     /// The replica.

@@ -71,8 +71,14 @@ impl TraceFormat for CsvSpec {
 }
 
 /// Reads the header and begins on the rows.
-pub(super) fn open(lines: Lines, names: Names, unit: TimeUnit, faults: &mut FileFaults) -> Option<TraceReader> {
-    let mut table = Table { lines, text: Vec::new(), line: 0, fields: Vec::new(), roles: Vec::new(), cells: none() };
+pub(super) fn open(
+    lines: Lines,
+    names: Names,
+    unit: TimeUnit,
+    faults: &mut FileFaults,
+) -> Option<TraceReader> {
+    let mut table =
+        Table { lines, text: Vec::new(), line: 0, fields: Vec::new(), roles: Vec::new(), cells: none() };
     if !table.read(faults)? {
         faults.whole(FaultKind::Empty, "the trace is empty", None);
         return None;
