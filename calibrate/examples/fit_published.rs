@@ -42,10 +42,9 @@ struct Setup {
 struct Model {
     base: f64,
     per_seq: f64,
-    /// Extra slope above a batch size.
+    /// From this batch size on, a sequence costs this much instead.
     hinges: Vec<(f64, f64)>,
     per_kv: f64,
-    prefill_base: f64,
     per_token: f64,
     per_work: f64,
     per_request: f64,
@@ -58,22 +57,26 @@ impl Model {
             base: v[0],
             per_seq: v[1],
             per_kv: v[2],
-            prefill_base: v[3],
-            per_token: v[4],
-            per_work: v[5],
-            per_request: v[6],
-            hinges: knots.iter().copied().zip(v[7..].iter().copied()).collect(),
+            per_token: v[3],
+            per_work: v[4],
+            per_request: v[5],
+            hinges: knots.iter().copied().zip(v[6..].iter().copied()).collect(),
         }
     }
 
     fn decode(&self, batch: f64, kv: f64) -> f64 {
-        let hinges: f64 = self.hinges.iter().map(|(knot, slope)| slope * (batch - knot).max(0.0)).sum();
-        self.base + self.per_seq * batch + hinges + self.per_kv * kv
+        let (mut time, mut before) = (self.base + self.per_seq * batch + self.per_kv * kv, self.per_seq);
+        for (knot, slope) in &self.hinges {
+            time += (slope - before) * (batch - knot).max(0.0);
+            before = *slope;
+        }
+        time
     }
 
     fn step(&self, batch: f64, kv: f64, tokens: f64, work: f64) -> f64 {
         let prefill = self.per_token * tokens + self.per_work * work;
-        if batch > 0.0 { self.decode(batch, kv) + prefill } else { self.prefill_base + prefill }
+        // A step reads every weight once, whatever it computes: prefill has the base of decode.
+        if batch > 0.0 { self.decode(batch, kv) + prefill } else { self.base + prefill }
     }
 }
 
@@ -100,7 +103,8 @@ fn closed_loop(model: &Model, target: &Target, setup: Setup) -> (f64, f64) {
     };
     let mut now = 0.0;
     // The order of arrival is the order of completion: the host delays all alike.
-    let mut waiting: std::collections::VecDeque<Sequence> = (0..target.clients).filter_map(|_| next(0.0)).collect();
+    let mut waiting: std::collections::VecDeque<Sequence> =
+        (0..target.clients).filter_map(|_| next(0.0)).collect();
     let mut filling: Vec<Sequence> = Vec::new();
     let mut decoding: Vec<Sequence> = Vec::new();
     let (mut ttft, mut tpot, mut ended) = (0.0, 0.0, 0.0);
@@ -134,13 +138,14 @@ fn closed_loop(model: &Model, target: &Target, setup: Setup) -> (f64, f64) {
         } else {
             let one = model.decode(batch, kv);
             let growth = model.per_kv * batch;
-            let until_finish =
-                decoding.iter().map(|s| s.output - s.done).fold(f64::INFINITY, f64::min);
+            let until_finish = decoding.iter().map(|s| s.output - s.done).fold(f64::INFINITY, f64::min);
             let until_arrival = waiting.front().map_or(f64::INFINITY, |s| {
                 let gap = s.arrival + model.per_request - now;
                 // k steps take k*one + growth*k(k-1)/2.
                 let (a, b) = (growth / 2.0, one - growth / 2.0);
-                if a > 0.0 { ((b * b + 4.0 * a * gap).sqrt() - b) / (2.0 * a) } else { gap / b }.ceil().max(1.0)
+                if a > 0.0 { ((b * b + 4.0 * a * gap).sqrt() - b) / (2.0 * a) } else { gap / b }
+                    .ceil()
+                    .max(1.0)
             });
             steps = until_finish.min(until_arrival);
             now += steps * one + growth * steps * (steps - 1.0) / 2.0;
@@ -199,7 +204,8 @@ fn nelder_mead(start: &[f64], spread: f64, rounds: u32, cost: &dyn Fn(&[f64]) ->
         simplex.sort_by(|a, b| a.1.total_cmp(&b.1));
         let centre: Vec<f64> =
             (0..n).map(|d| simplex[..n].iter().map(|s| s.0[d]).sum::<f64>() / n as f64).collect();
-        let along = |t: f64| -> Vec<f64> { (0..n).map(|d| centre[d] + t * (simplex[n].0[d] - centre[d])).collect() };
+        let along =
+            |t: f64| -> Vec<f64> { (0..n).map(|d| centre[d] + t * (simplex[n].0[d] - centre[d])).collect() };
         let reflected = scored(along(-1.0));
         if reflected.1 < simplex[0].1 {
             let expanded = scored(along(-2.0));
@@ -259,8 +265,9 @@ fn main() -> ExitCode {
     let ttft_low = targets.iter().map(|t| t.ttft_ms / f64::from(t.isl)).fold(f64::INFINITY, f64::min);
     let mut best: Option<(Vec<f64>, f64)> = None;
     for (share, host) in [(0.5, 5.0), (0.3, 20.0), (0.8, 1.0), (0.6, 40.0)] {
-        let mut x: Vec<f64> = [tpot_low * 0.9, 0.05, 2e-5, tpot_low, ttft_low * share, 1e-7, host].map(f64::ln).to_vec();
-        x.extend(knots.iter().map(|_| 0.02_f64.ln()));
+        let mut x: Vec<f64> =
+            [tpot_low * 0.9, 0.05, 2e-5, ttft_low * share, 1e-7, host].map(f64::ln).to_vec();
+        x.extend(knots.iter().map(|_| 0.05_f64.ln()));
         let mut found = (x, f64::INFINITY);
         for spread in [1.0, 0.5, 0.3, 0.2, 0.1] {
             found = nelder_mead(&found.0, spread, 300, &cost);
@@ -274,7 +281,16 @@ fn main() -> ExitCode {
     let model = Model::from_logs(&x, &knots);
     println!("{model:#?}");
     for (t, (ttft, tpot)) in targets.iter().zip(errors(&model, &targets, setup)) {
-        println!("{:5}/{:5} n={:3}: TTFT {:8.1} {:+6.1} %   TPOT {:7.2} {:+6.1} %", t.isl, t.osl, t.clients, t.ttft_ms, ttft * 100.0, t.tpot_ms, tpot * 100.0);
+        println!(
+            "{:5}/{:5} n={:3}: TTFT {:8.1} {:+6.1} %   TPOT {:7.2} {:+6.1} %",
+            t.isl,
+            t.osl,
+            t.clients,
+            t.ttft_ms,
+            ttft * 100.0,
+            t.tpot_ms,
+            tpot * 100.0
+        );
     }
     ExitCode::SUCCESS
 }
