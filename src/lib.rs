@@ -10,3 +10,4 @@ pub mod policy;
 pub mod profile;
 pub mod sim;
 pub mod workload;
+pub mod yaml;
