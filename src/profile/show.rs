@@ -53,6 +53,7 @@ pub fn distribution_text(distribution: &Distribution) -> String {
     match distribution {
         Distribution::Constant(time) => time.to_string(),
         Distribution::LogNormal { median, p95 } => format!("lognormal, median {median}, p95 {p95}"),
+        Distribution::Exponential { mean } => format!("exponential, mean {mean}"),
         Distribution::Samples(samples) => {
             let least = samples.iter().min().copied().unwrap_or_default();
             let most = samples.iter().max().copied().unwrap_or_default();
