@@ -195,7 +195,8 @@ impl ArrivalSpec for Weibull<'_> {
 
 /// The Weibull shape with this CV: `cv² + 1 = Γ(1 + 2/k) / Γ(1 + 1/k)²`, which falls as k grows.
 fn weibull_shape(cv: f64) -> f64 {
-    let excess = |k: f64| libm::lgamma(1.0 + 2.0 / k) - 2.0 * libm::lgamma(1.0 + 1.0 / k) - libm::log(1.0 + cv * cv);
+    let excess =
+        |k: f64| libm::lgamma(1.0 + 2.0 / k) - 2.0 * libm::lgamma(1.0 + 1.0 / k) - libm::log(1.0 + cv * cv);
     let (mut low, mut high) = (0.05, 100.0);
     for _ in 0..200 {
         let middle = 0.5 * (low + high);

@@ -92,7 +92,9 @@ pub(super) fn decimal(text: &[u8], shift: i32) -> Option<i128> {
 /// Reads `YYYY-MM-DD[T ]HH:MM:SS[.fraction][Z|+HH:MM|-HH:MM|+HHMM]` into ns since 1970 UTC.
 fn rfc3339(text: &[u8]) -> Option<i128> {
     let number = |range: std::ops::Range<usize>| -> Option<i64> {
-        text.get(range)?.iter().try_fold(0, |sum, b| b.is_ascii_digit().then(|| sum * 10 + i64::from(b - b'0')))
+        text.get(range)?
+            .iter()
+            .try_fold(0, |sum, b| b.is_ascii_digit().then(|| sum * 10 + i64::from(b - b'0')))
     };
     let mark = |at: usize, allowed: &[u8]| text.get(at).is_some_and(|b| allowed.contains(b)).then_some(());
     let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
@@ -116,7 +118,8 @@ fn rfc3339(text: &[u8]) -> Option<i128> {
             return None;
         }
         for place in 0..9 {
-            nanos = nanos * 10 + tail.get(place).filter(|_| place < digits).map_or(0, |b| i128::from(b - b'0'));
+            nanos =
+                nanos * 10 + tail.get(place).filter(|_| place < digits).map_or(0, |b| i128::from(b - b'0'));
         }
         rest = &tail[digits..];
     }
@@ -180,8 +183,15 @@ mod tests {
         check("1970-01-01T00:00:00Z", Some(0));
         check("2000-02-29T00:00:00Z", Some(951_782_400_000_000_000));
         for bad in [
-            "2023-02-29 00:00:00", "2023-13-01 00:00:00", "2023-11-16", "2023-11-16 18:17", "2023-11-16 18:17:03.",
-            "2023-11-16 18:17:03+2", "2023-11-16 25:00:00", "x023-11-16 18:17:03", "2023-11-16 18:17:03Zz",
+            "2023-02-29 00:00:00",
+            "2023-13-01 00:00:00",
+            "2023-11-16",
+            "2023-11-16 18:17",
+            "2023-11-16 18:17:03.",
+            "2023-11-16 18:17:03+2",
+            "2023-11-16 25:00:00",
+            "x023-11-16 18:17:03",
+            "2023-11-16 18:17:03Zz",
         ] {
             check(bad, None);
         }

@@ -71,8 +71,14 @@ impl TraceFormat for CsvSpec {
 }
 
 /// Reads the header and begins on the rows.
-pub(super) fn open(lines: Lines, names: Names, unit: TimeUnit, faults: &mut FileFaults) -> Option<TraceReader> {
-    let mut table = Table { lines, text: Vec::new(), line: 0, fields: Vec::new(), roles: Vec::new(), cells: none() };
+pub(super) fn open(
+    lines: Lines,
+    names: Names,
+    unit: TimeUnit,
+    faults: &mut FileFaults,
+) -> Option<TraceReader> {
+    let mut table =
+        Table { lines, text: Vec::new(), line: 0, fields: Vec::new(), roles: Vec::new(), cells: none() };
     if !table.read(faults)? {
         faults.whole(FaultKind::Empty, "the trace is empty", None);
         return None;
@@ -183,8 +189,10 @@ fn split(text: &[u8], fields: &mut Vec<Range<usize>>) -> bool {
     };
     for (at, byte) in text.iter().enumerate() {
         match byte {
-            // Only a quote that opens a field quotes; a later one closes or is doubled.
-            b'"' if quoted || at == start => quoted = !quoted,
+            // A quote opens at the beginning of a field only; in a quoted field it closes, and one right after it reopens.
+            b'"' if quoted || at == start || (text[start] == b'"' && text[at - 1] == b'"') => {
+                quoted = !quoted
+            }
             b',' if !quoted => {
                 push(start, at);
                 start = at + 1;

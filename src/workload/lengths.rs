@@ -73,11 +73,17 @@ impl LengthsSpec {
         match self {
             Self::Constant(c) => {
                 if c.prompt_tokens == 0 || c.output_tokens == 0 {
-                    out.push(("constant", "a request has at least one prompt and one output token".to_owned()));
+                    out.push((
+                        "constant",
+                        "a request has at least one prompt and one output token".to_owned(),
+                    ));
                 }
             }
             Self::Lognormal(l) => {
-                let sides = [("lognormal.promptTokens", &l.prompt_tokens), ("lognormal.outputTokens", &l.output_tokens)];
+                let sides = [
+                    ("lognormal.promptTokens", &l.prompt_tokens),
+                    ("lognormal.outputTokens", &l.output_tokens),
+                ];
                 for (field, t) in sides {
                     if !(t.median >= 1.0 && t.p95 >= t.median && t.p95 <= 1e8) {
                         out.push((field, "needs 1 <= median <= p95 <= 100 million".to_owned()));
@@ -226,7 +232,11 @@ mod tests {
 
     fn numbered(count: u32) -> Packed {
         let requests = (1..=count)
-            .map(|n| Request { arrival: SimTime::from_nanos(u64::from(n)), prompt_tokens: n, output_tokens: n + 1 })
+            .map(|n| Request {
+                arrival: SimTime::from_nanos(u64::from(n)),
+                prompt_tokens: n,
+                output_tokens: n + 1,
+            })
             .collect();
         Packed { requests, span: SimDuration::from_nanos(u64::from(count)) }
     }

@@ -114,7 +114,11 @@ struct Loader<'a> {
 }
 
 fn field(prefix: &str, name: &str) -> String {
-    if prefix.is_empty() { name.to_owned() } else { format!("{prefix}.{name}") }
+    match (prefix, name) {
+        ("", _) => name.to_owned(),
+        (_, "") => prefix.to_owned(),
+        _ => format!("{prefix}.{name}"),
+    }
 }
 
 impl Loader<'_> {
@@ -218,10 +222,12 @@ impl Loader<'_> {
         let name = Path::new(format.file()).file_name().unwrap_or_default().to_string_lossy();
         let label = name.split('.').next().unwrap_or_default().to_owned();
         if scan.extras.prefix_ids {
-            self.warnings.push(format!("{label}: prefix hash ids are read; prefix caching is not modelled yet"));
+            self.warnings
+                .push(format!("{label}: prefix hash ids are read; prefix caching is not modelled yet"));
         }
         if scan.extras.models.len() > 1 {
-            let names = scan.extras.models.keys().take(4).map(|name| shown(name)).collect::<Vec<_>>().join(", ");
+            let names =
+                scan.extras.models.keys().take(4).map(|name| shown(name)).collect::<Vec<_>>().join(", ");
             let count = scan.extras.models.len();
             self.warnings.push(format!(
                 "{label}: {count} models ({names}{}) are served by the same replicas; requests are not routed by model yet",
@@ -263,7 +269,9 @@ impl Loader<'_> {
             Some(lengths) => self.lengths(lengths, &field(at, "lengths")),
             None => {
                 let fault = Fault::spec(place, "synthetic requests need `lengths`");
-                self.faults.push(fault.with_help("e.g. lengths: { constant: { promptTokens: 512, outputTokens: 128 } }"));
+                self.faults.push(
+                    fault.with_help("e.g. lengths: { constant: { promptTokens: 512, outputTokens: 128 } }"),
+                );
                 None
             }
         };
@@ -300,7 +308,8 @@ impl Loader<'_> {
         match spec {
             LengthsSpec::Constant(c) => Some(Lengths::Constant(c.prompt_tokens, c.output_tokens)),
             LengthsSpec::Lognormal(l) => {
-                let (prompt, output) = (LognormalTokens::new(&l.prompt_tokens), LognormalTokens::new(&l.output_tokens));
+                let (prompt, output) =
+                    (LognormalTokens::new(&l.prompt_tokens), LognormalTokens::new(&l.output_tokens));
                 Some(Lengths::Lognormal(prompt, output))
             }
             LengthsSpec::Empirical(trace) => {
@@ -326,7 +335,8 @@ impl Loader<'_> {
             let Some(node) = self.node(part, &at) else { continue };
             match node.period {
                 Some(period) => nodes.push((node, period)),
-                None => self.fault(at, "a part of `concatenate` needs a `duration`: the next one begins at its end"),
+                None => self
+                    .fault(at, "a part of `concatenate` needs a `duration`: the next one begins at its end"),
             }
         }
         let period: u128 = nodes.iter().map(|(_, period)| u128::from(period.as_nanos())).sum();
@@ -381,7 +391,8 @@ impl Loader<'_> {
         }
         let span = to.min(end).saturating_sub(window.from);
         // The last request of a trace arrives at its very end, which a window without an end takes in.
-        let reach = if window.to.is_none_or(|to| to >= end) { SimDuration::from_nanos(1) } else { SimDuration::ZERO };
+        let reach =
+            if window.to.is_none_or(|to| to >= end) { SimDuration::from_nanos(1) } else { SimDuration::ZERO };
         let share = span.as_secs_f64() / end.as_secs_f64();
         let label = format!("{}, {} to {}", node.label, window.from, to.min(end));
         let source = Arc::new(Window { inner: node.source.clone(), from: window.from, span: span + reach });
@@ -393,9 +404,10 @@ impl Loader<'_> {
         let Some(scale) = &spec.rate_scale else { return node };
         let place = field(at, "rateScale");
         let complaint = match scale {
-            RateScaleSpec::Thin(keep) if !(*keep > 0.0 && *keep < 1.0) => {
-                Some(("thin", "a share to keep is between 0 and 1; use `superpose` or `compress` for more traffic"))
-            }
+            RateScaleSpec::Thin(keep) if !(*keep > 0.0 && *keep < 1.0) => Some((
+                "thin",
+                "a share to keep is between 0 and 1; use `superpose` or `compress` for more traffic",
+            )),
             RateScaleSpec::Superpose(copies) if !(1..=10_000).contains(copies) => {
                 Some(("superpose", "a number of copies is from 1 to 10,000"))
             }
@@ -420,7 +432,10 @@ impl Loader<'_> {
             }
             RateScaleSpec::Superpose(copies) => {
                 let Some(period) = node.period else {
-                    self.fault(place, "copies are rotated on the length of the workload: give it a `duration`");
+                    self.fault(
+                        place,
+                        "copies are rotated on the length of the workload: give it a `duration`",
+                    );
                     return None;
                 };
                 let source = Superpose { inner, period, copies: *copies, entity };
@@ -432,12 +447,18 @@ impl Loader<'_> {
                     return None;
                 }
                 let period = node.period.map(|period| compressed(period, *factor));
-                (Arc::new(Compress { inner, factor: *factor }), period, 1.0, format!("{label} ×{factor} compressed"))
+                (
+                    Arc::new(Compress { inner, factor: *factor }),
+                    period,
+                    1.0,
+                    format!("{label} ×{factor} compressed"),
+                )
             }
         };
         let expected = node.expected() * factor;
         let exact = matches!(node.count, RequestCount::Exact(_)) && !matches!(scale, RateScaleSpec::Thin(_));
-        let count = if exact { RequestCount::Exact(expected as u64) } else { RequestCount::Expected(expected) };
+        let count =
+            if exact { RequestCount::Exact(expected as u64) } else { RequestCount::Expected(expected) };
         let mut node = self.settle(Node { source, period, label, count, ..node }, expected);
         if !matches!(scale, RateScaleSpec::Compress(_)) {
             let after = self.gaps(&node).cv();

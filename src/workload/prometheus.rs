@@ -124,12 +124,18 @@ impl Answers<'_> {
         }
         let missing = by_step.iter().filter(|r| r.is_none()).count();
         if missing > 0 {
-            self.warnings.push(format!("{missing} of {} steps have no request rate and count as idle", grid.steps));
+            self.warnings
+                .push(format!("{missing} of {} steps have no request rate and count as idle", grid.steps));
         }
         let secs = grid.step_ms as f64 / 1e3;
         let stretches: Vec<Stretch> = by_step.iter().map(|r| Stretch::flat(secs, r.unwrap_or(0.0))).collect();
         if stretches.iter().all(|s| s.from == 0.0) {
-            self.fault(&rate_field, &spec.request_rate, "no step has a rate above 0", "choose a time with traffic");
+            self.fault(
+                &rate_field,
+                &spec.request_rate,
+                "no step has a rate above 0",
+                "choose a time with traffic",
+            );
             return None;
         }
         let span = SimDuration::from_nanos(grid.step_ms as u64 * 1_000_000) * grid.steps as u64;
@@ -146,19 +152,34 @@ impl Answers<'_> {
 
     fn grid(&mut self, field: &str, file: &str, rates: &Samples) -> Option<Grid> {
         if let Some((_, rate)) = rates.iter().find(|(_, rate)| !(0.0..=1e8).contains(*rate)) {
-            self.fault(field, file, format!("a rate is {rate} requests/s"), "use rate(..), which is never negative");
+            self.fault(
+                field,
+                file,
+                format!("a rate is {rate} requests/s"),
+                "use rate(..), which is never negative",
+            );
             return None;
         }
         let times: Vec<i64> = rates.keys().copied().collect();
         let step_ms = times.windows(2).map(|pair| pair[1].saturating_sub(pair[0])).min();
         let (Some(step_ms), Some(first), Some(last)) = (step_ms, times.first(), times.last()) else {
-            self.fault(field, file, "the answer has less than two samples", "ask for a longer time or a shorter step");
+            self.fault(
+                field,
+                file,
+                "the answer has less than two samples",
+                "ask for a longer time or a shorter step",
+            );
             return None;
         };
         let between = last.saturating_sub(*first);
         let steps = between / step_ms + 1;
         if steps > MAX_STEPS || between > MAX_SPAN_MS / 2 {
-            self.fault(field, file, format!("the answer covers {steps} steps"), "ask for at most 200,000 steps, and times in s");
+            self.fault(
+                field,
+                file,
+                format!("the answer covers {steps} steps"),
+                "ask for at most 200,000 steps, and times in s",
+            );
             return None;
         }
         Some(Grid { first: *first, step_ms, steps: steps as usize })
@@ -174,15 +195,21 @@ impl Answers<'_> {
             TokenSeriesSpec::Mean(file) => {
                 let series = self.read(field, file)?;
                 let grid = grid?;
-                let [series] = series.as_slice() else {
+                // An answer joined of several days holds the same series several times.
+                if series.iter().any(|s| s.metric != series[0].metric) {
                     let help = "divide sum(rate(.._sum[..])) by sum(rate(.._count[..]))";
                     self.fault(field, file, format!("a mean is one series, not {}", series.len()), help);
                     return None;
-                };
-                let means = total(std::slice::from_ref(series));
+                }
+                let means = total(&series);
                 let tokens = mean_tokens(&means, grid);
                 if tokens.is_none() {
-                    self.fault(field, file, "no step of the request rate has a mean of 1 token or more", ALIGN_HELP);
+                    self.fault(
+                        field,
+                        file,
+                        "no step of the request rate has a mean of 1 token or more",
+                        ALIGN_HELP,
+                    );
                 }
                 self.warnings.push(format!(
                     "{}: only the mean is known; lengths are assumed lognormal with CV {ASSUMED_LENGTH_CV}",
@@ -194,7 +221,12 @@ impl Answers<'_> {
                 let series = self.read(field, file)?;
                 let tokens = bucket_tokens(&series, grid?);
                 match &tokens {
-                    None => self.fault(field, file, "no step of the request rate has buckets with counts", ALIGN_HELP),
+                    None => self.fault(
+                        field,
+                        file,
+                        "no step of the request rate has buckets with counts",
+                        ALIGN_HELP,
+                    ),
                     Some((_, beyond)) if *beyond > 0.0 => self.warnings.push(format!(
                         "{}: {:.1}% of requests lie beyond the largest bucket and are given its bound",
                         field.rsplit('.').next().unwrap_or(field),
@@ -239,7 +271,8 @@ fn parse(path: &Path, faults: &mut FileFaults, digest: &mut Sha256) -> Option<Ve
         return None;
     };
     if data.result_type != "matrix" {
-        let message = format!("the answer is a {} and not a matrix", super::rows::shown(data.result_type.as_bytes()));
+        let message =
+            format!("the answer is a {} and not a matrix", super::rows::shown(data.result_type.as_bytes()));
         faults.whole(FaultKind::Format, message, help());
         return None;
     }
@@ -279,7 +312,9 @@ struct Grid {
 impl Grid {
     fn index(self, at_ms: i64) -> Option<usize> {
         let since = at_ms.checked_sub(self.first)?;
-        usize::try_from(since.saturating_add(self.step_ms / 2).div_euclid(self.step_ms)).ok().filter(|index| *index < self.steps)
+        usize::try_from(since.saturating_add(self.step_ms / 2).div_euclid(self.step_ms))
+            .ok()
+            .filter(|index| *index < self.steps)
     }
 }
 
@@ -295,7 +330,8 @@ fn mean_tokens(means: &Samples, grid: Grid) -> Option<Tokens> {
         return None;
     }
     let overall = known.iter().sum::<f64>() / known.len() as f64;
-    let lognormal = |mean: &Option<f64>| LognormalTokens::with_mean(mean.unwrap_or(overall), ASSUMED_LENGTH_CV);
+    let lognormal =
+        |mean: &Option<f64>| LognormalTokens::with_mean(mean.unwrap_or(overall), ASSUMED_LENGTH_CV);
     Some(Tokens::Means(by_step.iter().map(lognormal).collect()))
 }
 

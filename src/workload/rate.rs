@@ -211,7 +211,9 @@ mod tests {
         let mut rng = Streams::new(1, 0).stream(Purpose::Arrivals, 0);
         let secs = rate.follow().locate(mass, &mut rng);
         match (secs, expected) {
-            (Some(secs), Some(expected)) => assert!((secs - expected).abs() < 1e-6, "{rate:?} {mass}: {secs}"),
+            (Some(secs), Some(expected)) => {
+                assert!((secs - expected).abs() < 1e-6, "{rate:?} {mass}: {secs}")
+            }
             _ => assert_eq!(secs, expected, "{rate:?} {mass}"),
         }
     }
@@ -220,18 +222,26 @@ mod tests {
     fn instants_are_where_the_cumulated_rate_says() {
         check(&Rate::Flat(4.0), 10.0, Some(2.5));
         let spike = Rate::Stretches {
-            stretches: vec![Stretch::flat(10.0, 1.0), Stretch::flat(5.0, 4.0), Stretch::flat(f64::INFINITY, 1.0)],
+            stretches: vec![
+                Stretch::flat(10.0, 1.0),
+                Stretch::flat(5.0, 4.0),
+                Stretch::flat(f64::INFINITY, 1.0),
+            ],
             again: false,
         };
         check(&spike, 10.0, Some(10.0));
         check(&spike, 14.0, Some(11.0));
         check(&spike, 31.0, Some(16.0));
-        let ramp = Rate::Stretches { stretches: vec![Stretch { secs: 10.0, from: 0.0, to: 2.0 }], again: true };
+        let ramp =
+            Rate::Stretches { stretches: vec![Stretch { secs: 10.0, from: 0.0, to: 2.0 }], again: true };
         check(&ramp, 2.5, Some(5.0));
         check(&ramp, 1_000_002.5, Some(1_000_005.0));
         let once = Rate::Stretches { stretches: vec![Stretch::flat(10.0, 1.0)], again: false };
         check(&once, 10.5, None);
-        let late = Rate::Stretches { stretches: vec![Stretch::flat(10.0, 0.0), Stretch::flat(1.0, 1.0)], again: true };
+        let late = Rate::Stretches {
+            stretches: vec![Stretch::flat(10.0, 0.0), Stretch::flat(1.0, 1.0)],
+            again: true,
+        };
         check(&late, 0.0, Some(10.0));
         check(&Rate::Cosine { mean: 2.0, swing: 1.0, period: 100.0, peak: 30.0 }, 200.0, Some(100.0));
     }

@@ -166,7 +166,14 @@ impl TraceReader {
         Some(text.trim_ascii())
     }
 
-    fn fault(&self, role: Role, kind: FaultKind, message: String, help: Option<String>, faults: &mut FileFaults) {
+    fn fault(
+        &self,
+        role: Role,
+        kind: FaultKind,
+        message: String,
+        help: Option<String>,
+        faults: &mut FileFaults,
+    ) {
         let text = self.records.text();
         let range = self.records.cells()[role as usize].clone().unwrap_or(0..text.len());
         let spot = Spot { line: self.records.line(), text, from: range.start, len: range.len() };
@@ -206,7 +213,8 @@ impl TraceReader {
                 None
             }
             None => {
-                let message = format!("`{}` is not a number of tokens: `{}`", self.names.of(role), shown(text));
+                let message =
+                    format!("`{}` is not a number of tokens: `{}`", self.names.of(role), shown(text));
                 let help = format!("write a whole number from 1 to {}", u32::MAX);
                 self.fault(role, FaultKind::Value, message, Some(help), faults);
                 None
@@ -217,7 +225,8 @@ impl TraceReader {
     fn arrival(&mut self, time: i128, faults: &mut FileFaults) -> Option<SimTime> {
         let origin = *self.origin.get_or_insert(time);
         if time < self.last {
-            let back = crate::kernel::SimDuration::from_nanos(u64::try_from(self.last - time).unwrap_or(u64::MAX));
+            let back =
+                crate::kernel::SimDuration::from_nanos(u64::try_from(self.last - time).unwrap_or(u64::MAX));
             let message = format!("this request arrives {back} before the one above it");
             let help = format!("sort the file by `{}`", self.names.arrival);
             self.fault(Role::Arrival, FaultKind::Order, message, Some(help), faults);
@@ -283,7 +292,8 @@ pub(super) fn column_help(wanted: &str, found: &[String]) -> String {
         .map(|name| (strsim::jaro_winkler(&name.to_lowercase(), &wanted.to_lowercase()), name))
         .filter(|(score, _)| *score > 0.8)
         .max_by(|a, b| a.0.total_cmp(&b.0));
-    let near = near.map(|(_, name)| format!("did you mean `{}`? ", shown(name.as_bytes()))).unwrap_or_default();
+    let near =
+        near.map(|(_, name)| format!("did you mean `{}`? ", shown(name.as_bytes()))).unwrap_or_default();
     format!("{near}the file has {}", if list.is_empty() { "no columns".to_owned() } else { list.join(", ") })
 }
 
@@ -293,7 +303,8 @@ mod tests {
 
     #[test]
     fn token_counts_are_whole_numbers() {
-        let check = |text: &str, expected: Option<u32>| assert_eq!(token_count(text.as_bytes()), expected, "{text}");
+        let check =
+            |text: &str, expected: Option<u32>| assert_eq!(token_count(text.as_bytes()), expected, "{text}");
         check("128", Some(128));
         check("128.0", Some(128));
         check("0", Some(0));

@@ -81,8 +81,8 @@ impl Source for Synthetic {
 #[cfg(test)]
 mod tests {
     use super::super::arrivals::{
-        ArrivalSpec, ConstantRateSpec, DiurnalSpec, Gamma, OnOffSpec, PiecewiseSpec, PoissonSpec, RateStepSpec,
-        RenewalSpec, Spacing, SpikeSpec, Weibull,
+        ArrivalSpec, ConstantRateSpec, DiurnalSpec, Gamma, OnOffSpec, PiecewiseSpec, PoissonSpec,
+        RateStepSpec, RenewalSpec, Spacing, SpikeSpec, Weibull,
     };
     use super::*;
     use crate::workload::stats::{TraceStats, stats};
@@ -108,7 +108,12 @@ mod tests {
         let check = |spec: &dyn ArrivalSpec, rate: f64, cv: f64| {
             let (source, stats) = measured(spec, 20_000);
             assert!((stats.rate_mean / rate - 1.0).abs() < 0.03, "{}: {}", spec.label(), stats.rate_mean);
-            assert!((stats.arrival_cv - cv).abs() < 0.03 * (0.1 + cv), "{}: {}", spec.label(), stats.arrival_cv);
+            assert!(
+                (stats.arrival_cv - cv).abs() < 0.03 * (0.1 + cv),
+                "{}: {}",
+                spec.label(),
+                stats.arrival_cv
+            );
             assert!((source.expected() / (rate * 20_000.0) - 1.0).abs() < 1e-9);
         };
         check(&PoissonSpec { rate: 10.0 }, 10.0, 1.0);
@@ -124,7 +129,12 @@ mod tests {
         let minute = SimDuration::from_secs(60);
         let check = |spec: &dyn ArrivalSpec, secs: u64, expected: f64, burstier: bool| {
             let (source, stats) = measured(spec, secs);
-            assert!((source.expected() / expected - 1.0).abs() < 1e-9, "{}: {}", spec.label(), source.expected());
+            assert!(
+                (source.expected() / expected - 1.0).abs() < 1e-9,
+                "{}: {}",
+                spec.label(),
+                source.expected()
+            );
             let share = stats.rows as f64 / expected;
             assert!((share - 1.0).abs() < 0.05, "{}: {} of {expected}", spec.label(), stats.rows);
             assert_eq!(stats.minute_idc > 2.0, burstier, "{}: IDC {}", spec.label(), stats.minute_idc);

@@ -161,7 +161,8 @@ impl Superpose {
         let end = end.map(move |r| Request { arrival: r.arrival.saturating_sub(behind), ..r });
         let mut begun = None;
         // The second pass over the source starts only when the first has ended.
-        let start = std::iter::from_fn(move || begun.get_or_insert_with(|| self.inner.requests(&streams)).next());
+        let start =
+            std::iter::from_fn(move || begun.get_or_insert_with(|| self.inner.requests(&streams)).next());
         let start = start.take_while(move |r| r.arrival < cut).map(move |r| shifted(r, offset));
         Box::new(end.chain(start))
     }

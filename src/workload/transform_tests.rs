@@ -9,7 +9,11 @@ fn packed(times: &[u64]) -> Packed {
     let requests: Vec<Request> = times
         .iter()
         .enumerate()
-        .map(|(n, t)| Request { arrival: SimTime::from_nanos(*t), prompt_tokens: n as u32 + 1, output_tokens: 1 })
+        .map(|(n, t)| Request {
+            arrival: SimTime::from_nanos(*t),
+            prompt_tokens: n as u32 + 1,
+            output_tokens: 1,
+        })
         .collect();
     Packed { span: SimDuration::from_nanos(times.last().copied().unwrap_or(0)), requests }
 }
