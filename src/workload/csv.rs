@@ -191,7 +191,7 @@ fn split(text: &[u8], fields: &mut Vec<Range<usize>>) -> bool {
         match byte {
             // A quote opens at the beginning of a field only; in a quoted field it closes, and one right after it reopens.
             b'"' if quoted || at == start || (text[start] == b'"' && text[at - 1] == b'"') => {
-                quoted = !quoted
+                quoted = !quoted;
             }
             b',' if !quoted => {
                 push(start, at);

@@ -56,7 +56,7 @@ fn rate_scales_do_what_they_say() {
         3502.0,
         "azure_llm_2023_conv ×8 superposed, CV 1.09 -> 1.02",
     );
-    check("{ thin: 0.25 }", 4_600..=5_100, 3502.0, "azure_llm_2023_conv thinned to 25%, CV 1.09 -> 1.03");
+    check("{ thin: 0.25 }", 4_600..=5_100, 3502.0, "azure_llm_2023_conv thinned to 25%, CV 1.09 -> 1.09");
     check("{ compress: 4 }", 19_366..=19_366, 875.5, "azure_llm_2023_conv ×4 compressed");
 }
 
