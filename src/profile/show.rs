@@ -52,6 +52,7 @@ pub struct Trust {
 pub fn distribution_text(distribution: &Distribution) -> String {
     match distribution {
         Distribution::Constant(time) => time.to_string(),
+        Distribution::Exponential { mean } => format!("exponential, mean {mean}"),
         Distribution::LogNormal { median, p95 } => format!("lognormal, median {median}, p95 {p95}"),
         Distribution::Samples(samples) => {
             let least = samples.iter().min().copied().unwrap_or_default();
@@ -229,7 +230,6 @@ impl std::fmt::Display for Trust {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::profile::fixture;
 
     #[test]

@@ -165,6 +165,13 @@ pub const CODES: &[Code] = &[
          the arithmetic.",
     ),
     code(
+        "E0502",
+        "a profile that makes no sense",
+        "Each value of the profile is well formed, and together they cannot be: stages out of order, a grid \
+         that is not sorted, a step time that could fall to zero, a published figure without its source. \
+         `thawline-calibrate profile check FILE` shows all of it.",
+    ),
+    code(
         "E0601",
         "bad row in a trace",
         "A row cannot be read as a request. The trace is refused as a whole: a dropped row would be a silent \
@@ -176,6 +183,12 @@ pub const CODES: &[Code] = &[
         "An arrival is earlier than the one before it. Sort the trace by time.",
     ),
     code("E0603", "empty trace", "The trace, or the window cut from it, holds no request."),
+    code(
+        "W0101",
+        "a figure to look at twice",
+        "The profile can be used. A figure in it says nothing of where it comes from, or looks like a bad \
+         measurement.",
+    ),
     code(
         "W0107",
         "beyond what was measured",
