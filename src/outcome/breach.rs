@@ -19,7 +19,7 @@ pub struct Slo {
 }
 
 /// How a breaching request ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum BreachOutcome {
     /// Answered, over a limit.
@@ -48,7 +48,7 @@ impl BreachOutcome {
 }
 
 /// Why a request breached: the first of these that matches, in this order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Cause {
     /// Cut by a drain.
@@ -101,7 +101,7 @@ impl Cause {
 }
 
 /// The chain of one request, printed by `explain-request`.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RequestRecord {
     /// Its number in order of arrival, from 0.
@@ -133,7 +133,7 @@ pub struct RequestRecord {
 }
 
 /// What capacity there was.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Capacity {
     /// Replicas in rotation.

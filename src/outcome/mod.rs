@@ -6,6 +6,7 @@
 pub mod breach;
 pub mod latency;
 pub mod ledger;
+pub mod recorder;
 pub mod timeline;
 
 pub use breach::{BreachOutcome, Breaches, Cause};
@@ -16,7 +17,7 @@ pub use timeline::{DecisionRecord, PhaseSpan, StartRecord, StartResult, Timeline
 use crate::kernel::SimDuration;
 
 /// The phases of a replica's life. The first six are start-up phases, in their order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[repr(usize)]
 pub enum Phase {
@@ -80,7 +81,7 @@ impl Phase {
 }
 
 /// How every request ended. `arrived` is the sum of the others.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Counts {
     /// Requests that reached the gateway.
@@ -104,7 +105,7 @@ pub struct Counts {
 }
 
 /// Engine steps, and how many of them lay beyond what the profile measured.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Steps {
     /// All steps.

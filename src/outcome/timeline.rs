@@ -13,6 +13,23 @@ pub struct Timeline {
     pub points: Vec<Point>,
 }
 
+impl Timeline {
+    /// Halves the resolution: neighbours merge, counts add up, the later state stands.
+    pub fn halve(&mut self) {
+        self.step = self.step * 2;
+        let merge = |pair: &[Point]| {
+            let mut point = pair[pair.len() - 1];
+            if let [first, _] = pair {
+                point.arrived += first.arrived;
+                point.finished += first.finished;
+                point.breached += first.breached;
+            }
+            point
+        };
+        self.points = self.points.chunks(2).map(merge).collect();
+    }
+}
+
 /// One step of the timeline. Counts are over the step, states are at its end.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Point {
@@ -35,7 +52,7 @@ pub struct Point {
 }
 
 /// One phase of a start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PhaseSpan {
     /// Which.
@@ -47,7 +64,7 @@ pub struct PhaseSpan {
 }
 
 /// How a start ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum StartResult {
     /// It became ready.
@@ -59,7 +76,7 @@ pub enum StartResult {
 }
 
 /// One cold start.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StartRecord {
     /// The replica.

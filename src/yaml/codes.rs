@@ -159,6 +159,18 @@ pub const CODES: &[Code] = &[
          computed in vain.",
     ),
     code(
+        "E0403",
+        "thawline-calibrate is not there",
+        "`thawline calibrate` hands over to the program `thawline-calibrate`, which needs a GPU host and is built \
+         on its own: `cargo build --release -p thawline-calibrate`. It is looked for beside `thawline` and on PATH.",
+    ),
+    code(
+        "E0404",
+        "nothing to explain",
+        "`thawline explain` takes a code such as E0203, or the path of a scenario's field such as \
+         `telemetry.scrapeInterval`.",
+    ),
+    code(
         "E0501",
         "the model does not fit",
         "Weights and the KV cache of one request need more GPU memory than a replica has. The message shows \

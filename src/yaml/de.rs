@@ -5,109 +5,21 @@
 
 use std::fmt;
 
-use serde::de::{self, DeserializeSeed, Deserializer, Error as _, IntoDeserializer, Visitor};
-use serde::forward_to_deserialize_any;
+use serde::de::{DeserializeSeed, Deserializer, Error as _, Visitor};
 
+use super::access::{Choice, Entries, Items};
+use super::fault::{Error, Fault, Kind, Spot};
 use super::hole::Hole;
 use super::read::Reader;
 use super::scalar::{NotANumber, is_null, parse_bool, parse_float, parse_integer};
-use super::tree::{Entry, NodeId, Scalar, Value};
-
-/// Which part of the document is at fault.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Spot {
-    /// A node.
-    Value(NodeId),
-    /// The key whose value is this node.
-    Key(NodeId),
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Kind {
-    /// A type's own refusal.
-    Custom(String),
-    /// Something else was expected; in the words of the type.
-    Expected(String),
-    Missing(&'static str),
-    UnknownField(String, &'static [&'static str]),
-    UnknownVariant {
-        what: &'static str,
-        given: String,
-        valid: &'static [&'static str],
-    },
-    /// A made-up value was refused: the consequence of a fault that is known already.
-    Hole,
-}
-
-#[derive(Debug)]
-pub(super) struct Fault {
-    pub at: Option<Spot>,
-    pub kind: Kind,
-}
-
-impl Fault {
-    fn new(kind: Kind) -> Box<Self> {
-        Box::new(Self { at: None, kind })
-    }
-}
-
-/// Boxed: the error travels through every visitor's return value.
-#[derive(Debug)]
-pub(super) struct Error(pub Box<Fault>);
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", self.0.kind)
-    }
-}
-
-impl std::error::Error for Error {}
-
-impl de::Error for Error {
-    fn custom<T: fmt::Display>(message: T) -> Self {
-        Self(Fault::new(Kind::Custom(message.to_string())))
-    }
-    fn invalid_type(_: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
-        Self(Fault::new(Kind::Expected(expected.to_string())))
-    }
-    fn invalid_value(_: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
-        Self(Fault::new(Kind::Expected(expected.to_string())))
-    }
-    fn invalid_length(_: usize, expected: &dyn de::Expected) -> Self {
-        Self(Fault::new(Kind::Expected(expected.to_string())))
-    }
-    fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
-        let kind = Kind::UnknownVariant { what: "", given: variant.to_owned(), valid: expected };
-        Self(Fault::new(kind))
-    }
-    fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
-        Self(Fault::new(Kind::UnknownField(field.to_owned(), expected)))
-    }
-    fn missing_field(field: &'static str) -> Self {
-        Self(Fault::new(Kind::Missing(field)))
-    }
-    fn duplicate_field(field: &'static str) -> Self {
-        Self(Fault::new(Kind::Custom(format!("the field `{field}` is written twice"))))
-    }
-}
-
-impl Error {
-    pub(super) fn hole(id: NodeId) -> Self {
-        Self(Box::new(Fault { at: Some(Spot::Value(id)), kind: Kind::Hole }))
-    }
-
-    fn or_at(mut self, spot: Spot) -> Self {
-        self.0.at.get_or_insert(spot);
-        self
-    }
-}
+use super::tree::{NodeId, Scalar, Value};
 
 type Result<T> = std::result::Result<T, Error>;
 
 #[derive(Clone, Copy)]
 pub(super) struct NodeDe<'a> {
-    reader: &'a Reader<'a>,
-    id: NodeId,
+    pub(super) reader: &'a Reader<'a>,
+    pub(super) id: NodeId,
     /// Read as nothing, whatever is there: the settings of an enum variant written as a bare word.
     blank: bool,
 }
@@ -118,11 +30,11 @@ impl<'a> NodeDe<'a> {
     }
 
     /// Reads a value here. A type may read a text and refuse it itself; that fault is pinned here too.
-    fn feed<'de, T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value> {
+    pub(super) fn feed<'de, T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value> {
         seed.deserialize(self).map_err(|error| error.or_at(Spot::Value(self.id)))
     }
 
-    fn value(self) -> &'a Value {
+    pub(super) fn value(self) -> &'a Value {
         &self.reader.document.node(self.id).value
     }
 
@@ -133,7 +45,7 @@ impl<'a> NodeDe<'a> {
         }
     }
 
-    fn is_nothing(self) -> bool {
+    pub(super) fn is_nothing(self) -> bool {
         self.blank || matches!(self.value(), Value::Scalar(s) if s.plain && is_null(&s.text))
     }
 
@@ -199,7 +111,7 @@ impl<'a> NodeDe<'a> {
     }
 
     fn sequence<'de, V: Visitor<'de>>(self, items: &'a [NodeId], visitor: V) -> Result<V::Value> {
-        visitor.visit_seq(Items { reader: self.reader, items: items.iter() })
+        visitor.visit_seq(Items::new(self.reader, items))
     }
 
     fn list<'de, V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
@@ -251,7 +163,7 @@ impl<'a> NodeDe<'a> {
             let kind = Kind::UnknownVariant { what: name, given: given.to_owned(), valid: variants };
             return Err(Error(Fault::new(kind)).or_at(spot));
         }
-        visitor.visit_enum(Choice { given, inner, spot })
+        visitor.visit_enum(Choice::new(given, inner, spot))
     }
 }
 
@@ -438,160 +350,5 @@ struct Wants<'a, V>(&'a V);
 impl<'de, V: Visitor<'de>> fmt::Display for Wants<'_, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.expecting(f)
-    }
-}
-
-struct Items<'a> {
-    reader: &'a Reader<'a>,
-    items: std::slice::Iter<'a, NodeId>,
-}
-
-impl<'de> de::SeqAccess<'de> for Items<'_> {
-    type Error = Error;
-
-    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>> {
-        self.items.next().map(|id| NodeDe::new(self.reader, *id).feed(seed)).transpose()
-    }
-
-    fn size_hint(&self) -> Option<usize> {
-        Some(self.items.len())
-    }
-}
-
-/// The entries of a mapping, less the unknown ones, and then a hole for each field known to be missing.
-struct Entries<'a> {
-    reader: &'a Reader<'a>,
-    owner: NodeId,
-    entries: std::slice::Iter<'a, Entry>,
-    missing: std::vec::IntoIter<&'static str>,
-    value: Option<Option<NodeId>>,
-}
-
-impl<'a> Entries<'a> {
-    fn new(of: NodeDe<'a>, entries: &'a [Entry]) -> Self {
-        let missing = of.reader.missing_of(of.id).into_iter();
-        Self { reader: of.reader, owner: of.id, entries: entries.iter(), missing, value: None }
-    }
-}
-
-impl<'de> de::MapAccess<'de> for Entries<'_> {
-    type Error = Error;
-
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>> {
-        let reader = self.reader;
-        if let Some(entry) = self.entries.find(|entry| !reader.is_skipped(entry.value)) {
-            self.value = Some(Some(entry.value));
-            let key = seed.deserialize(KeyDe(&entry.key));
-            return key.map(Some).map_err(|error| error.or_at(Spot::Key(entry.value)));
-        }
-        let Some(field) = self.missing.next() else { return Ok(None) };
-        self.value = Some(None);
-        seed.deserialize(KeyDe(field)).map(Some).map_err(|_| Error::hole(self.owner))
-    }
-
-    fn next_value_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<T::Value> {
-        match self.value.take() {
-            Some(Some(id)) => NodeDe::new(self.reader, id).feed(seed),
-            _ => seed.deserialize(Hole::new(self.owner)).map_err(|_| Error::hole(self.owner)),
-        }
-    }
-}
-
-/// A key, which is always text; a type that wants a number of it gets one if it looks like one.
-#[derive(Clone, Copy)]
-struct KeyDe<'a>(&'a str);
-
-macro_rules! key_numbers {
-    ($($method:ident $visit:ident $type:ty),*) => {$(
-        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-            match parse_integer(self.0).ok().and_then(|value| <$type>::try_from(value).ok()) {
-                Some(value) => visitor.$visit(value),
-                None => Err(Error::custom(format!("the key `{}` is not a whole number in range", self.0))),
-            }
-        }
-    )*};
-}
-
-impl<'de> Deserializer<'de> for KeyDe<'_> {
-    type Error = Error;
-
-    key_numbers! {
-        deserialize_i32 visit_i32 i32, deserialize_i64 visit_i64 i64,
-        deserialize_u32 visit_u32 u32, deserialize_u64 visit_u64 u64
-    }
-
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        visitor.visit_str(self.0)
-    }
-
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        visitor.visit_some(self)
-    }
-
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value> {
-        visitor.visit_newtype_struct(self)
-    }
-
-    fn deserialize_enum<V: Visitor<'de>>(
-        self,
-        name: &'static str,
-        variants: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value> {
-        if !variants.contains(&self.0) {
-            let kind = Kind::UnknownVariant { what: name, given: self.0.to_owned(), valid: variants };
-            return Err(Error(Fault::new(kind)));
-        }
-        visitor.visit_enum(self.0.into_deserializer())
-    }
-
-    forward_to_deserialize_any! {
-        bool i8 i16 u8 u16 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple
-        tuple_struct map struct identifier ignored_any
-    }
-}
-
-/// A variant and its settings.
-struct Choice<'a> {
-    given: &'a str,
-    inner: NodeDe<'a>,
-    spot: Spot,
-}
-
-impl<'de, 'a> de::EnumAccess<'de> for Choice<'a> {
-    type Error = Error;
-    type Variant = NodeDe<'a>;
-
-    fn variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<(T::Value, NodeDe<'a>)> {
-        let variant = seed.deserialize(KeyDe(self.given)).map_err(|error| error.or_at(self.spot))?;
-        Ok((variant, self.inner))
-    }
-}
-
-impl<'de> de::VariantAccess<'de> for NodeDe<'_> {
-    type Error = Error;
-
-    fn unit_variant(self) -> Result<()> {
-        if self.is_nothing() || matches!(self.value(), Value::Mapping(entries) if entries.is_empty()) {
-            return Ok(());
-        }
-        let error = Error::custom("this choice has no settings; write its name alone");
-        Err(error.or_at(Spot::Value(self.id)))
-    }
-
-    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value> {
-        self.feed(seed)
-    }
-
-    fn tuple_variant<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value> {
-        self.deserialize_tuple(len, visitor)
-    }
-
-    fn struct_variant<V: Visitor<'de>>(
-        self,
-        fields: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value> {
-        self.deserialize_struct("", fields, visitor)
     }
 }

@@ -2,11 +2,11 @@
 //!
 //! Its only purpose is to let a pass go on, so that faults further down are found too.
 //! What is read with the help of a hole is thrown away. A type that refuses the made-up
-//! value makes the pass fail with [`super::de::Kind::Hole`], which nobody is shown.
+//! value makes the pass fail with [`super::fault::Kind::Hole`], which nobody is shown.
 
 use serde::de::{self, DeserializeSeed, Deserializer, Visitor};
 
-use super::de::Error;
+use super::fault::Error;
 use super::tree::NodeId;
 
 /// Text that durations, quantities, sizes, prices and names alike can be read from.

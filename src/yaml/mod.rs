@@ -3,9 +3,11 @@
 //! It knows no files: a caller hands in a name and a text. What is wrong with the text
 //! comes back as [`Diagnostic`]s, all of them at once, each at its line and column.
 
+mod access;
 pub mod codes;
 mod de;
 pub mod diagnostic;
+mod fault;
 mod hole;
 mod parse;
 pub mod path;

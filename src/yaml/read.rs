@@ -10,8 +10,9 @@ use std::collections::BTreeSet;
 use serde::de::DeserializeOwned;
 
 use super::FAULTS_MAX;
-use super::de::{Error, Kind, NodeDe, Spot};
+use super::de::NodeDe;
 use super::diagnostic::{Diagnostic, suggest};
+use super::fault::{Error, Kind, Spot};
 use super::scalar::is_null;
 use super::tree::{Document, Entry, NodeId, Span, Value};
 

@@ -1,0 +1,321 @@
+//! Every named figure of a run: what a gate can bind, a table can show and a file can hold.
+//!
+//! One table, so that `explain`, the checker, the gates and the files agree on names and units.
+
+use crate::outcome::{Account, Latency, RunOutcome, StartRecord};
+
+use super::statistics::{Estimate, median};
+use crate::kernel::SimDuration;
+
+/// Hours in a month, as prices are quoted: 8,760 / 12.
+pub const HOURS_PER_MONTH: f64 = 730.0;
+
+/// What a metric counts in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Seconds.
+    Seconds,
+    /// A share, 0 to 1; shown as a percentage.
+    Share,
+    /// US dollars.
+    Usd,
+    /// How many; a mean over replications need not be whole.
+    Count,
+    /// GPU-hours.
+    GpuHours,
+}
+
+impl Unit {
+    /// A limit as it is written in this unit, for messages.
+    pub const fn example(self) -> &'static str {
+        match self {
+            Self::Seconds => "a duration such as 2s or 250ms",
+            Self::Share => "a share such as 1% or 0.01",
+            Self::Usd => "US dollars such as $60",
+            Self::Count => "a number such as 12",
+            Self::GpuHours => "GPU-hours such as 12.5",
+        }
+    }
+
+    /// The word for files.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Seconds => "s",
+            Self::Share => "share",
+            Self::Usd => "USD",
+            Self::Count => "count",
+            Self::GpuHours => "GPU-h",
+        }
+    }
+}
+
+/// Which way is better.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Better {
+    /// Less is better.
+    Lower,
+    /// More is better.
+    Higher,
+    /// Neither by itself.
+    Neither,
+}
+
+/// A named figure of a run.
+#[derive(Clone, Copy, Debug)]
+pub struct Metric {
+    /// Its name, as gates write it.
+    pub name: &'static str,
+    /// What it counts in.
+    pub unit: Unit,
+    /// Which way is better.
+    pub better: Better,
+    /// What it is, one sentence.
+    pub doc: &'static str,
+    value: fn(&RunOutcome) -> Option<f64>,
+}
+
+impl PartialEq for Metric {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Metric {
+    /// The metric of that name.
+    pub fn find(name: &str) -> Option<&'static Self> {
+        METRICS.iter().find(|m| m.name == name)
+    }
+
+    /// The name that was probably meant.
+    pub fn nearest(name: &str) -> Option<&'static str> {
+        let lower = name.to_lowercase();
+        let distance = |m: &Metric| strsim::damerau_levenshtein(&lower, &m.name.to_lowercase());
+        let nearest = METRICS.iter().min_by_key(|m| distance(m))?;
+        (distance(nearest) <= 2.max(name.len() / 3)).then_some(nearest.name)
+    }
+
+    /// Its position in [`METRICS`].
+    pub fn index(&self) -> usize {
+        METRICS.iter().position(|m| m.name == self.name).expect("metrics exist only in the table")
+    }
+
+    /// Its value in one run: `None` where the run has no such figure (no SLO, no request, no start),
+    /// +infinity where requests never got there.
+    pub fn value(&self, run: &RunOutcome) -> Option<f64> {
+        (self.value)(run)
+    }
+
+    /// Its mean over the runs that have it, with an interval cut to what it can be at all.
+    pub fn estimate(&self, runs: &[RunOutcome]) -> Option<Estimate> {
+        let values: Vec<f64> = runs.iter().filter_map(|run| self.value(run)).collect();
+        let highest = if self.unit == Unit::Share { 1.0 } else { f64::INFINITY };
+        Estimate::of(&values).map(|e| e.within(0.0, highest))
+    }
+}
+
+fn quantile(latency: &Latency, q: f64) -> Option<f64> {
+    let finite = |d: SimDuration| if d == SimDuration::MAX { f64::INFINITY } else { d.as_secs_f64() };
+    latency.quantile(q).map(finite)
+}
+
+fn ratio(part: f64, whole: f64) -> Option<f64> {
+    (whole > 0.0).then(|| part / whole)
+}
+
+fn of_arrived(run: &RunOutcome, part: u64) -> Option<f64> {
+    ratio(part as f64, run.counts.arrived as f64)
+}
+
+fn usd(run: &RunOutcome, gpu_ns: Option<f64>) -> Option<f64> {
+    gpu_ns.map(|g| run.ledger.usd(g).max(0.0))
+}
+
+/// What the run would cost in a month of 730 hours, if its period repeated; `None` for a run of no length.
+pub fn monthly(run: &RunOutcome, cost_usd: f64) -> Option<f64> {
+    ratio(cost_usd * HOURS_PER_MONTH * 3600.0, run.trace_end.as_secs_f64())
+}
+
+fn served_tokens(run: &RunOutcome) -> f64 {
+    run.counts.prompt_tokens as f64 + run.counts.output_tokens as f64
+}
+
+fn median_start(run: &RunOutcome) -> Option<f64> {
+    let durations: Vec<f64> =
+        run.starts.iter().filter_map(StartRecord::duration).map(SimDuration::as_secs_f64).collect();
+    median(&durations)
+}
+
+fn most_replicas(run: &RunOutcome) -> Option<f64> {
+    run.timeline.points.iter().map(|p| p.replicas.iter().sum::<u32>()).max().map(f64::from)
+}
+
+macro_rules! metrics {
+    (
+        latencies { $($field:ident, $prefix:literal, $what:literal;)* }
+        figures { $($name:literal, $unit:ident, $better:ident, $doc:literal, $value:expr;)* }
+    ) => {
+        /// All metrics, in the order of files and manuals.
+        pub const METRICS: &[Metric] = &[
+            $(
+                metrics!(@latency $field, $prefix, ".p50", "Median", $what, |l| quantile(l, 0.5)),
+                metrics!(@latency $field, $prefix, ".p90", "90th percentile", $what, |l| quantile(l, 0.9)),
+                metrics!(@latency $field, $prefix, ".p95", "95th percentile", $what, |l| quantile(l, 0.95)),
+                metrics!(@latency $field, $prefix, ".p99", "99th percentile", $what, |l| quantile(l, 0.99)),
+                metrics!(@latency $field, $prefix, ".p999", "99.9th percentile", $what, |l| quantile(l, 0.999)),
+                metrics!(@latency $field, $prefix, ".mean", "Mean", $what, |l| l.mean_secs()),
+                metrics!(@latency $field, $prefix, ".max", "Largest", $what, |l| quantile(l, 1.0)),
+            )*
+            $(
+                Metric { name: $name, unit: Unit::$unit, better: Better::$better, doc: $doc, value: $value },
+            )*
+        ];
+    };
+    (@latency $field:ident, $prefix:literal, $suffix:literal, $which:literal, $what:literal, $read:expr) => {
+        Metric {
+            name: concat!($prefix, $suffix),
+            unit: Unit::Seconds,
+            better: Better::Lower,
+            doc: concat!($which, " ", $what, "; requests that never got there count as infinite."),
+            value: |run| {
+                let read: fn(&Latency) -> Option<f64> = $read;
+                read(&run.latency.$field)
+            },
+        }
+    };
+}
+
+metrics! {
+    latencies {
+        ttft, "ttft", "time to first token, from arrival at the gateway";
+        tpot, "tpot", "time per output token after the first";
+        itl, "itl", "inter-token latency";
+        e2e, "e2e", "end-to-end latency, from arrival to the last token";
+        queue_wait, "queueWait", "wait from arrival until the engine first schedules the request";
+    }
+    figures {
+        "slo.breach", Share, Lower, "Share of requests that breached the SLO.",
+            |run| run.breaches.as_ref().and_then(|b| of_arrived(run, b.total));
+        "slo.breachTime", Seconds, Lower, "Time in which some request was in breach.",
+            |run| run.breaches.as_ref().map(|b| b.duration().as_secs_f64());
+        "cost.total", Usd, Lower, "The bill of the run: every GPU of every billed node, until the trace ends.",
+            |run| Some(run.ledger.cost_total());
+        "cost.monthly", Usd, Lower, "The bill of 730 hours, if this period repeated.",
+            |run| monthly(run, run.ledger.cost_total());
+        "cost.perMillionTokens", Usd, Lower, "The bill per million tokens of finished requests, prompt and output.",
+            |run| ratio(run.ledger.cost_total() * 1e6, served_tokens(run));
+        "cost.perMillionOutputTokens", Usd, Lower, "The bill per million output tokens of finished requests.",
+            |run| ratio(run.ledger.cost_total() * 1e6, run.counts.output_tokens as f64);
+        "cost.perRequest", Usd, Lower, "The bill per finished request.",
+            |run| ratio(run.ledger.cost_total(), run.counts.finished as f64);
+        "cost.steady", Usd, Neither, "What the replicas that the traffic needed cost.",
+            |run| usd(run, run.ledger.steady_gpu_ns());
+        "cost.buffer", Usd, Lower, "What ready replicas beyond the need cost.",
+            |run| usd(run, run.ledger.buffer_gpu_ns());
+        "cost.scaleUpLoad", Usd, Lower, "What replicas cost before they were first ready.",
+            |run| usd(run, Some(run.ledger.start_up_gpu_ns() as f64));
+        "cost.draining", Usd, Lower, "What draining replicas cost.",
+            |run| usd(run, Some(run.ledger.account(Account::Draining) as f64));
+        "cost.unallocated", Usd, Lower, "What GPUs bound to no replica cost.",
+            |run| usd(run, Some(run.ledger.account(Account::Unallocated) as f64));
+        "utilisation", Share, Higher, "Steady over bill: the share of GPU-hours that the traffic needed.",
+            |run| run.ledger.utilisation();
+        "gpuHours", GpuHours, Lower, "Billed GPU-hours.",
+            |run| Some(run.ledger.billed_gpu_ns as f64 / 3.6e12);
+        "requests.arrived", Count, Neither, "Requests that reached the gateway.",
+            |run| Some(run.counts.arrived as f64);
+        "requests.finished", Share, Higher, "Share of requests answered in full.",
+            |run| of_arrived(run, run.counts.finished);
+        "requests.rejected", Share, Lower, "Share of requests refused.",
+            |run| of_arrived(run, run.counts.rejected);
+        "requests.timedOut", Share, Lower, "Share of requests given up at the timeout.",
+            |run| of_arrived(run, run.counts.timed_out);
+        "requests.killed", Share, Lower, "Share of requests cut by a drain.",
+            |run| of_arrived(run, run.counts.killed);
+        "coldStarts", Count, Lower, "Cold starts ordered within the trace.",
+            |run| Some(run.ledger.cold_starts as f64);
+        "coldStarts.median", Seconds, Lower, "Median time from the order of a replica until it is ready.",
+            median_start;
+        "replicas.max", Count, Neither, "Most replicas that existed at the end of a timeline step, in any phase.",
+            most_replicas;
+        "replicas.mean", Count, Neither, "Replicas that existed, in any phase, averaged over the trace.",
+            |run| ratio(run.ledger.replica_ns as f64, run.trace_end.as_nanos() as f64);
+        "preemptions", Count, Lower, "Preemptions by recompute.",
+            |run| Some(run.counts.preemptions as f64);
+        "steps.extrapolated", Share, Lower, "Share of engine steps costed beyond what the profile measured.",
+            |run| ratio(run.steps.extrapolated as f64, run.steps.total as f64);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::fixture;
+
+    #[test]
+    fn names_are_unique_and_documented() {
+        for (index, metric) in METRICS.iter().enumerate() {
+            assert_eq!(metric.index(), index, "{} appears twice", metric.name);
+            assert!(metric.doc.ends_with('.'), "{}", metric.name);
+        }
+    }
+
+    #[test]
+    fn values_of_a_run() {
+        let run = fixture::run(1);
+        let check = |name: &str, expected: Option<f64>| {
+            let value = Metric::find(name).unwrap().value(&run);
+            match (value, expected) {
+                (Some(v), Some(e)) => assert!(v == e || (v / e - 1.0).abs() < 1e-3, "{name}: {v} {e}"),
+                (v, e) => assert_eq!(v, e, "{name}"),
+            }
+        };
+        // The fixture: 1,000 requests in an hour, of which 4 timed out and 1 was rejected.
+        check("requests.arrived", Some(1000.0));
+        check("requests.timedOut", Some(0.004));
+        check("requests.rejected", Some(0.001));
+        check("requests.killed", Some(0.0));
+        check("slo.breach", Some(0.025));
+        check("slo.breachTime", Some(90.0));
+        check("ttft.p50", Some(0.091));
+        check("ttft.p999", Some(f64::INFINITY));
+        check("ttft.mean", Some(f64::INFINITY));
+        check("tpot.max", Some(0.032));
+        check("gpuHours", Some(4.0));
+        check("cost.total", Some(14.4));
+        check("cost.monthly", Some(14.4 * 730.0));
+        check("utilisation", Some(0.5));
+        check("replicas.mean", Some(3.5));
+        check("replicas.max", Some(4.0));
+        check("coldStarts", Some(3.0));
+        check("coldStarts.median", Some(39.0));
+        check("steps.extrapolated", Some(0.031));
+    }
+
+    #[test]
+    fn without_an_slo_there_is_no_breach_and_no_split() {
+        let mut run = fixture::run(1);
+        run.breaches = None;
+        run.ledger.needed_replica_ns = None;
+        for name in ["slo.breach", "slo.breachTime", "utilisation", "cost.steady", "cost.buffer"] {
+            assert_eq!(Metric::find(name).unwrap().value(&run), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn suggestions() {
+        for (typed, meant) in [
+            ("ttft.p98", Some("ttft.p99")),
+            ("slo.breaches", Some("slo.breach")),
+            ("queuewait.p99", Some("queueWait.p99")),
+            ("coldstarts", Some("coldStarts")),
+            ("banana", None),
+        ] {
+            let nearest = Metric::nearest(typed);
+            if typed == "ttft.p98" {
+                assert!(nearest.is_some_and(|n| n.starts_with("ttft.p9")));
+            } else {
+                assert_eq!(nearest, meant, "{typed}");
+            }
+        }
+    }
+}
