@@ -230,7 +230,6 @@ impl std::fmt::Display for Trust {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::profile::fixture;
 
     #[test]
