@@ -4,11 +4,14 @@
 //! `ARCHITECTURE.md` draws the house. Floors only point down: `kernel` knows nothing,
 //! `sim` knows no file, and only `cli` prints or exits.
 
+pub mod cli;
 pub mod experiment;
 pub mod kernel;
 pub mod outcome;
 pub mod policy;
 pub mod profile;
 pub mod report;
+pub mod scenario;
 pub mod sim;
 pub mod workload;
+pub mod yaml;

@@ -1,5 +1,285 @@
 //! Floor 2: autoscaling policies: what each sees, and the one thing it may answer.
+//!
+//! A new policy is one file (a spec struct whose doc comments are its manual, a state
+//! struct, `impl Autoscaler`) and one arm in each function of [`PolicySpec`].
 
 pub mod api;
+pub mod fixed;
+pub mod hpa;
+pub mod warm_pool;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 pub use api::{Autoscaler, Decision, Loop, Reason, View};
+pub use fixed::FixedSpec;
+pub use hpa::HpaSpec;
+pub use warm_pool::WarmPoolSpec;
+
+/// Something wrong with a policy: (path below it, what, how to mend it).
+pub type Fault = (String, String, String);
+
+/// An autoscaling policy.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum PolicySpec {
+    /// A fixed number of replicas.
+    Fixed(FixedSpec),
+    /// A HorizontalPodAutoscaler (autoscaling/v2).
+    Hpa(Box<HpaSpec>),
+    /// Warm replicas to spare, over another policy.
+    WarmPool(Box<WarmPoolSpec>),
+}
+
+impl PolicySpec {
+    /// The kinds there are, as a scenario names them.
+    pub const KINDS: [&'static str; 3] = ["fixed", "hpa", "warmPool"];
+
+    /// Its kind, as a scenario names it.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Fixed(_) => "fixed",
+            Self::Hpa(_) => "hpa",
+            Self::WarmPool(_) => "warmPool",
+        }
+    }
+
+    /// A running policy of this spec, which [`PolicySpec::check`] found nothing wrong with.
+    pub fn build(&self) -> Box<dyn Autoscaler> {
+        match self {
+            Self::Fixed(spec) => Box::new(fixed::Fixed::new(*spec)),
+            Self::Hpa(spec) => Box::new(hpa::Hpa::new(spec)),
+            Self::WarmPool(spec) => Box::new(warm_pool::WarmPool::new(spec)),
+        }
+    }
+
+    /// Everything that is wrong with it. Paths begin with its kind: `hpa.metrics[0].type`.
+    pub fn check(&self) -> Vec<Fault> {
+        let faults = match self {
+            Self::Fixed(spec) if spec.replicas == 0 => vec![(
+                "replicas".to_owned(),
+                "0 replicas serve nothing".to_owned(),
+                "write at least 1".to_owned(),
+            )],
+            Self::Fixed(_) => Vec::new(),
+            Self::Hpa(spec) => hpa::validate::validate(spec),
+            Self::WarmPool(spec) => {
+                let mut faults = Vec::new();
+                if spec.spare == 0 {
+                    let (message, help) =
+                        ("a warm pool without a spare", "write at least 1, or use its policy alone");
+                    faults.push(("spare".to_owned(), message.to_owned(), help.to_owned()));
+                }
+                faults.extend(spec.over.check().into_iter().map(|(p, m, h)| (format!("over.{p}"), m, h)));
+                faults
+            }
+        };
+        faults.into_iter().map(|(p, m, h)| (format!("{}.{p}", self.kind()), m, h)).collect()
+    }
+
+    /// Whether it reads CPU usage, which the profile must then have a model of.
+    pub fn needs_cpu(&self) -> bool {
+        match self {
+            Self::Fixed(_) => false,
+            Self::Hpa(spec) => spec.needs_cpu(),
+            Self::WarmPool(spec) => spec.over.needs_cpu(),
+        }
+    }
+
+    /// Whether it reads CPU usage as a share of the request, which the replica must then have.
+    pub fn needs_cpu_request(&self) -> bool {
+        match self {
+            Self::Fixed(_) => false,
+            Self::Hpa(spec) => spec.needs_cpu_request(),
+            Self::WarmPool(spec) => spec.over.needs_cpu_request(),
+        }
+    }
+}
+
+/// The name most like a mistyped one, if any is near enough to be meant.
+pub fn closest<'a>(typed: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    const NEAR: f64 = 0.7;
+    names
+        .map(|name| (strsim::normalized_damerau_levenshtein(typed, name), name))
+        .filter(|(likeness, _)| *likeness >= NEAR)
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map(|(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Read as a scenario is; JSON is YAML.
+    fn spec(json: &str) -> PolicySpec {
+        serde_saphyr::from_str(json).expect(json)
+    }
+
+    /// Paths of the faults, in order; and every fault says how to mend it.
+    fn paths(json: &str) -> Vec<String> {
+        let faults = spec(json).check();
+        assert!(faults.iter().all(|(_, message, help)| !message.is_empty() && !help.is_empty()), "{json}");
+        faults.into_iter().map(|(path, ..)| path).collect()
+    }
+
+    fn metric(metric: &str) -> String {
+        format!(r#"{{"hpa": {{"maxReplicas": 4, "metrics": [{metric}]}}}}"#)
+    }
+
+    #[test]
+    fn specs_round_trip_as_they_are_written() {
+        for json in [
+            r#"{"fixed": {"replicas": 4}}"#,
+            r#"{"warmPool": {"spare": 2, "over": {"hpa": {"maxReplicas": 4, "metrics": [{"type": "Pods",
+                "pods": {"metric": {"name": "vllm:num_requests_waiting", "selector": {"matchLabels": {"a": "b"}}},
+                "target": {"type": "AverageValue", "averageValue": 5}}}],
+                "behavior": {"scaleUp": {"policies": [{"type": "Percent", "value": 10, "periodSeconds": 60}],
+                "selectPolicy": "Min", "tolerance": "0.05"}}, "controller": {"phase": "5s"}}}}}"#,
+        ] {
+            let first = spec(json);
+            assert_eq!(first.check(), vec![], "{json}");
+            let written = serde_json::to_string(&first).expect("specs can be written");
+            assert_eq!(spec(&written), first, "{json}");
+        }
+        assert!(serde_json::from_str::<PolicySpec>(r#"{"fixed": {"replica": 4}}"#).is_err());
+        assert!(
+            serde_json::from_str::<PolicySpec>(r#"{"hpa": {"maxReplicas": 4, "minReplica": 1}}"#).is_err()
+        );
+    }
+
+    #[test]
+    fn kinds_are_the_tags() {
+        let kinds = [
+            r#"{"fixed": {"replicas": 1}}"#,
+            r#"{"hpa": {"maxReplicas": 1}}"#,
+            r#"{"warmPool": {"spare": 1, "over": {"fixed": {"replicas": 1}}}}"#,
+        ];
+        assert_eq!(kinds.map(|json| spec(json).kind()), PolicySpec::KINDS);
+    }
+
+    #[test]
+    fn counts_are_checked() {
+        let check = |json: &str, expected: &[&str]| assert_eq!(paths(json), expected, "{json}");
+        check(r#"{"fixed": {"replicas": 0}}"#, &["fixed.replicas"]);
+        check(r#"{"hpa": {"maxReplicas": 0}}"#, &["hpa.maxReplicas"]);
+        check(r#"{"hpa": {"maxReplicas": 2, "minReplicas": 3}}"#, &["hpa.minReplicas"]);
+        check(r#"{"hpa": {"maxReplicas": 2, "minReplicas": 0}}"#, &["hpa.minReplicas"]);
+        check(r#"{"hpa": {"maxReplicas": 2, "minReplicas": -1}}"#, &["hpa.minReplicas"]);
+        check(
+            r#"{"warmPool": {"spare": 0, "over": {"hpa": {"maxReplicas": 0}}}}"#,
+            &["warmPool.spare", "warmPool.over.hpa.maxReplicas"],
+        );
+        check(
+            r#"{"hpa": {"maxReplicas": 2, "controller": {"syncPeriod": "0s", "tolerance": -1.0}}}"#,
+            &["hpa.controller.syncPeriod", "hpa.controller.tolerance"],
+        );
+    }
+
+    #[test]
+    fn metrics_are_checked() {
+        let check = |text: &str, expected: &[&str]| {
+            let expected: Vec<String> = expected.iter().map(|p| format!("hpa.metrics[0].{p}")).collect();
+            assert_eq!(paths(&metric(text)), expected, "{text}");
+        };
+        let target = r#""target": {"type": "AverageValue", "averageValue": "5"}"#;
+        check(r#"{"type": "Pods"}"#, &["type"]);
+        check(
+            &format!(r#"{{"type": "Pods", "resource": {{"name": "cpu", {target}}}}}"#),
+            &["resource", "type"],
+        );
+        check(
+            &format!(r#"{{"type": "Resource", "resource": {{"name": "memory", {target}}}}}"#),
+            &["resource.name"],
+        );
+        check(
+            r#"{"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization"}}}"#,
+            &["resource.target"],
+        );
+        check(
+            r#"{"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization",
+                "averageUtilization": 0}}}"#,
+            &["resource.target.averageUtilization"],
+        );
+        check(
+            r#"{"type": "Pods", "pods": {"metric": {"name": "vllm:num_requests_running"},
+                "target": {"type": "Value", "value": "-1"}}}"#,
+            &["pods.target.value", "pods.target"],
+        );
+        check(
+            &format!(
+                r#"{{"type": "Pods", "pods": {{"metric": {{"name": "gateway_queue_length"}}, {target}}}}}"#
+            ),
+            &["pods.metric.name"],
+        );
+        check(
+            r#"{"type": "External", "external": {"metric": {"name": "gateway_queue_length"},
+                "target": {"type": "Value", "value": "5", "averageValue": "5"}}}"#,
+            &["external.target"],
+        );
+        check(
+            r#"{"type": "Object", "object": {"describedObject": {"kind": "Service", "name": "llm"},
+                "metric": {"name": "gateway_queue_length"}, "target": {"type": "Value", "averageValue": "5"}}}"#,
+            &["object.target.type"],
+        );
+    }
+
+    #[test]
+    fn behavior_is_checked() {
+        let json = r#"{"hpa": {"maxReplicas": 4, "behavior": {
+            "scaleUp": {"stabilizationWindowSeconds": 3601, "policies": [], "tolerance": "-0.1"},
+            "scaleDown": {"policies": [{"type": "Pods", "value": 0, "periodSeconds": 1801}]}}}}"#;
+        assert_eq!(
+            paths(json),
+            [
+                "hpa.behavior.scaleUp.stabilizationWindowSeconds",
+                "hpa.behavior.scaleUp.tolerance",
+                "hpa.behavior.scaleUp.policies",
+                "hpa.behavior.scaleDown.policies[0].value",
+                "hpa.behavior.scaleDown.policies[0].periodSeconds",
+            ]
+        );
+    }
+
+    #[test]
+    fn unknown_names_are_answered_with_the_nearest() {
+        let check = |name: &str, expected: Option<&str>| {
+            let text = format!(
+                r#"{{"type": "Pods", "pods": {{"metric": {{"name": "{name}"}},
+                    "target": {{"type": "AverageValue", "averageValue": "5"}}}}}}"#
+            );
+            let faults = spec(&metric(&text)).check();
+            assert_eq!(faults.len(), 1, "{name}");
+            let help = &faults[0].2;
+            match expected {
+                Some(near) => assert!(help.starts_with(&format!("did you mean `{near}`?")), "{help}"),
+                None => assert!(help.starts_with("one of "), "{help}"),
+            }
+        };
+        check("vllm:num_request_waiting", Some("vllm:num_requests_waiting"));
+        check("vllm_num_requests_running", Some("vllm:num_requests_running"));
+        check("DCGM_FI_DEV_GPU_UTILIZATION", Some("DCGM_FI_DEV_GPU_UTIL"));
+        check("temperature", None);
+    }
+
+    #[test]
+    fn cpu_needs_are_seen_through_a_warm_pool() {
+        let check = |json: &str, expected: (bool, bool)| {
+            let spec = spec(json);
+            assert_eq!((spec.needs_cpu(), spec.needs_cpu_request()), expected, "{json}");
+        };
+        check(r#"{"fixed": {"replicas": 1}}"#, (false, false));
+        check(r#"{"warmPool": {"spare": 1, "over": {"hpa": {"maxReplicas": 4}}}}"#, (true, true));
+        let cpu = |target: &str| {
+            metric(&format!(r#"{{"type": "Resource", "resource": {{"name": "cpu", "target": {target}}}}}"#))
+        };
+        check(&cpu(r#"{"type": "AverageValue", "averageValue": "2"}"#), (true, false));
+        check(&cpu(r#"{"type": "Utilization", "averageUtilization": 60}"#), (true, true));
+        check(
+            &metric(
+                r#"{"type": "Pods", "pods": {"metric": {"name": "vllm:num_requests_running"},
+                    "target": {"type": "AverageValue", "averageValue": "5"}}}"#,
+            ),
+            (false, false),
+        );
+    }
+}

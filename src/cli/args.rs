@@ -1,0 +1,267 @@
+//! The command line's grammar and its help.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+/// Will my autoscaler hold the SLO when GPU replicas take minutes to become useful, and what will it cost?
+#[derive(Debug, Parser)]
+#[command(name = "thawline", version, arg_required_else_help = true, after_help = EXIT_CODES)]
+pub struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 ran and every gate passed, 1 ran and a gate failed, 2 could not run.\n\n\
+Examples:\n  thawline simulate scenarios/quickstart.yaml\n  thawline validate my.yaml\n  thawline explain telemetry.scrapeInterval";
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Write a commented scenario to start from
+    Init(InitArgs),
+    /// Run a scenario's policies against its traffic and report breaches and cost
+    Simulate(SimulateArgs),
+    /// Check a scenario without running it
+    Validate(ValidateArgs),
+    /// Explain a code (E0203) or a field of a scenario (telemetry.scrapeInterval)
+    Explain(ExplainArgs),
+    /// Print one request's chain of events
+    ExplainRequest(ExplainRequestArgs),
+    /// Print the JSON Schema of a scenario, for editors
+    Schema,
+    /// Look at a trace
+    Trace(TraceArgs),
+    /// Look at profiles
+    Profile(ProfileArgs),
+    /// Print a completion script for a shell
+    Completions(CompletionsArgs),
+    /// Measure a model on this host's GPU (hands over to thawline-calibrate)
+    Calibrate(CalibrateArgs),
+}
+
+/// `init`.
+#[derive(Debug, ClapArgs)]
+#[command(
+    after_help = "Examples:\n  thawline init\n  thawline init --profile my-profile.yaml --trace my-trace.csv --out my.yaml"
+)]
+pub struct InitArgs {
+    /// Profile the scenario uses; `thawline profile list` shows what is shipped
+    #[arg(long, value_name = "FILE")]
+    pub profile: Option<PathBuf>,
+    /// Trace the scenario replays
+    #[arg(long, value_name = "FILE")]
+    pub trace: Option<PathBuf>,
+    /// File to write; must not exist yet
+    #[arg(long, value_name = "FILE", default_value = "scenario.yaml")]
+    pub out: PathBuf,
+}
+
+/// How `simulate` prints its result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SimulateFormat {
+    /// A table and a verdict
+    Text,
+    /// The outcome as JSON
+    Json,
+}
+
+/// `simulate`.
+#[derive(Debug, ClapArgs)]
+#[command(
+    after_help = "Examples:\n  thawline simulate scenarios/quickstart.yaml\n  thawline simulate my.yaml --set policies.hpa.hpa.maxReplicas=12 --set 'slo={ ttft: 1s }'\n  thawline simulate my.yaml --format json --exit-zero > outcome.json"
+)]
+pub struct SimulateArgs {
+    /// The scenario
+    #[arg(value_name = "FILE")]
+    pub scenario: PathBuf,
+    /// Directory of the results [default: reports/NAME]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// What is printed on stdout
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: SimulateFormat,
+    /// Runs at the same time [default: one a core]; the results do not depend on it
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub jobs: Option<u32>,
+    /// Seed of all random draws, instead of the scenario's
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Write a value, itself YAML, over the scenario; may be given several times
+    #[arg(long = "set", value_name = "PATH=VALUE")]
+    pub sets: Vec<String>,
+    /// Step the engine one step at a time: slow, and the same result to the bit
+    #[arg(long)]
+    pub exact_steps: bool,
+    /// Let a gate pass whose interval lies on both sides of its limit
+    #[arg(long)]
+    pub lenient: bool,
+    /// Exit with 0 although a gate failed
+    #[arg(long)]
+    pub exit_zero: bool,
+}
+
+/// How `validate` prints what it finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ValidateFormat {
+    /// For people, on stderr
+    Text,
+    /// A JSON array on stdout
+    Json,
+    /// Workflow commands that GitHub shows beside the line, on stdout
+    Github,
+}
+
+/// `validate`.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "Examples:\n  thawline validate my.yaml\n  thawline validate my.yaml --format github")]
+pub struct ValidateArgs {
+    /// The scenario
+    #[arg(value_name = "FILE")]
+    pub scenario: PathBuf,
+    /// How faults are printed
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: ValidateFormat,
+    /// Write a value, itself YAML, over the scenario; may be given several times
+    #[arg(long = "set", value_name = "PATH=VALUE")]
+    pub sets: Vec<String>,
+}
+
+/// `explain`.
+#[derive(Debug, ClapArgs)]
+#[command(
+    after_help = "Examples:\n  thawline explain E0203\n  thawline explain cluster.pools.maxNodes\n  thawline explain policies"
+)]
+pub struct ExplainArgs {
+    /// A code, or the path of a field
+    #[arg(value_name = "CODE|FIELD.PATH")]
+    pub what: String,
+}
+
+/// `explain-request`.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "Example:\n  thawline explain-request reports/quickstart/outcome.json 4711")]
+pub struct ExplainRequestArgs {
+    /// The outcome.json of a run
+    #[arg(value_name = "OUTCOME")]
+    pub outcome: PathBuf,
+    /// The request's number, from 0 in the order of arrival
+    #[arg(value_name = "ID")]
+    pub request: u64,
+    /// The policy [default: the scenario's first]
+    #[arg(long, value_name = "NAME")]
+    pub policy: Option<String>,
+    /// The replication, from 0
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub replication: u32,
+}
+
+/// `trace`.
+#[derive(Debug, ClapArgs)]
+pub struct TraceArgs {
+    /// What to do with it.
+    #[command(subcommand)]
+    pub command: TraceCommand,
+}
+
+/// The commands of `trace`.
+#[derive(Debug, Subcommand)]
+pub enum TraceCommand {
+    /// Print a trace's span, rate, burstiness and lengths
+    #[command(after_help = "Example:\n  thawline trace stats scenarios/traces/azure-llm-2023-conv.csv")]
+    Stats {
+        /// The trace, plain or gzip
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+}
+
+/// `profile`.
+#[derive(Debug, ClapArgs)]
+pub struct ProfileArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: ProfileCommand,
+}
+
+/// The commands of `profile`.
+#[derive(Debug, Subcommand)]
+pub enum ProfileCommand {
+    /// List the profiles that are shipped
+    List,
+    /// Show a profile with the provenance of each figure
+    Show {
+        /// A file, or the name of a shipped profile
+        #[arg(value_name = "PROFILE")]
+        profile: String,
+    },
+    /// Check a profile file
+    Check {
+        /// The file
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+}
+
+/// `completions`.
+#[derive(Debug, ClapArgs)]
+#[command(
+    after_help = "Example:\n  thawline completions bash > ~/.local/share/bash-completion/completions/thawline"
+)]
+pub struct CompletionsArgs {
+    /// The shell
+    #[arg(value_enum)]
+    pub shell: Shell,
+}
+
+/// `calibrate`.
+#[derive(Debug, ClapArgs)]
+#[command(disable_help_flag = true)]
+pub struct CalibrateArgs {
+    /// Handed over as they are; `thawline calibrate --help` asks thawline-calibrate itself
+    #[arg(value_name = "ARGS", trailing_var_arg = true, allow_hyphen_values = true)]
+    pub arguments: Vec<OsString>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_grammar_is_sound() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn simulate_takes_its_options() {
+        let args = Args::try_parse_from([
+            "thawline",
+            "simulate",
+            "s.yaml",
+            "--jobs",
+            "8",
+            "--seed",
+            "7",
+            "--set",
+            "a.b=1",
+            "--set",
+            "c=2",
+            "--lenient",
+        ]);
+        let Command::Simulate(args) = args.unwrap().command else { panic!("simulate") };
+        assert_eq!((args.jobs, args.seed, args.sets.len()), (Some(8), Some(7), 2));
+        assert!(args.lenient && !args.exit_zero);
+        assert!(Args::try_parse_from(["thawline", "simulate", "s.yaml", "--jobs", "0"]).is_err());
+    }
+
+    #[test]
+    fn calibrate_hands_everything_over() {
+        let args = Args::try_parse_from(["thawline", "calibrate", "--help", "-x", "profile"]).unwrap();
+        let Command::Calibrate(args) = args.command else { panic!("calibrate") };
+        assert_eq!(args.arguments, ["--help", "-x", "profile"]);
+    }
+}

@@ -1,0 +1,74 @@
+//! `thawline explain`: the documentation of a code or of a scenario's field.
+
+use super::args::ExplainArgs;
+use super::{Answer, Exit, console};
+use crate::scenario::explain_field;
+use crate::yaml::{CODES, Diagnostic, find_code, suggest};
+
+pub(super) fn run(args: &ExplainArgs) -> Answer {
+    let what = args.what.as_str();
+    if let Some(code) = find_code(what) {
+        console::print(&format!("{}: {}\n\n{}\n", code.code, code.title, fill(code.explanation, 88)));
+        return Ok(Exit::Success);
+    }
+    if is_code(what) {
+        let fault = Diagnostic::error("E0404", format!("there is no code `{what}`"));
+        let fault = match suggest(what, CODES.iter().map(|code| code.code)) {
+            Some(code) => fault.helped(format!("did you mean {code}?")),
+            None => fault,
+        };
+        return Err(vec![fault]);
+    }
+    match explain_field(what) {
+        Ok(page) => {
+            console::print(&page);
+            Ok(Exit::Success)
+        }
+        Err(why) => {
+            let mut lines = why.lines();
+            let fault = Diagnostic::error("E0404", lines.next().unwrap_or_default());
+            Err(vec![lines.fold(fault, Diagnostic::helped)])
+        }
+    }
+}
+
+fn is_code(what: &str) -> bool {
+    let rest = what.strip_prefix(['E', 'W', 'e', 'w']).unwrap_or("");
+    !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Breaks lines at spaces, none longer than `width` characters unless one word is.
+fn fill(text: &str, width: usize) -> String {
+    let mut out = String::new();
+    let mut column = 0;
+    for word in text.split_whitespace() {
+        let length = word.chars().count();
+        if column > 0 && column + 1 + length > width {
+            out.push('\n');
+            column = 0;
+        } else if column > 0 {
+            out.push(' ');
+            column += 1;
+        }
+        out.push_str(word);
+        column += length;
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_filled() {
+        assert_eq!(fill("a bb ccc dddd", 6), "a bb\nccc\ndddd");
+        assert_eq!(fill("incomprehensible", 4), "incomprehensible");
+    }
+
+    #[test]
+    fn codes_are_told_from_fields() {
+        assert!(is_code("E0203") && is_code("w0107"));
+        assert!(!is_code("engine") && !is_code("e2e") && !is_code("E"));
+    }
+}

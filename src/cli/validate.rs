@@ -1,0 +1,82 @@
+//! `thawline validate`: every check of a scenario, and no run.
+
+use super::args::{ValidateArgs, ValidateFormat};
+use super::{Answer, Exit, console};
+use crate::scenario;
+use crate::yaml::{Diagnostic, Severity};
+
+pub(super) fn run(args: &ValidateArgs) -> Answer {
+    let found = match scenario::load(&args.scenario, &args.sets) {
+        Ok(scenario) => {
+            if args.format == ValidateFormat::Text {
+                let spec = &scenario.spec;
+                let (policies, gates) = (spec.policies.len(), spec.gates.len());
+                let name = &spec.name;
+                console::print(&format!("{name}: no faults ({policies} policies, {gates} gates)\n"));
+            }
+            Vec::new()
+        }
+        Err(found) => found,
+    };
+    match args.format {
+        ValidateFormat::Text if found.is_empty() => return Ok(Exit::Success),
+        ValidateFormat::Text => return Err(found),
+        ValidateFormat::Json => {
+            let json = serde_json::to_string_pretty(&found).expect("diagnostics have text keys only");
+            console::print(&format!("{json}\n"));
+        }
+        ValidateFormat::Github => {
+            let lines: String = found.iter().map(|fault| github(fault) + "\n").collect();
+            console::print(&lines);
+        }
+    }
+    Ok(if found.is_empty() { Exit::Success } else { Exit::CouldNotRun })
+}
+
+/// A workflow command, as GitHub Actions reads it from a step's output.
+pub(super) fn github(diagnostic: &Diagnostic) -> String {
+    let kind = match diagnostic.severity {
+        Severity::Error => "error",
+        Severity::Warning => "warning",
+    };
+    let mut properties = String::new();
+    if let Some(place) = &diagnostic.place {
+        properties.push_str(&format!("file={},", property(&place.file)));
+        if place.line > 0 {
+            let end = place.column + place.len.max(1) - 1;
+            properties.push_str(&format!("line={},col={},endColumn={end},", place.line, place.column));
+        }
+    }
+    let mut message = diagnostic.message.clone();
+    for more in std::iter::once(&diagnostic.label).chain(&diagnostic.help).filter(|more| !more.is_empty()) {
+        message.push('\n');
+        message.push_str(more);
+    }
+    format!("::{kind} {properties}title={}::{}", property(diagnostic.code), data(&message))
+}
+
+fn data(text: &str) -> String {
+    text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
+}
+
+fn property(text: &str) -> String {
+    data(text).replace(':', "%3A").replace(',', "%2C")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn github_commands_are_escaped() {
+        let fault = Diagnostic::at("E0301", "a,b.yaml", 3, 5, 4, "x: 150%", "150% is too much")
+            .labelled("here")
+            .helped("write 1%");
+        assert_eq!(
+            github(&fault),
+            "::error file=a%2Cb.yaml,line=3,col=5,endColumn=8,title=E0301::150%25 is too much%0Ahere%0Awrite 1%25"
+        );
+        let bare = Diagnostic::warning("W0107", "beyond");
+        assert_eq!(github(&bare), "::warning title=W0107::beyond");
+    }
+}

@@ -1,0 +1,158 @@
+//! A warm pool: loaded replicas to spare, over any other policy.
+//!
+//! Out of rotation, the spares take no traffic and the policy below does not see them.
+//! In rotation, they are over-provisioning: the policy below sees their load shared, and its
+//! own count without them.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::PolicySpec;
+use super::api::{Autoscaler, Decision, Loop, Reason, View};
+
+/// Warm replicas to spare, over another policy.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct WarmPoolSpec {
+    /// How many spares.
+    pub spare: u32,
+    /// Whether the spares serve like the others. Default: false, they wait, loaded, until the
+    /// policy below asks for more replicas.
+    #[serde(default)]
+    pub in_rotation: bool,
+    /// The policy below.
+    pub over: PolicySpec,
+}
+
+/// A running warm pool.
+pub struct WarmPool {
+    spare: u32,
+    in_rotation: bool,
+    over: Box<dyn Autoscaler>,
+    /// The spares were ordered once; from then on silence below is silence here.
+    ordered: bool,
+}
+
+impl WarmPool {
+    /// From its spec.
+    pub fn new(spec: &WarmPoolSpec) -> Self {
+        let over = spec.over.build();
+        Self { spare: spec.spare, in_rotation: spec.in_rotation, over, ordered: false }
+    }
+
+    /// Replicas without the spares, as the policy below knows them. What runs is never shown
+    /// as nothing: at zero, a policy may take itself for switched off.
+    fn without_spares(&self, replicas: u32) -> u32 {
+        replicas.saturating_sub(self.spare).max(replicas.min(1))
+    }
+
+    fn with_spares(&self, below: Decision) -> Decision {
+        let Decision { replicas, spare, why: Reason { rule, detail } } = below;
+        let why = Reason { rule, detail: format!("{detail}; {} warm to spare", self.spare) };
+        if self.in_rotation {
+            Decision { replicas: replicas.saturating_add(self.spare), spare, why }
+        } else {
+            Decision { replicas, spare: spare.saturating_add(self.spare), why }
+        }
+    }
+}
+
+impl Autoscaler for WarmPool {
+    fn loops(&self) -> Vec<Loop> {
+        self.over.loops()
+    }
+
+    fn decide(&mut self, which: usize, view: &View<'_>) -> Option<Decision> {
+        let mut seen = view.clone();
+        if self.in_rotation {
+            seen.spec_replicas = self.without_spares(view.spec_replicas);
+            seen.status_replicas = self.without_spares(view.status_replicas);
+        }
+        let below = match self.over.decide(which, &seen) {
+            Some(decision) => decision,
+            None if self.ordered => return None,
+            None => Decision {
+                replicas: seen.spec_replicas,
+                spare: self.over.initial().1,
+                why: Reason {
+                    rule: "WarmPool",
+                    detail: "the policy below leaves the scale alone".to_owned(),
+                },
+            },
+        };
+        self.ordered = true;
+        Some(self.with_spares(below))
+    }
+
+    fn initial(&self) -> (u32, u32) {
+        let (replicas, spare) = self.over.initial();
+        if self.in_rotation {
+            (replicas.saturating_add(self.spare), spare)
+        } else {
+            (replicas, spare.saturating_add(self.spare))
+        }
+    }
+
+    fn maximum(&self) -> Option<u32> {
+        let below = self.over.maximum()?;
+        Some(if self.in_rotation { below.saturating_add(self.spare) } else { below })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::SimTime;
+    use crate::policy::fixed::FixedSpec;
+
+    fn pool(in_rotation: bool) -> WarmPool {
+        let over = PolicySpec::Fixed(FixedSpec { replicas: 3 });
+        WarmPool::new(&WarmPoolSpec { spare: 2, in_rotation, over })
+    }
+
+    fn view(spec_replicas: u32) -> View<'static> {
+        View { now: SimTime::ZERO, spec_replicas, status_replicas: spec_replicas, pods: &[], gateway: None }
+    }
+
+    fn counts(decision: Option<Decision>) -> Option<(u32, u32)> {
+        decision.map(|d| (d.replicas, d.spare))
+    }
+
+    #[test]
+    fn spares_wait_beside_the_replicas() {
+        let mut pool = pool(false);
+        assert_eq!((pool.initial(), pool.maximum()), ((3, 2), Some(3)));
+        assert_eq!(counts(pool.decide(0, &view(1))), Some((3, 2)));
+        assert_eq!(counts(pool.decide(0, &view(3))), None);
+        assert_eq!(counts(pool.decide(0, &view(4))), Some((3, 2)));
+    }
+
+    #[test]
+    fn spares_in_rotation_are_replicas() {
+        let mut pool = pool(true);
+        assert_eq!((pool.initial(), pool.maximum()), ((5, 0), Some(5)));
+        assert_eq!(counts(pool.decide(0, &view(3))), Some((5, 0)));
+        assert_eq!(counts(pool.decide(0, &view(5))), None);
+    }
+
+    #[test]
+    fn spares_are_ordered_even_if_the_policy_below_is_content() {
+        assert_eq!(counts(pool(false).decide(0, &view(3))), Some((3, 2)));
+        assert_eq!(counts(pool(true).decide(0, &view(5))), Some((5, 0)));
+    }
+
+    #[test]
+    fn loops_and_reasons_are_those_below() {
+        let mut pool = pool(false);
+        assert_eq!(pool.loops().iter().map(|l| l.name).collect::<Vec<_>>(), ["fixed"]);
+        let why = pool.decide(0, &view(1)).expect("too few").why;
+        assert_eq!((why.rule, why.detail.as_str()), ("Fixed", "3 replicas; 2 warm to spare"));
+    }
+
+    #[test]
+    fn something_is_never_shown_as_nothing() {
+        let pool = pool(true);
+        let shown: Vec<u32> = [0, 1, 2, 3].into_iter().map(|n| pool.without_spares(n)).collect();
+        assert_eq!(shown, [0, 1, 1, 1]);
+    }
+}

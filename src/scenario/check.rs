@@ -1,0 +1,156 @@
+//! What a scenario must be beyond its form. Every check runs; each fault points at its value.
+
+use super::fault::below;
+use super::load::Scenario;
+use crate::experiment::Gate;
+use crate::kernel::SimDuration;
+use crate::yaml::{Diagnostic, Path};
+
+/// All that makes no sense.
+pub(super) fn check(scenario: &Scenario) -> Vec<Diagnostic> {
+    let mut checker = Checker { scenario, faults: Vec::new() };
+    checker.name();
+    checker.files();
+    checker.pools();
+    checker.periods();
+    checker.slo();
+    checker.runs();
+    checker.gates();
+    checker.faults.sort_by_key(|fault| fault.place.as_ref().map(|place| (place.line, place.column)));
+    checker.faults
+}
+
+struct Checker<'a> {
+    scenario: &'a Scenario,
+    faults: Vec<Diagnostic>,
+}
+
+impl Checker<'_> {
+    fn fault(&mut self, code: &'static str, path: &Path, message: impl Into<String>, help: &str) {
+        let fault = self.scenario.document.fault(code, path, message);
+        self.faults.push(if help.is_empty() { fault } else { fault.helped(help) });
+    }
+
+    fn name(&mut self) {
+        let name = &self.scenario.spec.name;
+        let letters = name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
+        if !letters || !name.starts_with(|c: char| c.is_ascii_alphanumeric()) || name.len() > 64 {
+            let message = format!("the name `{}` cannot be a directory", name.escape_debug());
+            let help = "use 1 to 64 letters, digits, `-`, `_` and `.`, a letter or digit first";
+            self.fault("E0307", &Path::keys(["name"]), message, help);
+        }
+    }
+
+    fn files(&mut self) {
+        let profile = &self.scenario.spec.profile;
+        if let Err(error) = std::fs::File::open(self.scenario.resolve(profile)) {
+            let message = format!("cannot read the profile `{profile}`: {error}");
+            let help = "paths are relative to the scenario; `thawline profile list` shows what is shipped";
+            self.fault("E0401", &Path::keys(["profile"]), message, help);
+        }
+    }
+
+    fn pools(&mut self) {
+        let pools = &self.scenario.spec.cluster.pools;
+        let at = Path::keys(["cluster", "pools"]);
+        if pools.len() != 1 {
+            let message = format!("exactly one pool is expected, found {}", pools.len());
+            self.fault("E0303", &at, message, "a cluster of several pools is not modelled yet");
+        }
+        for (name, pool) in pools {
+            let at = at.key(name);
+            if pool.gpus_per_node == 0 {
+                self.zero(&at.key("gpusPerNode"), "gpusPerNode");
+            }
+            if pool.max_nodes == 0 {
+                self.zero(&at.key("maxNodes"), "maxNodes");
+            } else if pool.max_nodes < pool.min_nodes {
+                let message = format!("maxNodes {} is below minNodes {}", pool.max_nodes, pool.min_nodes);
+                self.fault("E0305", &at.key("maxNodes"), message, "");
+            }
+            let gpus = self.scenario.spec.replica.gpus;
+            if let Some(gpus) = gpus.filter(|gpus| *gpus > pool.gpus_per_node && pool.gpus_per_node > 0) {
+                let message = format!("a replica of {gpus} GPUs fits no node of {}", pool.gpus_per_node);
+                self.fault("E0304", &Path::keys(["replica", "gpus"]), message, "a replica cannot span nodes");
+            }
+        }
+        if self.scenario.spec.replica.gpus == Some(0) {
+            self.zero(&Path::keys(["replica", "gpus"]), "gpus");
+        }
+    }
+
+    fn zero(&mut self, path: &Path, name: &str) {
+        self.fault("E0306", path, format!("`{name}` must not be zero"), "");
+    }
+
+    fn periods(&mut self) {
+        let spec = &self.scenario.spec;
+        let periods: [(&[&str], SimDuration); 3] = [
+            (&["replica", "readiness", "period"], spec.replica.readiness.period),
+            (&["telemetry", "scrapeInterval"], spec.telemetry.scrape_interval),
+            (&["telemetry", "timelineStep"], spec.telemetry.timeline_step),
+        ];
+        for (keys, _) in periods.iter().filter(|(_, value)| value.is_zero()) {
+            self.zero(&Path::keys(keys.iter().copied()), keys[keys.len() - 1]);
+        }
+    }
+
+    fn slo(&mut self) {
+        let Some(slo) = &self.scenario.spec.slo else { return };
+        let at = Path::keys(["slo"]);
+        if slo.limits().iter().all(|(_, limit)| limit.is_none()) {
+            let help = "set one of ttft, tpot, itl, e2e, queueWait, or remove `slo`";
+            self.fault("E0309", &at, "the SLO has no limit", help);
+        }
+        for (name, _) in slo.limits().iter().filter(|(_, limit)| *limit == Some(SimDuration::ZERO)) {
+            self.zero(&at.key(*name), name);
+        }
+    }
+
+    fn runs(&mut self) {
+        let spec = &self.scenario.spec;
+        if spec.policies.is_empty() {
+            self.fault("E0308", &Path::keys(["policies"]), "there is no policy to run", "");
+        }
+        if spec.replications == 0 {
+            self.zero(&Path::keys(["replications"]), "replications");
+        }
+        for name in spec.policies.keys() {
+            if name.trim().is_empty() || name.chars().any(char::is_control) {
+                let path = Path::keys(["policies"]).key(name);
+                let fault = self.scenario.document.fault_at_key("E0307", &path, "a policy needs a name");
+                self.faults.push(fault);
+            }
+        }
+        for (name, policy) in &spec.policies {
+            for (field, message, help) in policy.check() {
+                let path = below(&Path::keys(["policies"]).key(name), &field);
+                self.fault("E0310", &path, message, &help);
+            }
+        }
+    }
+
+    fn gates(&mut self) {
+        let spec = &self.scenario.spec;
+        let document = &self.scenario.document;
+        for (index, gate) in spec.gates.iter().enumerate() {
+            let at = Path::keys(["gates"]).index(index);
+            let text = if document.contains(&at.key("gate")) { at.key("gate") } else { at.clone() };
+            if let Err(error) = Gate::parse(&gate.gate) {
+                let fault = document.fault_within("E0301", &text, error.at, error.message);
+                self.faults.push(Diagnostic { help: error.help.into_iter().collect(), ..fault });
+            }
+            for (position, name) in gate.policies.iter().enumerate() {
+                if !spec.policies.contains_key(name) {
+                    let names: Vec<&str> = spec.policies.keys().map(String::as_str).collect();
+                    let path = at.key("for").index(position);
+                    let fault = document
+                        .fault("E0302", &path, format!("the scenario has no policy `{name}`"))
+                        .suggesting(name, names.iter().copied())
+                        .helped(format!("one of {}", names.join(", ")));
+                    self.faults.push(fault);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! The scenario's JSON Schema, and the manual page of one of its fields.
+
+use std::fmt::Write as _;
+
+use serde_json::Value;
+
+use super::spec::ScenarioSpec;
+use crate::yaml::suggest;
+
+/// The JSON Schema of a scenario, for editors.
+pub fn schema() -> Value {
+    let mut schema = schemars::schema_for!(ScenarioSpec).to_value();
+    if let Some(object) = schema.as_object_mut() {
+        object.insert("title".to_owned(), "Thawline scenario".into());
+    }
+    schema
+}
+
+/// The manual page of a field such as `cluster.pools.NAME.maxNodes`. The error names what there is.
+///
+/// Names that are the user's own (of pools and policies) may be left out.
+pub fn explain_field(path: &str) -> Result<String, String> {
+    let schema = schema();
+    let page = Page { schema: &schema };
+    let mut at = page.follow(&schema);
+    let mut required = true;
+    let mut shown = Vec::new();
+    for part in path.split('.') {
+        let key = part.split('[').next().unwrap_or(part);
+        let (next, is_required) =
+            page.step(at, key).ok_or_else(|| page.no_such(at, key, &shown.join(".")))?;
+        at = next;
+        required = is_required;
+        shown.push(key);
+    }
+    Ok(page.text(path, at, required))
+}
+
+struct Page<'a> {
+    schema: &'a Value,
+}
+
+impl<'a> Page<'a> {
+    fn target(&self, at: &'a Value) -> Option<&'a Value> {
+        let reference = at.get("$ref")?.as_str()?;
+        self.schema.pointer(reference.strip_prefix('#')?)
+    }
+
+    /// Follows references and steps over "or null".
+    fn follow(&self, at: &'a Value) -> &'a Value {
+        let mut at = at;
+        // References of a schema do not form a ring without a step between them; 16 is plenty.
+        for _ in 0..16 {
+            let options = at.get("anyOf").and_then(Value::as_array);
+            let real = options.and_then(|options| {
+                let mut real = options.iter().filter(|option| option.get("type") != Some(&"null".into()));
+                real.next().filter(|_| options.len() == 2)
+            });
+            match self.target(at).or(real.filter(|real| real.get("$ref").is_some())) {
+                Some(next) => at = next,
+                None => break,
+            }
+        }
+        at
+    }
+
+    /// Fields and choices of a section, each with whether it must be written.
+    fn parts(&self, at: &'a Value) -> Vec<(&'a str, &'a Value, bool)> {
+        let at = self.follow(at);
+        let required: Vec<&str> = at
+            .get("required")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect();
+        let mut parts: Vec<(&str, &Value, bool)> = Vec::new();
+        for (name, field) in at.get("properties").and_then(Value::as_object).into_iter().flatten() {
+            parts.push((name, field, required.contains(&name.as_str())));
+        }
+        for choice in self.choices(at) {
+            for (name, field) in choice.get("properties").and_then(Value::as_object).into_iter().flatten() {
+                parts.push((name, field, false));
+            }
+        }
+        parts
+    }
+
+    fn choices(&self, at: &'a Value) -> Vec<&'a Value> {
+        let options = at.get("oneOf").or_else(|| at.get("anyOf")).and_then(Value::as_array);
+        options.into_iter().flatten().map(|option| self.follow(option)).collect()
+    }
+
+    /// One key further down; a name of the user's own, or a list position, may stand between.
+    fn step(&self, at: &'a Value, key: &str) -> Option<(&'a Value, bool)> {
+        let found = self.parts(at).into_iter().find(|(name, ..)| *name == key);
+        if let Some((_, field, required)) = found {
+            return Some((field, required));
+        }
+        let at = self.follow(at);
+        if let Some(values) = at.get("additionalProperties").filter(|values| values.is_object()) {
+            // `cluster.pools.maxNodes` and `cluster.pools.h200.maxNodes` alike.
+            let within = self.parts(values).into_iter().find(|(name, ..)| *name == key);
+            return Some(within.map_or((values, true), |(_, field, required)| (field, required)));
+        }
+        self.step_into_items(at, key)
+    }
+
+    fn step_into_items(&self, at: &'a Value, key: &str) -> Option<(&'a Value, bool)> {
+        let items = at.get("items")?;
+        self.parts(items)
+            .into_iter()
+            .find(|(name, ..)| *name == key)
+            .map(|(_, field, required)| (field, required))
+    }
+
+    fn no_such(&self, at: &'a Value, key: &str, parent: &str) -> String {
+        let names: Vec<&str> = self.parts(at).into_iter().map(|(name, ..)| name).collect();
+        let place = if parent.is_empty() { "a scenario".to_owned() } else { format!("`{parent}`") };
+        let mut message = format!("{place} has no field `{key}`");
+        if let Some(meant) = suggest(key, names.iter().copied()) {
+            let _ = write!(message, "; did you mean `{meant}`?");
+        }
+        if !names.is_empty() {
+            let _ = write!(message, "\none of {}", names.join(", "));
+        }
+        message
+    }
+
+    fn text(&self, path: &str, field: &'a Value, required: bool) -> String {
+        let target = self.follow(field);
+        let mut out = format!("{path}\n");
+        let mut describe = |value: &Value| {
+            if let Some(text) = value.get("description").and_then(Value::as_str) {
+                let _ = write!(out, "\n{text}\n");
+            }
+        };
+        describe(field);
+        if field.get("description") != target.get("description") {
+            describe(target);
+        }
+        let kind = self.kind(field);
+        if !kind.is_empty() {
+            let _ = write!(out, "\ntype: {kind}\n");
+        }
+        match field.get("default") {
+            Some(Value::Object(_)) => out.push_str("default: every field's own default\n"),
+            Some(Value::Null) | None if !required => out.push_str("optional\n"),
+            Some(default) => {
+                let _ =
+                    writeln!(out, "default: {}", default.as_str().map_or(default.to_string(), str::to_owned));
+            }
+            None => out.push_str("required\n"),
+        }
+        self.list_parts(target, &mut out);
+        out
+    }
+
+    fn list_parts(&self, target: &'a Value, out: &mut String) {
+        let parts = self.parts(target);
+        let words = self.words(target);
+        let below = match target.get("additionalProperties").filter(|values| values.is_object()) {
+            Some(values) if parts.is_empty() => self.parts(values),
+            _ => parts,
+        };
+        if !below.is_empty() || !words.is_empty() {
+            out.push('\n');
+        }
+        for (name, text) in words {
+            let _ = writeln!(out, "  {name:<22} {}", first_line(text));
+        }
+        for (name, field, required) in below {
+            let text = field
+                .get("description")
+                .or_else(|| self.follow(field).get("description"))
+                .and_then(Value::as_str)
+                .unwrap_or_default();
+            let mark = if required { " (required)" } else { "" };
+            let _ = writeln!(out, "  {name:<22} {}{mark}", first_line(text));
+        }
+    }
+
+    /// Choices that are bare words, with their description.
+    fn words(&self, at: &'a Value) -> Vec<(&'a str, &'a str)> {
+        let mut words: Vec<(&str, &str)> = Vec::new();
+        for choice in std::iter::once(at).chain(self.choices(at)) {
+            let text = choice.get("description").and_then(Value::as_str).unwrap_or_default();
+            words.extend(choice.get("const").and_then(Value::as_str).map(|word| (word, text)));
+            let listed = choice.get("enum").and_then(Value::as_array);
+            words.extend(listed.into_iter().flatten().filter_map(Value::as_str).map(|word| (word, "")));
+        }
+        words
+    }
+
+    fn kind(&self, field: &'a Value) -> String {
+        let target = self.follow(field);
+        let named = [field, target].into_iter().find_map(|value| value.get("type"));
+        let mut kinds: Vec<&str> = match named {
+            Some(Value::String(kind)) => vec![kind],
+            Some(Value::Array(kinds)) => kinds.iter().filter_map(Value::as_str).collect(),
+            _ if target.get("oneOf").is_some() => vec!["choice"],
+            _ => Vec::new(),
+        };
+        kinds.retain(|kind| *kind != "null");
+        let plain = kinds.into_iter().map(|kind| match kind {
+            "object" => "mapping",
+            "array" => "list",
+            "string" => "text",
+            "integer" => "whole number",
+            other => other,
+        });
+        plain.collect::<Vec<_>>().join(" or ")
+    }
+}
+
+fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_explained() {
+        let page = explain_field("cluster.pools.h200.maxNodes").unwrap();
+        assert!(page.contains("Most nodes.") && page.contains("required"), "{page}");
+        assert!(explain_field("cluster.pools.maxNodes").unwrap().contains("Most nodes."));
+        let interval = explain_field("telemetry.scrapeInterval").unwrap();
+        assert!(
+            interval.contains("Time between scrapes.") && interval.contains("default: 15s"),
+            "{interval}"
+        );
+        let router = explain_field("gateway.router").unwrap();
+        assert!(router.contains("leastOutstanding") && router.contains("roundRobin"), "{router}");
+        let seed = explain_field("seed").unwrap();
+        assert!(seed.contains("default: 7"), "{seed}");
+        assert!(explain_field("engine.continuous.maxNumSeqs").unwrap().contains("--max-num-seqs"));
+        assert!(explain_field("policies.mine.fixed.replicas").unwrap().contains("whole number"));
+        assert!(explain_field("gates[0].for").unwrap().contains("policies it binds"));
+    }
+
+    #[test]
+    fn unknown_fields_are_refused_with_what_there_is() {
+        let error = explain_field("telemetry.scrapeIntervall").unwrap_err();
+        assert!(
+            error.contains("did you mean `scrapeInterval`?") && error.contains("timelineStep"),
+            "{error}"
+        );
+        assert!(explain_field("").is_err());
+        assert!(explain_field("name.x").is_err());
+    }
+
+    #[test]
+    fn every_field_is_documented() {
+        fn walk(schema: &Value, at: &Value, path: &str, bare: &mut Vec<String>) {
+            let page = Page { schema };
+            for (name, field) in at.get("properties").and_then(Value::as_object).into_iter().flatten() {
+                let described = |value: &Value| value.get("description").is_some();
+                if !described(field) && !described(page.follow(field)) {
+                    bare.push(format!("{path}.{name}"));
+                }
+            }
+            for part in ["oneOf", "anyOf"] {
+                for choice in at.get(part).and_then(Value::as_array).into_iter().flatten() {
+                    walk(schema, choice, path, bare);
+                }
+            }
+        }
+        let schema = schema();
+        let mut bare = Vec::new();
+        walk(&schema, &schema, "", &mut bare);
+        for (name, part) in schema["$defs"].as_object().unwrap() {
+            walk(&schema, part, name, &mut bare);
+        }
+        assert!(bare.is_empty(), "no doc comment: {bare:?}");
+    }
+}

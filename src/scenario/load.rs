@@ -1,0 +1,84 @@
+//! A scenario file to a checked scenario.
+
+use std::path::{Path, PathBuf};
+
+use super::check::check;
+use super::spec::{GateSpec, ScenarioSpec};
+use crate::experiment::{Gate, GateError};
+use crate::yaml::{self, Diagnostic, Document};
+
+/// A scenario that was read and makes sense; nothing of what it refers to is read yet.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    /// What it says.
+    pub spec: ScenarioSpec,
+    /// Where it says so: diagnostics of later checks point into it.
+    pub document: Document,
+    /// The directory that its paths are relative to.
+    pub directory: PathBuf,
+    /// Its gates.
+    pub gates: Vec<Gate>,
+}
+
+impl Scenario {
+    /// A path of the scenario, relative to the scenario's directory.
+    pub fn resolve(&self, path: &str) -> PathBuf {
+        self.directory.join(path)
+    }
+}
+
+/// Reads a scenario from a file, with `path=value` assignments written over it.
+pub fn load(path: &Path, sets: &[String]) -> Result<Scenario, Vec<Diagnostic>> {
+    let name = path.display().to_string();
+    let text = read_text(path, &name)?;
+    let directory = path.parent().map(Path::to_path_buf).unwrap_or_default();
+    parse(&name, &text, sets, directory)
+}
+
+/// Reads a scenario from a text; see [`load`].
+pub fn parse(
+    name: &str,
+    text: &str,
+    sets: &[String],
+    directory: PathBuf,
+) -> Result<Scenario, Vec<Diagnostic>> {
+    let mut document = Document::parse(name, text)?;
+    let mut faults = Vec::new();
+    for assignment in sets {
+        faults.extend(document.set(assignment).err().unwrap_or_default());
+    }
+    match yaml::read::<ScenarioSpec>(&document) {
+        Ok(spec) => {
+            // What cannot be read as a gate is reported by the check.
+            let gates = spec.gates.iter().filter_map(|gate| bound(gate).ok()).collect();
+            let scenario = Scenario { spec, document, directory, gates };
+            faults.extend(check(&scenario));
+            if faults.is_empty() { Ok(scenario) } else { Err(faults) }
+        }
+        Err(mut found) => {
+            found.extend(faults);
+            Err(found)
+        }
+    }
+}
+
+fn bound(spec: &GateSpec) -> Result<Gate, GateError> {
+    let policies = (!spec.policies.is_empty()).then(|| spec.policies.clone());
+    Ok(Gate { policies, ..Gate::parse(&spec.gate)? })
+}
+
+fn read_text(path: &Path, name: &str) -> Result<String, Vec<Diagnostic>> {
+    let bytes = std::fs::read(path).map_err(|error| {
+        vec![Diagnostic::in_file("E0401", name, format!("cannot read the scenario: {error}"))]
+    })?;
+    String::from_utf8(bytes).map_err(|error| {
+        let good = error.utf8_error().valid_up_to();
+        let before = &error.as_bytes()[..good];
+        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+        let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
+        let column = String::from_utf8_lossy(&before[line_start..]).chars().count() + 1;
+        let byte = error.as_bytes()[good];
+        let message = format!("the file is not UTF-8 text: byte 0x{byte:02x}");
+        vec![Diagnostic::at("E0101", name, line, column, 1, "", message)]
+    })
+}

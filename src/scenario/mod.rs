@@ -1,0 +1,15 @@
+//! Floor 4: what a user writes: YAML in, a checked [`Scenario`] out.
+//!
+//! This is the floor that knows files. It prints nothing: what is wrong comes back as
+//! diagnostics, all at once.
+
+mod check;
+mod explain;
+mod fault;
+mod load;
+mod spec;
+
+pub use explain::{explain_field, schema};
+pub use fault::workload_diagnostics;
+pub use load::{Scenario, load, parse};
+pub use spec::{ClusterSpec, GateSpec, ScenarioSpec, SloSpec};

@@ -1,0 +1,184 @@
+//! The scenario file, section by section. Doc comments are the manual that
+//! `thawline explain` prints.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use indexmap::IndexMap;
+use schemars::JsonSchema;
+use serde::de::value::MapAccessDeserializer;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::kernel::SimDuration;
+use crate::outcome::breach::Slo;
+use crate::policy::PolicySpec;
+use crate::sim::config::{
+    EngineSpec, GatewaySpec, InitialSpec, InitialState, PoolSpec, ReplicaSpec, TelemetrySpec,
+};
+use crate::workload::WorkloadSpec;
+
+/// A scenario: traffic, a cluster, and the policies to compare on it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ScenarioSpec {
+    /// Names the scenario and its directory of results: letters, digits, `-`, `_` and `.`.
+    pub name: String,
+    /// Profile of the model on its GPU: a file, relative to the scenario.
+    pub profile: String,
+    /// Where the requests come from.
+    pub workload: WorkloadSpec,
+    /// The machines.
+    pub cluster: ClusterSpec,
+    /// Engine of every replica. Default: continuous batching as the profile has it.
+    #[serde(default)]
+    pub engine: Option<EngineSpec>,
+    /// The gateway in front of the replicas.
+    #[serde(default)]
+    pub gateway: GatewaySpec,
+    /// The pod of a replica.
+    #[serde(default)]
+    pub replica: ReplicaSpec,
+    /// How metrics travel from replicas to policies.
+    #[serde(default)]
+    pub telemetry: TelemetrySpec,
+    /// Replicas that are there at the start.
+    #[serde(default = "as_the_policy_starts")]
+    pub initial: InitialSpec,
+    /// What counts as a breach, per request. Default: nothing does.
+    #[serde(default)]
+    pub slo: Option<SloSpec>,
+    /// The policies to compare: left a name of your own, right the kind.
+    pub policies: IndexMap<String, PolicySpec>,
+    /// What must hold for the run to succeed. Default: nothing must.
+    #[serde(default)]
+    pub gates: Vec<GateSpec>,
+    /// Runs of each policy, each with other random draws; all policies see the same ones.
+    #[serde(default = "five")]
+    pub replications: u32,
+    /// Seed of all random draws.
+    #[serde(default = "seven")]
+    pub seed: u64,
+}
+
+fn as_the_policy_starts() -> InitialSpec {
+    InitialSpec { replicas: None, state: InitialState::default() }
+}
+
+fn five() -> u32 {
+    5
+}
+
+fn seven() -> u64 {
+    7
+}
+
+/// The machines.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ClusterSpec {
+    /// Node pools by name; exactly one in this version.
+    pub pools: IndexMap<String, PoolSpec>,
+}
+
+/// The limits of a request: one that exceeds any of them is a breach.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SloSpec {
+    /// Time to first token.
+    #[serde(default)]
+    pub ttft: Option<SimDuration>,
+    /// Time per output token after the first, a request's mean.
+    #[serde(default)]
+    pub tpot: Option<SimDuration>,
+    /// Time between two tokens; the request's longest counts.
+    #[serde(default)]
+    pub itl: Option<SimDuration>,
+    /// From arrival to the last token.
+    #[serde(default)]
+    pub e2e: Option<SimDuration>,
+    /// From arrival until an engine first works on the request.
+    #[serde(default)]
+    pub queue_wait: Option<SimDuration>,
+}
+
+impl SloSpec {
+    /// The limits with the names they are written under.
+    pub fn limits(&self) -> [(&'static str, Option<SimDuration>); 5] {
+        [
+            ("ttft", self.ttft),
+            ("tpot", self.tpot),
+            ("itl", self.itl),
+            ("e2e", self.e2e),
+            ("queueWait", self.queue_wait),
+        ]
+    }
+}
+
+impl From<SloSpec> for Slo {
+    fn from(spec: SloSpec) -> Self {
+        Self { ttft: spec.ttft, tpot: spec.tpot, itl: spec.itl, e2e: spec.e2e, queue_wait: spec.queue_wait }
+    }
+}
+
+/// A gate as it is written: `ttft.p99 < 2s`, or `{ gate: ttft.p99 < 2s, for: [hpa] }`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GateSpec {
+    /// `METRIC SIGN LIMIT`.
+    pub gate: String,
+    /// The policies it binds, by their names in the scenario; empty binds all.
+    pub policies: Vec<String>,
+}
+
+/// The longer form of a gate.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct BoundGate {
+    /// `METRIC SIGN LIMIT`, such as `ttft.p99 < 2s`.
+    gate: String,
+    /// The policies it binds, by their names in the scenario.
+    #[serde(rename = "for")]
+    policies: Vec<String>,
+}
+
+impl<'de> Deserialize<'de> for GateSpec {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+        impl<'de> serde::de::Visitor<'de> for Either {
+            type Value = GateSpec;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a gate such as `ttft.p99 < 2s`, or { gate, for }")
+            }
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<GateSpec, E> {
+                Ok(GateSpec { gate: text.to_owned(), policies: Vec::new() })
+            }
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, map: A) -> Result<GateSpec, A::Error> {
+                let bound = BoundGate::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(GateSpec { gate: bound.gate, policies: bound.policies })
+            }
+        }
+        deserializer.deserialize_any(Either)
+    }
+}
+
+impl Serialize for GateSpec {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.policies.is_empty() {
+            return serializer.serialize_str(&self.gate);
+        }
+        BoundGate { gate: self.gate.clone(), policies: self.policies.clone() }.serialize(serializer)
+    }
+}
+
+impl JsonSchema for GateSpec {
+    fn schema_name() -> Cow<'static, str> {
+        "GateSpec".into()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let bound = generator.subschema_for::<BoundGate>();
+        schemars::json_schema!({
+            "description": "What must hold: `ttft.p99 < 2s`, or `{ gate: ttft.p99 < 2s, for: [hpa] }` for some policies only.",
+            "anyOf": [{ "type": "string" }, bound]
+        })
+    }
+}

@@ -1,0 +1,266 @@
+//! Every code a diagnostic may carry, and what `thawline explain CODE` says about it.
+//!
+//! E01xx: text that is no YAML. E02xx: YAML that is no scenario. E03xx: a scenario that
+//! makes no sense. E04xx: files. E05xx: profiles. E06xx: traces. W01xx: warnings of a run.
+
+/// A code and its documentation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Code {
+    /// `E0203`.
+    pub code: &'static str,
+    /// A few words.
+    pub title: &'static str,
+    /// What it means, why it is an error, and what to do.
+    pub explanation: &'static str,
+}
+
+const fn code(code: &'static str, title: &'static str, explanation: &'static str) -> Code {
+    Code { code, title, explanation }
+}
+
+/// All codes, in order.
+pub const CODES: &[Code] = &[
+    code(
+        "E0101",
+        "not UTF-8",
+        "The file holds bytes that are not UTF-8 text. The place shown is the first such byte. Files written \
+         by other tools are often UTF-16 or Latin-1: convert them, for instance with `iconv -t utf-8`.",
+    ),
+    code(
+        "E0102",
+        "not YAML",
+        "The text breaks YAML's syntax at the place shown, or just before it. Common reasons: a tab used for \
+         indentation, a bracket or quote that is not closed, a value with `: ` in it that is not quoted.",
+    ),
+    code(
+        "E0103",
+        "duplicate key",
+        "A mapping has the same key twice. Most tools silently take the last one; here neither is taken, \
+         since one of the two is not what its author meant. Remove one.",
+    ),
+    code(
+        "E0104",
+        "nested too deeply",
+        "No document may be nested more than 64 levels deep. No scenario, profile or manifest comes near; \
+         a text that does is broken or hostile.",
+    ),
+    code(
+        "E0105",
+        "too large",
+        "A document may have 50,000 values, copies made by aliases included, and 16 MiB of text. Large data \
+         such as traces belongs in a file of its own.",
+    ),
+    code(
+        "E0106",
+        "bad alias or merge",
+        "An alias (`*name`) stands for the value that was marked `&name` before it. It cannot stand for \
+         something later, nor for what contains it. A merge key (`<<`) takes a mapping or a list of mappings.",
+    ),
+    code(
+        "E0107",
+        "unknown tag",
+        "Values may carry YAML's own tags, such as `!!str`. Other tags ask for types that do not exist here.",
+    ),
+    code(
+        "E0108",
+        "more than one document",
+        "The file holds several documents, parted by `---`, where one is expected.",
+    ),
+    code(
+        "E0109",
+        "a key that is not text",
+        "YAML allows a list or a mapping as a key; nothing here has a use for one. Often this is a `{{` of a \
+         template that was not filled in.",
+    ),
+    code(
+        "E0201",
+        "unknown field",
+        "There is no such field here. Nothing is ignored silently: a misspelt field would otherwise leave its \
+         default in force. `thawline explain FIELD.PATH` lists the fields of a section.",
+    ),
+    code("E0202", "missing field", "A field without a default is not written."),
+    code(
+        "E0203",
+        "unknown choice",
+        "The word is not one of the choices there are, for instance a policy that does not exist. In \
+         `policies:`, the name on the left is yours, the key below it is the kind of policy.",
+    ),
+    code(
+        "E0204",
+        "wrong type",
+        "A value of another type is expected. Numbers and booleans must not be quoted; `yes` and `on` are \
+         text, not booleans.",
+    ),
+    code(
+        "E0205",
+        "bad value",
+        "The value has the right type and still makes no sense. Durations and quantities are written as \
+         Kubernetes writes them: `250ms`, `30s`, `1h30m`; `500m`, `2`, `16Gi`. Numbers with a leading zero are \
+         refused, since YAML 1.1 reads them as octal and YAML 1.2 does not.",
+    ),
+    code(
+        "E0207",
+        "bad --set",
+        "`--set path.to.field=value` writes a value, itself YAML, over the scenario before it is read. List \
+         positions are written `gates[0]` and must exist; mappings on the way are made if they are missing.",
+    ),
+    code(
+        "E0301",
+        "gate that cannot be read",
+        "A gate is a metric, one of `<`, `<=`, `>`, `>=`, and a limit: `ttft.p99 < 2s`, `slo.breach < 1%`, \
+         `cost.total < $60`.",
+    ),
+    code(
+        "E0302",
+        "gate for a policy that does not exist",
+        "`for:` lists names of the scenario's own `policies`, the names on the left.",
+    ),
+    code(
+        "E0303",
+        "not exactly one pool",
+        "A cluster has one node pool in this version: `cluster: { pools: { NAME: {..} } }` with one name.",
+    ),
+    code(
+        "E0304",
+        "a replica fits no node",
+        "A replica holds all its GPUs on one node, so it cannot have more than `gpusPerNode`.",
+    ),
+    code("E0305", "a maximum below its minimum", "The most that is allowed is less than the least."),
+    code(
+        "E0306",
+        "must not be zero",
+        "The value is a period, a count or a share that has no meaning at zero: a loop with period 0 would \
+         never let time go on.",
+    ),
+    code(
+        "E0307",
+        "name that cannot be a directory",
+        "Results are written to `reports/<name>/`. A name has 1 to 64 letters, digits, `-`, `_` and `.`, and \
+         begins with a letter or a digit.",
+    ),
+    code("E0308", "nothing to run", "A scenario needs at least one policy and at least one replication."),
+    code(
+        "E0309",
+        "SLO without a limit",
+        "`slo:` is written and none of its limits is. Without a limit no request can breach; leave `slo` out \
+         if that is meant.",
+    ),
+    code(
+        "E0310",
+        "policy that makes no sense",
+        "A policy's settings contradict each other or Kubernetes would refuse them, such as a maximum below the \
+         minimum or a metric without a target.",
+    ),
+    code(
+        "E0311",
+        "workload that makes no sense",
+        "The `workload` section names no source or several, or a setting is out of its range. It has exactly one \
+         source, such as `azure` or `poisson`; transforms such as `rateScale` come on top.",
+    ),
+    code(
+        "E0401",
+        "cannot read a file",
+        "The file is missing, a directory, or may not be read. Paths in a scenario are relative to the \
+         scenario's own directory.",
+    ),
+    code(
+        "E0402",
+        "cannot write",
+        "The output directory cannot be written. It is opened before the first run, so that nothing is \
+         computed in vain.",
+    ),
+    code(
+        "E0403",
+        "thawline-calibrate is not there",
+        "`thawline calibrate` hands over to the program `thawline-calibrate`, which needs a GPU host and is built \
+         on its own: `cargo build --release -p thawline-calibrate`. It is looked for beside `thawline` and on PATH.",
+    ),
+    code(
+        "E0404",
+        "nothing to explain",
+        "`thawline explain` takes a code such as E0203, or the path of a scenario's field such as \
+         `telemetry.scrapeInterval`.",
+    ),
+    code(
+        "E0501",
+        "the model does not fit",
+        "Weights and the KV cache of one request need more GPU memory than a replica has. The message shows \
+         the arithmetic.",
+    ),
+    code(
+        "E0601",
+        "bad row in a trace",
+        "A row cannot be read as a request. The trace is refused as a whole: a dropped row would be a silent \
+         change of the traffic.",
+    ),
+    code(
+        "E0602",
+        "time goes back in a trace",
+        "An arrival is earlier than the one before it. Sort the trace by time.",
+    ),
+    code("E0603", "empty trace", "The trace, or the window cut from it, holds no request."),
+    code(
+        "E0604",
+        "trace in another format",
+        "The file is not in the format the scenario says it is in: not CSV, not JSON lines, or a broken gzip \
+         stream.",
+    ),
+    code(
+        "E0605",
+        "column missing from a trace",
+        "The trace has no column, or its rows no key, of the expected name. `columns:` says what they are called \
+         in a file of your own.",
+    ),
+    code(
+        "E0606",
+        "more faults in a trace",
+        "The file has more faults than are listed; this is their number.",
+    ),
+    code(
+        "W0107",
+        "beyond what was measured",
+        "Some engine steps ran with a batch or a context larger than any the profile measured; their duration \
+         is extrapolated. Their share is shown. Calibrate further out, or cap the engine.",
+    ),
+];
+
+/// Looks a code up; upper or lower case.
+pub fn find_code(code: &str) -> Option<&'static Code> {
+    CODES.iter().find(|known| known.code.eq_ignore_ascii_case(code))
+}
+
+/// All codes as the Markdown of `docs/errors.md`.
+pub fn errors_markdown() -> String {
+    let mut out = String::from(
+        "# Errors and warnings\n\nEach fault is reported with its place and all at once. `thawline explain \
+         CODE` prints the same text.\nThis file is written from `src/yaml/codes.rs`; a test keeps it so.\n",
+    );
+    for Code { code, title, explanation } in CODES {
+        out.push_str(&format!("\n## {code}: {title}\n\n{explanation}\n"));
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_in_order_and_explained() {
+        assert!(CODES.is_sorted_by(|a, b| a.code < b.code), "each code once, in order");
+        for code in CODES {
+            assert!(!code.title.is_empty() && code.explanation.ends_with('.'), "{}", code.code);
+        }
+        assert_eq!(find_code("e0203").map(|code| code.title), Some("unknown choice"));
+    }
+
+    #[test]
+    fn the_documentation_is_current() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/errors.md");
+        if std::env::var_os("THAWLINE_BLESS").is_some() {
+            std::fs::write(path, errors_markdown()).unwrap();
+        }
+        let written = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(written == errors_markdown(), "run the tests with THAWLINE_BLESS=1 to write docs/errors.md");
+    }
+}
