@@ -26,6 +26,11 @@ pub enum Distribution {
         /// 95th percentile, at least the median.
         p95: SimDuration,
     },
+    /// Exponential, given by its mean: `{ exponential: 80ms }`.
+    Exponential {
+        /// Mean.
+        mean: SimDuration,
+    },
     /// Measured values, each as likely as any other: `{ samples: [2.7s, 4.4s, 6.3s] }`.
     Samples(Vec<SimDuration>),
     /// Bytes moved at a bandwidth: `{ bytes: 16Gi, bytesPerSecond: 2Gi }`.
@@ -59,6 +64,10 @@ impl Distribution {
                 let value = m * libm::exp(sigma * normal_quantile(p));
                 SimDuration::from_secs_f64(value).unwrap_or(SimDuration::MAX)
             }
+            Self::Exponential { mean } => {
+                let value = -libm::log1p(-p) * mean.as_secs_f64();
+                SimDuration::from_secs_f64(value).unwrap_or(SimDuration::MAX)
+            }
             Self::Samples(values) => {
                 let index = ((p * values.len() as f64) as usize).min(values.len().saturating_sub(1));
                 values.get(index).copied().unwrap_or_default()
@@ -86,6 +95,7 @@ impl Distribution {
             Self::Samples(values) => {
                 values.iter().map(|v| v.as_secs_f64()).sum::<f64>() / values.len().max(1) as f64
             }
+            Self::Exponential { mean } => mean.as_secs_f64(),
             _ => self.median().as_secs_f64(),
         }
     }
@@ -227,6 +237,8 @@ struct Written {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     p95: Option<SimDuration>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    exponential: Option<SimDuration>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     samples: Option<Vec<SimDuration>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     bytes: Option<Bytes>,
@@ -238,14 +250,9 @@ impl TryFrom<Written> for Distribution {
     type Error = &'static str;
 
     fn try_from(written: Written) -> Result<Self, &'static str> {
-        match written {
-            Written {
-                median: Some(median),
-                p95: Some(p95),
-                samples: None,
-                bytes: None,
-                bytes_per_second: None,
-            } => {
+        let Written { median, p95, exponential, samples, bytes, bytes_per_second } = written;
+        match (median, p95, exponential, samples, bytes, bytes_per_second) {
+            (Some(median), Some(p95), None, None, None, None) => {
                 if p95 < median {
                     return Err("p95 is below the median");
                 }
@@ -254,32 +261,21 @@ impl TryFrom<Written> for Distribution {
                 }
                 Ok(Self::LogNormal { median, p95 })
             }
-            Written {
-                median: None,
-                p95: None,
-                samples: Some(samples),
-                bytes: None,
-                bytes_per_second: None,
-            } => {
+            (None, None, Some(mean), None, None, None) => Ok(Self::Exponential { mean }),
+            (None, None, None, Some(samples), None, None) => {
                 if samples.is_empty() {
                     return Err("`samples` is empty");
                 }
                 Ok(Self::Samples(samples))
             }
-            Written {
-                median: None,
-                p95: None,
-                samples: None,
-                bytes: Some(bytes),
-                bytes_per_second: Some(rate),
-            } => {
-                if rate.0 == 0 {
+            (None, None, None, None, Some(bytes), Some(bytes_per_second)) => {
+                if bytes_per_second.0 == 0 {
                     return Err("`bytesPerSecond` is 0");
                 }
-                Ok(Self::Transfer { bytes, bytes_per_second: rate })
+                Ok(Self::Transfer { bytes, bytes_per_second })
             }
             _ => Err(
-                "a distribution is a duration (40s), { median, p95 }, { samples: [..] } or { bytes, bytesPerSecond }",
+                "a distribution is a duration (40s), { median, p95 }, { exponential: mean }, { samples: [..] } or { bytes, bytesPerSecond }",
             ),
         }
     }
@@ -292,7 +288,7 @@ impl<'de> Deserialize<'de> for Distribution {
             type Value = Distribution;
             fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str(
-                    "a duration such as 40s, or { median, p95 }, { samples } or { bytes, bytesPerSecond }",
+                    "a duration such as 40s, or { median, p95 }, { exponential }, { samples } or { bytes, bytesPerSecond }",
                 )
             }
             fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Distribution, E> {
@@ -309,11 +305,18 @@ impl<'de> Deserialize<'de> for Distribution {
 
 impl Serialize for Distribution {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut written =
-            Written { median: None, p95: None, samples: None, bytes: None, bytes_per_second: None };
+        let mut written = Written {
+            median: None,
+            p95: None,
+            exponential: None,
+            samples: None,
+            bytes: None,
+            bytes_per_second: None,
+        };
         match self {
             Self::Constant(value) => return value.serialize(serializer),
             Self::LogNormal { median, p95 } => (written.median, written.p95) = (Some(*median), Some(*p95)),
+            Self::Exponential { mean } => written.exponential = Some(*mean),
             Self::Samples(samples) => written.samples = Some(samples.clone()),
             Self::Transfer { bytes, bytes_per_second } => {
                 (written.bytes, written.bytes_per_second) = (Some(*bytes), Some(*bytes_per_second));

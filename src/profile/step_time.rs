@@ -114,6 +114,8 @@ impl StepCost {
             );
             for cell in row {
                 cell.at_from_fs += per_step_fs as i64;
+                // Below, time would stand still, and the closed sums would not see the floor of `time_fs`.
+                assert!(cell.at_from_fs >= FS_PER_NS as i64, "a step takes at least 1 ns");
             }
         }
         let rows = rows.into_iter().map(Vec::into_boxed_slice).collect();

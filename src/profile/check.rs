@@ -1,0 +1,543 @@
+//! What a well-formed profile may still get wrong: each fault with its path and its mend.
+//!
+//! Types are checked while the YAML is read; this looks at what the values mean together.
+
+use super::schema::{
+    DecodeFit, DecodeGrid, FitErrors, LinearCurve, PrefillFit, PrefillTimes, Profile, SCHEMA_VERSION,
+    StepTimeSpec,
+};
+use super::sourced::{Origin, Provenance, Sourced};
+
+/// How bad a fault is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// The profile cannot be used.
+    Error,
+    /// It can; a reader should know.
+    Warning,
+}
+
+/// One thing that is wrong with a profile.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// How bad.
+    pub severity: Severity,
+    /// Where, from the root of the profile: `startUp[0].time.source`.
+    pub path: String,
+    /// What is wrong.
+    pub message: String,
+    /// How to mend it.
+    pub help: String,
+}
+
+/// Collects faults.
+#[derive(Default)]
+struct Faults(Vec<Fault>);
+
+impl Faults {
+    fn add(&mut self, severity: Severity, path: &str, message: impl Into<String>, help: impl Into<String>) {
+        self.0.push(Fault { severity, path: path.to_owned(), message: message.into(), help: help.into() });
+    }
+
+    fn error(&mut self, path: &str, message: impl Into<String>, help: impl Into<String>) {
+        self.add(Severity::Error, path, message, help);
+    }
+
+    fn warn(&mut self, path: &str, message: impl Into<String>, help: impl Into<String>) {
+        self.add(Severity::Warning, path, message, help);
+    }
+
+    fn require(&mut self, holds: bool, path: &str, message: impl Into<String>, help: &str) -> bool {
+        if !holds {
+            self.error(path, message, help);
+        }
+        holds
+    }
+
+    /// A coefficient: finite, not negative, and small enough for integer femtoseconds.
+    fn coefficient(&mut self, path: &str, value: f64, most: f64) {
+        self.require(
+            value.is_finite() && (0.0..=most).contains(&value),
+            path,
+            format!("it is {value}, which is not between 0 and {most}"),
+            "step times grow with work: fit with coefficients that are not negative",
+        );
+    }
+
+    fn increasing<T: PartialOrd>(&mut self, path: &str, values: &[T], least: usize) -> bool {
+        let enough = self.require(
+            values.len() >= least,
+            path,
+            format!("it has {} entries and needs at least {least}", values.len()),
+            "measure more points",
+        );
+        enough
+            && self.require(
+                values.windows(2).all(|w| w[0] < w[1]),
+                path,
+                "its values do not increase",
+                "sort them, each once, and order the times alike",
+            )
+    }
+
+    /// A table of positive times with the shape of its axes.
+    fn table(&mut self, path: &str, times: &[Vec<f64>], rows: usize, columns: usize) -> bool {
+        let shaped = times.len() == rows && times.iter().all(|row| row.len() == columns);
+        let shape = format!("it is not {rows} rows of {columns} values");
+        let shaped = self.require(shaped, path, shape, "one row for each entry of the first axis");
+        let good = |t: &f64| t.is_finite() && *t > 0.0 && *t <= US_MAX;
+        let positive = times.iter().flatten().all(good);
+        let positive = self.require(
+            positive,
+            path,
+            "it holds a time that is not positive",
+            "a step takes time: drop the point or measure it again",
+        );
+        shaped && positive
+    }
+
+    fn fit_errors(&mut self, path: &str, errors: &FitErrors) {
+        let ordered = 0.0 <= errors.mape && errors.mape <= errors.max && errors.p95 <= errors.max;
+        self.require(
+            ordered && errors.max.is_finite(),
+            path,
+            "mape and p95 must lie between 0 and max",
+            "write them as fractions: 0.05 is 5 %",
+        );
+    }
+
+    fn sourced<T>(&mut self, path: &str, sourced: &Sourced<T>) {
+        self.origin(path, sourced.origin());
+    }
+
+    fn origin(&mut self, path: &str, origin: Origin<'_>) {
+        let word = origin.provenance.label();
+        let named = origin.source.is_some_and(|s| !s.trim().is_empty());
+        if origin.provenance.needs_source() {
+            self.require(
+                named,
+                path,
+                format!("a {word} value names no source"),
+                "add `source:`, or call it `assumed`",
+            );
+            self.require(
+                origin.date.is_some(),
+                path,
+                format!("a {word} value has no date"),
+                "add `date:`, when it was measured, published or retrieved",
+            );
+        } else if !named && origin.note.is_none() {
+            self.warn(
+                path,
+                format!("a {word} value says nothing of where it comes from"),
+                "add `source:` or `note:`",
+            );
+        }
+    }
+}
+
+/// Ten minutes; no step takes longer.
+const US_MAX: f64 = 6e8;
+
+impl Profile {
+    /// Everything that is wrong with it, errors and warnings, in the order of the file.
+    pub fn check(&self) -> Vec<Fault> {
+        let mut faults = Faults::default();
+        faults.require(
+            self.schema_version == SCHEMA_VERSION,
+            "schemaVersion",
+            format!("version {} is not known", self.schema_version),
+            "this Thawline reads version 1",
+        );
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-._".contains(c);
+        faults.require(
+            !self.name.is_empty() && self.name.chars().all(plain),
+            "name",
+            format!("`{}` is not a profile name", self.name),
+            "use lower-case letters, digits, dashes and dots",
+        );
+        faults.require(self.gpu.count > 0, "gpu.count", "a replica holds no GPU", "write 1 or more");
+        faults.require(self.gpu.memory.0 > 0, "gpu.memory", "the GPU has no memory", "write e.g. 80G");
+        check_start_up(self, &mut faults);
+        if let Some(spec) = &self.step_time {
+            check_step_time(spec, &mut faults);
+        }
+        check_host(self, &mut faults);
+        check_memory(self, &mut faults);
+        if let Some(price) = &self.price_per_gpu_hour {
+            faults.sourced("pricePerGpuHour", price);
+            if price.date.is_none() && price.provenance != Provenance::Assumed {
+                faults.warn("pricePerGpuHour", "the price has no date", "prices move: add `date:`");
+            }
+        }
+        for (i, validation) in self.validation.iter().enumerate() {
+            faults.fit_errors(&format!("validation[{i}].errors"), &validation.errors);
+        }
+        faults.0
+    }
+}
+
+fn check_start_up(profile: &Profile, faults: &mut Faults) {
+    let stages = &profile.start_up;
+    faults.require(
+        !stages.is_empty(),
+        "startUp",
+        "it has no stages",
+        "list at least one; a replica that needs no time has `time: {value: 0s, ..}`",
+    );
+    for (i, stage) in stages.iter().enumerate() {
+        faults.sourced(&format!("startUp[{i}].time"), &stage.time);
+        if i > 0 && stage.stage < stages[i - 1].stage {
+            let (this, before) = (stage.stage.label(), stages[i - 1].stage.label());
+            faults.error(
+                &format!("startUp[{i}].stage"),
+                format!("{this} comes after {before}"),
+                "the order is imagePull, containerStart, runtimeInit, weightLoad, warmUp",
+            );
+        }
+    }
+    if let Some(penalties) = &profile.first_requests {
+        faults.sourced("firstRequests", penalties);
+    }
+}
+
+fn check_host(profile: &Profile, faults: &mut Faults) {
+    if let Some(host) = &profile.host_overhead {
+        let parts =
+            [("perRequest", &host.per_request), ("perStep", &host.per_step), ("perToken", &host.per_token)];
+        for (name, part) in parts {
+            if let Some(sourced) = part {
+                faults.sourced(&format!("hostOverhead.{name}"), sourced);
+            }
+        }
+    }
+    if let Some(cpu) = &profile.cpu {
+        faults.sourced("cpu.idleCores", &cpu.idle_cores);
+        faults.sourced("cpu.busyCores", &cpu.busy_cores);
+        faults.require(
+            cpu.idle_cores.value <= cpu.busy_cores.value,
+            "cpu.busyCores.value",
+            "a busy pod uses fewer cores than an idle one",
+            "swap the two",
+        );
+    }
+}
+
+fn check_memory(profile: &Profile, faults: &mut Faults) {
+    let Some(memory) = &profile.memory else { return };
+    let parts = [
+        ("weights", &memory.weights),
+        ("kvBytesPerToken", &memory.kv_bytes_per_token),
+        ("reservePerGpu", &memory.reserve_per_gpu),
+    ];
+    for (name, part) in parts {
+        faults.sourced(&format!("memory.{name}"), part);
+    }
+    for (name, part) in &parts[..2] {
+        faults.require(part.value.0 > 0, &format!("memory.{name}.value"), "it is 0 bytes", "write e.g. 16Gi");
+    }
+    let sound = profile.gpu.count > 0 && profile.gpu.memory.0 > 0 && memory.kv_bytes_per_token.value.0 > 0;
+    if sound && let Err(error) = profile.kv_cache_tokens(1.0) {
+        faults.error("memory", error.to_string(), "use more GPUs, larger ones, or a smaller precision");
+    }
+}
+
+fn check_step_time(spec: &StepTimeSpec, faults: &mut Faults) {
+    let decode = &spec.decode;
+    faults.require(
+        decode.fit.is_some() || decode.grid.is_some(),
+        "stepTime.decode",
+        "it has neither a grid nor a fit",
+        "add `fit:` or `grid:`",
+    );
+    if let Some(fit) = &decode.fit {
+        faults.sourced("stepTime.decode.fit", fit);
+        check_decode_fit(&fit.value, faults);
+    }
+    if let Some(grid) = &decode.grid {
+        faults.sourced("stepTime.decode.grid", grid);
+        check_decode_grid(&grid.value, faults);
+    }
+    let prefill = &spec.prefill;
+    faults.require(
+        prefill.max_planes.is_some() || prefill.grid.is_some(),
+        "stepTime.prefill",
+        "it has neither a grid nor planes",
+        "add `maxPlanes:` or `grid:`",
+    );
+    if let Some(fit) = &prefill.max_planes {
+        faults.sourced("stepTime.prefill.maxPlanes", fit);
+        check_planes(&fit.value, faults);
+    }
+    if let Some(grid) = &prefill.grid {
+        faults.sourced("stepTime.prefill.grid", grid);
+        check_prefill_grid(&grid.value, faults);
+    }
+    if let Some(curve) = &spec.linear_layers {
+        faults.sourced("stepTime.linearLayers", curve);
+        check_linear(&curve.value, faults);
+    }
+    if let Some(range) = &spec.measured {
+        let sound = range.batch > 0 && range.kv_tokens > 0 && range.prefill_tokens > 0;
+        // One more than the last KV token measured must exist, and be far from the end of u64.
+        let sound = sound && range.kv_tokens <= 1 << 40;
+        faults.require(
+            sound,
+            "stepTime.measured",
+            "a range is 0 or out of bounds",
+            "write the largest values measured",
+        );
+    }
+}
+
+fn check_decode_fit(fit: &DecodeFit, faults: &mut Faults) {
+    let path = "stepTime.decode.fit.value";
+    faults.coefficient(&format!("{path}.baseMs"), fit.base_ms, US_MAX / 1e3);
+    faults.coefficient(&format!("{path}.perSequenceUs"), fit.per_sequence_us, 1e6);
+    faults.coefficient(&format!("{path}.perKvTokenNs"), fit.per_kv_token_ns, 1e5);
+    for (i, hinge) in fit.hinges.iter().enumerate() {
+        faults.coefficient(&format!("{path}.hinges[{i}].perSequenceUs"), hinge.per_sequence_us, 1e6);
+    }
+    let knots: Vec<u32> = fit.hinges.iter().map(|h| h.above_batch).collect();
+    faults.increasing(&format!("{path}.hinges"), &knots, 0);
+    // What is no number, or negative, was refused above.
+    let positive = fit.base_ms + fit.per_sequence_us != 0.0;
+    faults.require(positive, path, "a step with one sequence takes no time", "write the base of a step");
+    if let Some(errors) = &fit.errors {
+        faults.fit_errors(&format!("{path}.errors"), errors);
+    }
+}
+
+fn check_decode_grid(grid: &DecodeGrid, faults: &mut Faults) {
+    let path = "stepTime.decode.grid.value";
+    let rows = faults.increasing(&format!("{path}.batches"), &grid.batches, 2);
+    let columns = faults.increasing(&format!("{path}.kvTokens"), &grid.kv_tokens, 2);
+    let times = format!("{path}.timesUs");
+    let table = faults.table(&times, &grid.times_us, grid.batches.len(), grid.kv_tokens.len());
+    if !(rows && columns && table) {
+        return;
+    }
+    faults.require(grid.batches[0] > 0, &format!("{path}.batches"), "it holds a batch of 0", "begin at 1");
+    let last = *grid.kv_tokens.last().unwrap_or(&0);
+    faults.require(
+        last <= 1 << 40,
+        &format!("{path}.kvTokens"),
+        "it is out of bounds",
+        "write KV tokens of a batch",
+    );
+    // The grid is continued at its first and last slopes, which must not lead to 0 or below.
+    let (kv, n) = (&grid.kv_tokens, grid.kv_tokens.len());
+    for (i, row) in grid.times_us.iter().enumerate() {
+        let slope = (row[1] - row[0]) / (kv[1] - kv[0]) as f64;
+        let batch = grid.batches[i];
+        faults.require(
+            row[0] - slope * kv[0] as f64 > 0.0,
+            &times,
+            format!("row {i} (batch {batch}), continued down to no KV token, falls to 0"),
+            "measure a column with fewer KV tokens",
+        );
+        faults.require(
+            row[n - 1] >= row[n - 2],
+            &times,
+            format!("row {i} (batch {batch}) falls at its end, along which it is continued"),
+            "measure its last two columns again",
+        );
+        if row.windows(2).any(|w| w[1] < 0.97 * w[0]) {
+            faults.warn(
+                &times,
+                format!("row {i} (batch {batch}) falls by more than 3 % over KV tokens"),
+                "a change of kernel, or a bad point",
+            );
+        }
+    }
+    let b = grid.batches.len();
+    for (column, kv) in kv.iter().enumerate() {
+        let rises = grid.times_us[b - 1][column] >= grid.times_us[b - 2][column];
+        let sound = faults.require(
+            rises && grid.at_batch_us(1, column) > 0.0,
+            &times,
+            format!(
+                "column {column} ({kv} KV tokens), continued to batch 1 or past its last row, falls to 0"
+            ),
+            "measure batch 1, and the last two rows again",
+        );
+        // The other columns are mostly at fault alike.
+        if !sound {
+            break;
+        }
+    }
+}
+
+fn check_planes(fit: &PrefillFit, faults: &mut Faults) {
+    let path = "stepTime.prefill.maxPlanes.value";
+    faults.require(
+        !fit.planes.is_empty(),
+        &format!("{path}.planes"),
+        "it has no planes",
+        "write at least one",
+    );
+    for (i, plane) in fit.planes.iter().enumerate() {
+        faults.coefficient(&format!("{path}.planes[{i}].baseMs"), plane.base_ms, US_MAX / 1e3);
+        faults.coefficient(&format!("{path}.planes[{i}].perTokenUs"), plane.per_token_us, 1e5);
+        faults.coefficient(&format!("{path}.planes[{i}].perWorkNs"), plane.per_work_ns, 1e3);
+    }
+    let grows = fit.planes.iter().any(|p| p.per_token_us > 0.0);
+    faults.require(
+        grows || fit.planes.is_empty(),
+        &format!("{path}.planes"),
+        "prefill takes no time for a token",
+        "write the µs of a new token",
+    );
+    if let Some(errors) = &fit.errors {
+        faults.fit_errors(&format!("{path}.errors"), errors);
+    }
+}
+
+fn check_prefill_grid(grid: &PrefillTimes, faults: &mut Faults) {
+    let path = "stepTime.prefill.grid.value";
+    let rows = faults.increasing(&format!("{path}.tokens"), &grid.tokens, 2);
+    let columns = faults.increasing(&format!("{path}.contexts"), &grid.contexts, 1);
+    let times = format!("{path}.timesUs");
+    let table = faults.table(&times, &grid.times_us, grid.tokens.len(), grid.contexts.len());
+    if !(rows && columns && table) {
+        return;
+    }
+    let n = grid.times_us.len();
+    let rises = grid.times_us[n - 2].iter().zip(&grid.times_us[n - 1]).all(|(a, b)| a <= b);
+    faults.require(
+        rises,
+        &times,
+        "its last row is below the one before it, along which it is continued",
+        "measure the last two rows again",
+    );
+}
+
+fn check_linear(curve: &LinearCurve, faults: &mut Faults) {
+    let path = "stepTime.linearLayers.value";
+    faults.increasing(&format!("{path}.tokens"), &curve.tokens, 2);
+    let rows: Vec<Vec<f64>> = curve.times_us.iter().map(|t| vec![*t]).collect();
+    let good = faults.table(&format!("{path}.timesUs"), &rows, curve.tokens.len(), 1);
+    let falls = curve.times_us.windows(2).any(|w| w[1] < 0.97 * w[0]);
+    if good && falls {
+        faults.warn(
+            &format!("{path}.timesUs"),
+            "it falls by more than 3 %",
+            "a change of kernel, or a bad point",
+        );
+    }
+    faults.coefficient(&format!("{path}.attentionPerWorkNs"), curve.attention_per_work_ns, 1e3);
+}
+
+/// The first error in the step times, if any.
+pub(super) fn first_step_time_error(spec: &StepTimeSpec) -> Option<Fault> {
+    let mut faults = Faults::default();
+    check_step_time(spec, &mut faults);
+    faults.0.into_iter().find(|f| f.severity == Severity::Error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::{Bytes, Quantity};
+    use crate::profile::fixture::{self, assumed};
+    use crate::profile::schema::{CpuUse, Hinge};
+
+    fn errors(profile: &Profile) -> Vec<String> {
+        let of = profile.check().into_iter().filter(|f| f.severity == Severity::Error);
+        of.map(|f| format!("{}: {}", f.path, f.message)).collect()
+    }
+
+    #[test]
+    fn a_sound_profile_has_no_errors_and_each_fault_is_found_where_it_is() {
+        assert_eq!(errors(&fixture::profile()), Vec::<String>::new());
+        let check = |change: &dyn Fn(&mut Profile), expected: &str| {
+            let mut profile = fixture::profile();
+            change(&mut profile);
+            assert_eq!(errors(&profile), [expected]);
+        };
+        check(&|p| p.schema_version = 2, "schemaVersion: version 2 is not known");
+        check(&|p| p.name = "My Profile".into(), "name: `My Profile` is not a profile name");
+        check(&|p| p.gpu.count = 0, "gpu.count: a replica holds no GPU");
+        check(&|p| p.gpu.memory = Bytes(0), "gpu.memory: the GPU has no memory");
+        check(&|p| p.start_up.clear(), "startUp: it has no stages");
+        check(&|p| p.start_up.swap(0, 1), "startUp[1].stage: image pull comes after weight load");
+        check(
+            &|p| {
+                p.start_up[1].time.provenance = Provenance::Measured;
+                p.start_up[1].time.source = Some("here".into());
+            },
+            "startUp[1].time: a measured value has no date",
+        );
+        check(
+            &|p| {
+                let price = &mut p.memory.as_mut().unwrap().weights;
+                price.provenance = Provenance::Published;
+                price.date = Some("2026-11-22".parse().unwrap());
+            },
+            "memory.weights: a published value names no source",
+        );
+        check(
+            &|p| p.memory.as_mut().unwrap().kv_bytes_per_token.value = Bytes(0),
+            "memory.kvBytesPerToken.value: it is 0 bytes",
+        );
+        check(
+            &|p| {
+                let cores = |text: &str| assumed(text.parse::<Quantity>().unwrap());
+                p.cpu = Some(CpuUse { idle_cores: cores("2"), busy_cores: cores("500m") });
+            },
+            "cpu.busyCores.value: a busy pod uses fewer cores than an idle one",
+        );
+    }
+
+    #[test]
+    fn a_model_too_large_for_its_gpus_is_refused_with_the_sum() {
+        let mut profile = fixture::profile();
+        profile.gpu.count = 1;
+        let found = errors(&profile);
+        assert_eq!(found.len(), 1);
+        assert!(found[0].starts_with("memory: a model does not fit 1 x H100 SXM: usable"), "{found:?}");
+    }
+
+    #[test]
+    fn step_times_that_could_reach_zero_are_refused() {
+        let check = |change: &dyn Fn(&mut StepTimeSpec), expected: &str| {
+            let mut profile = fixture::with_grid(&[1, 8], &[100, 200], &[vec![10.0, 11.0], vec![20.0, 22.0]]);
+            let spec = profile.step_time.as_mut().unwrap();
+            change(spec);
+            let found = errors(&profile);
+            assert_eq!(found.len(), 1, "{found:?}");
+            assert!(found[0].contains(expected), "{found:?}");
+        };
+        fn grid(spec: &mut StepTimeSpec) -> &mut DecodeGrid {
+            &mut spec.decode.grid.as_mut().unwrap().value
+        }
+        fn fit(spec: &mut StepTimeSpec) -> &mut DecodeFit {
+            &mut spec.decode.fit.as_mut().unwrap().value
+        }
+        check(&|s| grid(s).kv_tokens.swap(0, 1), "grid.value.kvTokens: its values do not increase");
+        check(&|s| grid(s).times_us[1].push(1.0), "grid.value.timesUs: it is not 2 rows of 2 values");
+        check(&|s| grid(s).times_us[1][0] = 0.0, "a time that is not positive");
+        check(
+            &|s| grid(s).times_us[0][1] = 22.0,
+            "row 0 (batch 1), continued down to no KV token, falls to 0",
+        );
+        check(&|s| grid(s).times_us[1][1] = 19.0, "row 1 (batch 8) falls at its end");
+        check(&|s| grid(s).batches = vec![4, 5], "column 0 (100 KV tokens), continued to batch 1");
+        check(&|s| fit(s).base_ms = f64::NAN, "fit.value.baseMs: it is NaN");
+        check(
+            &|s| fit(s).hinges = vec![Hinge { above_batch: 4, per_sequence_us: -1.0 }],
+            "fit.value.hinges[0].perSequenceUs: it is -1",
+        );
+        check(&|s| (s.decode.fit, s.decode.grid) = (None, None), "neither a grid nor a fit");
+        check(&|s| s.prefill.max_planes.as_mut().unwrap().value.planes.clear(), "it has no planes");
+    }
+
+    #[test]
+    fn unexplained_assumptions_are_warnings() {
+        let warnings = |p: &Profile| p.check().iter().filter(|f| f.severity == Severity::Warning).count();
+        let mut profile = fixture::profile();
+        let before = warnings(&profile);
+        profile.start_up[0].time.note = Some("because".into());
+        assert_eq!(warnings(&profile), before - 1);
+    }
+}
