@@ -112,7 +112,8 @@ mod tests {
 
     /// Read as a scenario is; JSON is YAML.
     fn spec(json: &str) -> PolicySpec {
-        serde_saphyr::from_str(json).expect(json)
+        let document = crate::yaml::Document::parse("policy", json).expect(json);
+        crate::yaml::read(&document).expect(json)
     }
 
     /// Paths of the faults, in order; and every fault says how to mend it.

@@ -48,6 +48,13 @@ pub struct Trust {
     pub assumed: u32,
 }
 
+impl Trust {
+    /// All figures that say where they come from.
+    pub fn total(&self) -> u32 {
+        self.measured + self.published + self.derived + self.assumed
+    }
+}
+
 /// A distribution in a few words.
 pub fn distribution_text(distribution: &Distribution) -> String {
     match distribution {

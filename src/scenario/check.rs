@@ -43,7 +43,8 @@ impl Checker<'_> {
 
     fn files(&mut self) {
         let profile = &self.scenario.spec.profile;
-        if let Err(error) = std::fs::File::open(self.scenario.resolve(profile)) {
+        let shipped = crate::profile::shipped::find(profile).is_some();
+        if !shipped && let Err(error) = std::fs::File::open(self.scenario.resolve(profile)) {
             let message = format!("cannot read the profile `{profile}`: {error}");
             let help = "paths are relative to the scenario; `thawline profile list` shows what is shipped";
             self.fault("E0401", &Path::keys(["profile"]), message, help);
