@@ -271,7 +271,10 @@ fn queueing_theory_holds() {
             let (mean, error) = mean_wait(workers, service.clone(), rho, seed);
             let allowed = (0.01 * expected).max(3.0 * error);
             let half_width = 2.045 * error;
-            assert!(half_width < 0.02 * expected, "{name} {rho} seed {seed}: +- {half_width} is too wide to tell");
+            assert!(
+                half_width < 0.02 * expected,
+                "{name} {rho} seed {seed}: +- {half_width} is too wide to tell"
+            );
             assert!(
                 (mean - expected).abs() <= allowed,
                 "{name} {rho} seed {seed}: {mean} +- {error}, theory {expected}"
