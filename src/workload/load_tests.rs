@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::workload::{Request, stats};
+use crate::yaml;
 use proptest::prelude::*;
 use std::path::PathBuf;
 
@@ -11,8 +12,12 @@ fn root() -> PathBuf {
 
 const CONV: &str = "azure: { file: scenarios/traces/azure_llm_2023_conv.csv }";
 
+fn read(text: &str) -> Result<WorkloadSpec, Vec<yaml::Diagnostic>> {
+    yaml::read(&yaml::Document::parse("scenario.yaml", text)?)
+}
+
 fn spec(yaml: &str) -> WorkloadSpec {
-    serde_saphyr::from_str(yaml).unwrap()
+    read(yaml).unwrap()
 }
 
 fn loaded(yaml: &str) -> LoadedWorkload {
@@ -247,7 +252,7 @@ fn a_streamed_trace_goes_through_transforms_unchanged() {
 fn specs_are_written_as_they_are_read() {
     let check = |yaml: &str| {
         let section = spec(yaml);
-        let written = serde_saphyr::to_string(&section).unwrap();
+        let written = yaml::write(&serde_json::to_value(&section).unwrap(), None);
         assert_eq!(spec(&written), section, "{written}");
     };
     check(&format!(
@@ -262,7 +267,7 @@ fn specs_are_written_as_they_are_read() {
     for bad in
         ["azur: {}", "azure: { file: x, files: y }", "poisson: { rate: 1, cv: 2 }", "rateScale: { grow: 2 }"]
     {
-        assert!(serde_saphyr::from_str::<WorkloadSpec>(bad).is_err(), "{bad}");
+        assert!(read(bad).is_err(), "{bad}");
     }
 }
 
