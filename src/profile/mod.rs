@@ -7,6 +7,7 @@ pub mod check;
 pub mod compile;
 #[cfg(test)]
 mod fixture;
+pub mod load;
 pub mod memory;
 pub mod schema;
 pub mod shipped;

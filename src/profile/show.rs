@@ -3,7 +3,7 @@
 
 use super::schema::{PlaneSpec, Profile};
 use super::sourced::{Date, Origin, Provenance, Sourced};
-use crate::kernel::Distribution;
+use crate::kernel::{Distribution, SimDuration};
 
 /// Older figures are worth a second look: prices and engines move.
 pub const OLD_DAYS: i32 = 365;
@@ -78,6 +78,11 @@ impl<'a> Rows<'a> {
 }
 
 impl Profile {
+    /// The sum of the medians of its start-up stages: how long a cold start takes, roughly.
+    pub fn cold_start_median(&self) -> SimDuration {
+        self.stages().map(|(_, time)| time.median()).sum()
+    }
+
     /// Every figure, in the order of the file.
     pub fn rows(&self) -> Vec<Row<'_>> {
         let mut rows = Rows(Vec::new());
@@ -149,7 +154,7 @@ impl Profile {
                 f.base_ms, f.per_sequence_us, f.per_kv_token_ns
             );
             for hinge in &f.hinges {
-                text.push_str(&format!("; {:.1} us above {}", hinge.per_sequence_us, hinge.above_batch));
+                text += &format!("; {:.1} us above {}", hinge.per_sequence_us, hinge.above_batch);
             }
             rows.figure("decode step", fit, text);
         }
@@ -230,7 +235,7 @@ impl std::fmt::Display for Trust {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::kernel::SimDuration;
     use crate::profile::fixture;
 
     #[test]
@@ -244,6 +249,7 @@ mod tests {
         assert_eq!((pull.value.as_str(), pull.age(today).as_str()), ("40s", "2 mo"));
         assert_eq!(find("weight load").age(today), "");
         assert_eq!(find("decode step").value, "10.000 ms + 50.0 us x sequences + 30.00 ns x KV tokens");
+        assert_eq!(profile.cold_start_median(), SimDuration::from_secs(71));
         assert_eq!(profile.trust().to_string(), "11 assumed");
     }
 }

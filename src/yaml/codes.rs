@@ -188,6 +188,13 @@ pub const CODES: &[Code] = &[
          the arithmetic.",
     ),
     code(
+        "E0502",
+        "a profile that makes no sense",
+        "Each value of the profile is well formed, and together they cannot be: stages out of order, a grid \
+         that is not sorted, a step time that could fall to zero, a published figure without its source. \
+         `thawline-calibrate profile check FILE` shows all of it.",
+    ),
+    code(
         "E0601",
         "bad row in a trace",
         "A row cannot be read as a request. The trace is refused as a whole: a dropped row would be a silent \
@@ -215,6 +222,12 @@ pub const CODES: &[Code] = &[
         "E0606",
         "more faults in a trace",
         "The file has more faults than are listed; this is their number.",
+    ),
+    code(
+        "W0101",
+        "a figure to look at twice",
+        "The profile can be used. A figure in it says nothing of where it comes from, or looks like a bad \
+         measurement.",
     ),
     code(
         "W0107",
