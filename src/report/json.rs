@@ -216,7 +216,7 @@ mod tests {
         bytes
     }
 
-    /// Equal but for the last bit of a number, which reading may lose.
+    /// Equal but for the last bit of a number.
     fn same(a: &serde_json::Value, b: &serde_json::Value) {
         use serde_json::Value::{Array, Number, Object};
         match (a, b) {
