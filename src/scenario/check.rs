@@ -1,7 +1,8 @@
 //! What a scenario must be beyond its form. Every check runs; each fault points at its value.
 
+use super::fault::below;
 use super::load::Scenario;
-use super::pending::gate_faults;
+use crate::experiment::Gate;
 use crate::kernel::SimDuration;
 use crate::yaml::{Diagnostic, Path};
 
@@ -121,6 +122,12 @@ impl Checker<'_> {
                 self.faults.push(fault);
             }
         }
+        for (name, policy) in &spec.policies {
+            for (field, message, help) in policy.check() {
+                let path = below(&Path::keys(["policies"]).key(name), &field);
+                self.fault("E0310", &path, message, &help);
+            }
+        }
     }
 
     fn gates(&mut self) {
@@ -129,9 +136,9 @@ impl Checker<'_> {
         for (index, gate) in spec.gates.iter().enumerate() {
             let at = Path::keys(["gates"]).index(index);
             let text = if document.contains(&at.key("gate")) { at.key("gate") } else { at.clone() };
-            for fault in gate_faults(&gate.gate) {
-                let found = document.fault_within("E0301", &text, fault.0, fault.1);
-                self.faults.push(Diagnostic { help: fault.2.into_iter().collect(), ..found });
+            if let Err(error) = Gate::parse(&gate.gate) {
+                let fault = document.fault_within("E0301", &text, error.at, error.message);
+                self.faults.push(Diagnostic { help: error.help.into_iter().collect(), ..fault });
             }
             for (position, name) in gate.policies.iter().enumerate() {
                 if !spec.policies.contains_key(name) {

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use super::check::check;
-use super::spec::ScenarioSpec;
+use super::spec::{GateSpec, ScenarioSpec};
+use crate::experiment::{Gate, GateError};
 use crate::yaml::{self, Diagnostic, Document};
 
 /// A scenario that was read and makes sense; nothing of what it refers to is read yet.
@@ -15,6 +16,8 @@ pub struct Scenario {
     pub document: Document,
     /// The directory that its paths are relative to.
     pub directory: PathBuf,
+    /// Its gates.
+    pub gates: Vec<Gate>,
 }
 
 impl Scenario {
@@ -46,7 +49,9 @@ pub fn parse(
     }
     match yaml::read::<ScenarioSpec>(&document) {
         Ok(spec) => {
-            let scenario = Scenario { spec, document, directory };
+            // What cannot be read as a gate is reported by the check.
+            let gates = spec.gates.iter().filter_map(|gate| bound(gate).ok()).collect();
+            let scenario = Scenario { spec, document, directory, gates };
             faults.extend(check(&scenario));
             if faults.is_empty() { Ok(scenario) } else { Err(faults) }
         }
@@ -55,6 +60,11 @@ pub fn parse(
             Err(found)
         }
     }
+}
+
+fn bound(spec: &GateSpec) -> Result<Gate, GateError> {
+    let policies = (!spec.policies.is_empty()).then(|| spec.policies.clone());
+    Ok(Gate { policies, ..Gate::parse(&spec.gate)? })
 }
 
 fn read_text(path: &Path, name: &str) -> Result<String, Vec<Diagnostic>> {

@@ -5,11 +5,11 @@
 
 mod check;
 mod explain;
+mod fault;
 mod load;
-mod pending;
 mod spec;
 
 pub use explain::{explain_field, schema};
+pub use fault::workload_diagnostics;
 pub use load::{Scenario, load, parse};
-pub use pending::{PolicySpec, WorkloadSpec};
 pub use spec::{ClusterSpec, GateSpec, ScenarioSpec, SloSpec};

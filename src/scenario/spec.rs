@@ -9,12 +9,13 @@ use schemars::JsonSchema;
 use serde::de::value::MapAccessDeserializer;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{PolicySpec, WorkloadSpec};
 use crate::kernel::SimDuration;
 use crate::outcome::breach::Slo;
+use crate::policy::PolicySpec;
 use crate::sim::config::{
     EngineSpec, GatewaySpec, InitialSpec, InitialState, PoolSpec, ReplicaSpec, TelemetrySpec,
 };
+use crate::workload::WorkloadSpec;
 
 /// A scenario: traffic, a cluster, and the policies to compare on it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -107,9 +107,8 @@ pub const CODES: &[Code] = &[
     code(
         "E0301",
         "gate that cannot be read",
-        "A gate is `METRIC < LIMIT` or `METRIC > LIMIT` (also `<=`, `>=`). Metrics: `ttft`, `tpot`, `itl`, `e2e` or \
-         `queueWait` with `.mean`, `.p50`, `.p90`, `.p95`, `.p99` or `.max`, limited by a duration; `slo.breach`, by a \
-         share such as `1%`; `cost.total` and `cost.month`, by a price such as `$60`.",
+        "A gate is a metric, one of `<`, `<=`, `>`, `>=`, and a limit: `ttft.p99 < 2s`, `slo.breach < 1%`, \
+         `cost.total < $60`.",
     ),
     code(
         "E0302",
@@ -145,6 +144,18 @@ pub const CODES: &[Code] = &[
         "SLO without a limit",
         "`slo:` is written and none of its limits is. Without a limit no request can breach; leave `slo` out \
          if that is meant.",
+    ),
+    code(
+        "E0310",
+        "policy that makes no sense",
+        "A policy's settings contradict each other or Kubernetes would refuse them, such as a maximum below the \
+         minimum or a metric without a target.",
+    ),
+    code(
+        "E0311",
+        "workload that makes no sense",
+        "The `workload` section names no source or several, or a setting is out of its range. It has exactly one \
+         source, such as `azure` or `poisson`; transforms such as `rateScale` come on top.",
     ),
     code(
         "E0401",
@@ -195,6 +206,23 @@ pub const CODES: &[Code] = &[
         "An arrival is earlier than the one before it. Sort the trace by time.",
     ),
     code("E0603", "empty trace", "The trace, or the window cut from it, holds no request."),
+    code(
+        "E0604",
+        "trace in another format",
+        "The file is not in the format the scenario says it is in: not CSV, not JSON lines, or a broken gzip \
+         stream.",
+    ),
+    code(
+        "E0605",
+        "column missing from a trace",
+        "The trace has no column, or its rows no key, of the expected name. `columns:` says what they are called \
+         in a file of your own.",
+    ),
+    code(
+        "E0606",
+        "more faults in a trace",
+        "The file has more faults than are listed; this is their number.",
+    ),
     code(
         "W0101",
         "a figure to look at twice",

@@ -42,6 +42,12 @@ impl Path {
         Self(keys.into_iter().map(|key| Step::Key(key.to_owned())).collect())
     }
 
+    /// This path and then another.
+    #[must_use]
+    pub fn join(&self, below: &Self) -> Self {
+        Self(self.0.iter().chain(&below.0).cloned().collect())
+    }
+
     /// The steps.
     pub fn steps(&self) -> &[Step] {
         &self.0

@@ -1,0 +1,54 @@
+//! Faults that other floors found, as diagnostics that point into the scenario or its files.
+
+use super::load::Scenario;
+use crate::workload::{Fault, FaultKind};
+use crate::yaml::{Diagnostic, Path, Place};
+
+/// A path below another, as the floors that know no document write it: `metrics[0].type`.
+pub(super) fn below(path: &Path, field: &str) -> Path {
+    match Path::parse(field) {
+        Ok(inner) => path.join(&inner),
+        Err(_) => path.clone(),
+    }
+}
+
+/// What [`crate::workload::load`] found wrong with the scenario's workload.
+pub fn workload_diagnostics(scenario: &Scenario, faults: &[Fault]) -> Vec<Diagnostic> {
+    faults.iter().map(|fault| workload_diagnostic(scenario, fault)).collect()
+}
+
+fn workload_diagnostic(scenario: &Scenario, fault: &Fault) -> Diagnostic {
+    let code = match fault.kind {
+        FaultKind::Spec => "E0311",
+        FaultKind::File => "E0401",
+        FaultKind::Value => "E0601",
+        FaultKind::Order => "E0602",
+        FaultKind::Empty => "E0603",
+        FaultKind::Format => "E0604",
+        FaultKind::Column => "E0605",
+        FaultKind::More => "E0606",
+    };
+    let path = below(&Path::keys(["workload"]), &fault.field);
+    let found = match (&fault.file, fault.line) {
+        // A file that cannot be opened is best shown where the scenario names it.
+        (Some(file), Some(line)) => {
+            let (column, len, text) = match &fault.excerpt {
+                Some(excerpt) => (excerpt.offset + 1, excerpt.width, excerpt.text.as_str()),
+                None => (fault.column.unwrap_or(1) as usize, 0, ""),
+            };
+            let place = Place {
+                file: file.display().to_string(),
+                line: line as usize,
+                column,
+                len,
+                line_text: text.to_owned(),
+            };
+            Diagnostic::error(code, fault.message.as_str()).placed(place)
+        }
+        (Some(file), None) if fault.kind != FaultKind::File => {
+            Diagnostic::in_file(code, &file.display().to_string(), fault.message.as_str())
+        }
+        _ => scenario.document.fault(code, &path, fault.message.as_str()),
+    };
+    Diagnostic { help: fault.help.clone().into_iter().collect(), ..found }
+}
