@@ -52,7 +52,6 @@ pub struct Trust {
 pub fn distribution_text(distribution: &Distribution) -> String {
     match distribution {
         Distribution::Constant(time) => time.to_string(),
-        Distribution::Exponential { mean } => format!("exponential, mean {mean}"),
         Distribution::LogNormal { median, p95 } => format!("lognormal, median {median}, p95 {p95}"),
         Distribution::Exponential { mean } => format!("exponential, mean {mean}"),
         Distribution::Samples(samples) => {

@@ -79,6 +79,7 @@ fn batch_engine(exact_steps: bool) -> EngineParams {
         max_num_batched_tokens: 256,
         max_num_seqs: 16,
         kv_blocks: 90,
+        max_model_len: u32::MAX,
         penalties_fs: Arc::new([700_000_000_000_000, 90_000_000_000_000]),
         track_gaps: true,
     };
