@@ -1,5 +1,7 @@
 //! `thawline-calibrate profile check` from outside.
 
+#![allow(clippy::unwrap_used)] // A test that cannot go on has failed.
+
 use assert_cmd::Command;
 
 fn check(file: &str) -> (Option<i32>, String, String) {

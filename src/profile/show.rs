@@ -1,7 +1,7 @@
 //! A profile as rows for people: each figure with its provenance and age. Laying out and
 //! printing is for others.
 
-use super::schema::{PlaneSpec, Profile};
+use super::schema::{Hinge, PlaneSpec, Profile};
 use super::sourced::{Date, Origin, Provenance, Sourced};
 use crate::kernel::{Distribution, SimDuration};
 
@@ -156,14 +156,13 @@ impl Profile {
         }
         if let Some(fit) = &spec.decode.fit {
             let f = &fit.value;
-            let mut text = format!(
+            let line = format!(
                 "{:.3} ms + {:.1} us x sequences + {:.2} ns x KV tokens",
                 f.base_ms, f.per_sequence_us, f.per_kv_token_ns
             );
-            for hinge in &f.hinges {
-                text += &format!("; {:.1} us above {}", hinge.per_sequence_us, hinge.above_batch);
-            }
-            rows.figure("decode step", fit, text);
+            let hinge = |h: &Hinge| format!("{:.1} us above {}", h.per_sequence_us, h.above_batch);
+            let parts: Vec<String> = std::iter::once(line).chain(f.hinges.iter().map(hinge)).collect();
+            rows.figure("decode step", fit, parts.join("; "));
         }
         if let Some(grid) = &spec.prefill.grid {
             let size =
