@@ -16,7 +16,11 @@ pub(super) fn check(scenario: &Scenario) -> Vec<Diagnostic> {
     checker.slo();
     checker.runs();
     checker.gates();
-    checker.faults.sort_by_key(|fault| fault.place.as_ref().map(|place| (place.line, place.column)));
+    // The scenario's own faults first, in the order of its text; then its files', in theirs.
+    let name = scenario.document.name();
+    checker.faults.sort_by_key(|fault| {
+        fault.place.as_ref().map(|place| (place.file != name, place.line, place.column))
+    });
     checker.faults
 }
 
@@ -42,12 +46,7 @@ impl Checker<'_> {
     }
 
     fn files(&mut self) {
-        let profile = &self.scenario.spec.profile;
-        if let Err(error) = std::fs::File::open(self.scenario.resolve(profile)) {
-            let message = format!("cannot read the profile `{profile}`: {error}");
-            let help = "paths are relative to the scenario; `thawline profile list` shows what is shipped";
-            self.fault("E0401", &Path::keys(["profile"]), message, help);
-        }
+        self.faults.extend(self.scenario.read_profile().err().unwrap_or_default());
     }
 
     fn pools(&mut self) {
