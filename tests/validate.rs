@@ -51,12 +51,12 @@ fn bad_scenarios_say_what_is_wrong() {
 fn deep_nesting_is_an_error_and_no_crash() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("deep.yaml");
-    for open in ["[", "{a: ", "- ", "a:\n "] {
+    for open in ["[", "{a: ", "- "] {
         fs::write(&file, open.repeat(20_000)).unwrap();
         let output = thawline(&["validate", file.to_str().unwrap()]);
         let stderr = text(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{open}: {stderr}");
-        assert!(stderr.contains("error[E0104]") || stderr.contains("error[E0102]"), "{open}: {stderr}");
+        assert!(stderr.contains("error[E0104]"), "{open}: {stderr}");
     }
 }
 

@@ -89,7 +89,9 @@ fn warnings(policies: &[PolicyOutcome]) -> Vec<Warning> {
                 "{} of engine steps ran beyond what the profile covers; these are extrapolated",
                 if share < 0.1 { "under 0.1%".to_owned() } else { format!("{share:.1}%") }
             ),
-            help: Some("calibrate at larger batches and contexts, or cap engine.continuous.maxNumSeqs".to_owned()),
+            help: Some(
+                "calibrate at larger batches and contexts, or cap engine.continuous.maxNumSeqs".to_owned(),
+            ),
         });
     }
     let too_long: BTreeMap<&str, u64> = policies
@@ -100,7 +102,9 @@ fn warnings(policies: &[PolicyOutcome]) -> Vec<Warning> {
     if let Some(most) = too_long.values().max() {
         warnings.push(Warning {
             code: "W0111".to_owned(),
-            message: format!("{most} requests a run exceed the context or the KV cache of a replica and are rejected"),
+            message: format!(
+                "{most} requests a run exceed the context or the KV cache of a replica and are rejected"
+            ),
             help: Some("raise engine.continuous.maxModelLen or the KV cache, or filter the trace".to_owned()),
         });
     }
@@ -124,7 +128,7 @@ fn print(format: SimulateFormat, summary: &Summary, elapsed: Duration, written: 
 }
 
 fn unwritable(error: &OutputsError) -> Vec<Diagnostic> {
-    vec![Diagnostic::error("E0404", error.to_string()).helped("choose another directory with `--out DIR`")]
+    vec![Diagnostic::error("E0402", error.to_string()).helped("choose another directory with `--out DIR`")]
 }
 
 fn workload_failed(scenario: &Path, failure: &str) -> Vec<Diagnostic> {

@@ -238,6 +238,7 @@ struct Written {
     p95: Option<SimDuration>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     exponential: Option<SimDuration>,
+    /// Measured values, each as likely as any other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     samples: Option<Vec<SimDuration>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

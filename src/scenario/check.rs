@@ -16,7 +16,11 @@ pub(super) fn check(scenario: &Scenario) -> Vec<Diagnostic> {
     checker.slo();
     checker.runs();
     checker.gates();
-    checker.faults.sort_by_key(|fault| fault.place.as_ref().map(|place| (place.line, place.column)));
+    // The scenario's own faults first, in the order of its text; then its files', in theirs.
+    let name = scenario.document.name();
+    checker.faults.sort_by_key(|fault| {
+        fault.place.as_ref().map(|place| (place.file != name, place.line, place.column))
+    });
     checker.faults
 }
 
@@ -42,6 +46,7 @@ impl Checker<'_> {
     }
 
     fn files(&mut self) {
+<<<<<<< HEAD
         let profile = &self.scenario.spec.profile;
         let shipped = crate::profile::shipped::find(profile).is_some();
         if !shipped && let Err(error) = std::fs::File::open(self.scenario.resolve(profile)) {
@@ -49,6 +54,9 @@ impl Checker<'_> {
             let help = "paths are relative to the scenario; `thawline profile list` shows what is shipped";
             self.fault("E0401", &Path::keys(["profile"]), message, help);
         }
+=======
+        self.faults.extend(self.scenario.read_profile().err().unwrap_or_default());
+>>>>>>> yaml
     }
 
     fn pools(&mut self) {

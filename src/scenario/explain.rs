@@ -36,6 +36,16 @@ pub fn explain_field(path: &str) -> Result<String, String> {
     Ok(page.text(path, at, required))
 }
 
+/// A field or a choice of a section.
+struct Part<'a> {
+    name: &'a str,
+    field: &'a Value,
+    /// Whether it must be written.
+    required: bool,
+    /// Its documentation.
+    text: &'a str,
+}
+
 struct Page<'a> {
     schema: &'a Value,
 }
@@ -64,8 +74,8 @@ impl<'a> Page<'a> {
         at
     }
 
-    /// Fields and choices of a section, each with whether it must be written.
-    fn parts(&self, at: &'a Value) -> Vec<(&'a str, &'a Value, bool)> {
+    /// Fields and choices of a section.
+    fn parts(&self, at: &'a Value) -> Vec<Part<'a>> {
         let at = self.follow(at);
         let required: Vec<&str> = at
             .get("required")
@@ -74,13 +84,16 @@ impl<'a> Page<'a> {
             .flatten()
             .filter_map(Value::as_str)
             .collect();
-        let mut parts: Vec<(&str, &Value, bool)> = Vec::new();
+        let mut parts = Vec::new();
         for (name, field) in at.get("properties").and_then(Value::as_object).into_iter().flatten() {
-            parts.push((name, field, required.contains(&name.as_str())));
+            let text = self.described(field);
+            parts.push(Part { name, field, required: required.contains(&name.as_str()), text });
         }
         for choice in self.choices(at) {
             for (name, field) in choice.get("properties").and_then(Value::as_object).into_iter().flatten() {
-                parts.push((name, field, false));
+                // A choice's own words stand beside it, not within.
+                let text = choice.get("description").and_then(Value::as_str).unwrap_or(self.described(field));
+                parts.push(Part { name, field, required: false, text });
             }
         }
         parts
@@ -93,29 +106,26 @@ impl<'a> Page<'a> {
 
     /// One key further down; a name of the user's own, or a list position, may stand between.
     fn step(&self, at: &'a Value, key: &str) -> Option<(&'a Value, bool)> {
-        let found = self.parts(at).into_iter().find(|(name, ..)| *name == key);
-        if let Some((_, field, required)) = found {
-            return Some((field, required));
+        let found = self.parts(at).into_iter().find(|part| part.name == key);
+        if let Some(part) = found {
+            return Some((part.field, part.required));
         }
         let at = self.follow(at);
         if let Some(values) = at.get("additionalProperties").filter(|values| values.is_object()) {
             // `cluster.pools.maxNodes` and `cluster.pools.h200.maxNodes` alike.
-            let within = self.parts(values).into_iter().find(|(name, ..)| *name == key);
-            return Some(within.map_or((values, true), |(_, field, required)| (field, required)));
+            let within = self.parts(values).into_iter().find(|part| part.name == key);
+            return Some(within.map_or((values, true), |part| (part.field, part.required)));
         }
         self.step_into_items(at, key)
     }
 
     fn step_into_items(&self, at: &'a Value, key: &str) -> Option<(&'a Value, bool)> {
         let items = at.get("items")?;
-        self.parts(items)
-            .into_iter()
-            .find(|(name, ..)| *name == key)
-            .map(|(_, field, required)| (field, required))
+        self.parts(items).into_iter().find(|part| part.name == key).map(|part| (part.field, part.required))
     }
 
     fn no_such(&self, at: &'a Value, key: &str, parent: &str) -> String {
-        let names: Vec<&str> = self.parts(at).into_iter().map(|(name, ..)| name).collect();
+        let names: Vec<&str> = self.parts(at).into_iter().map(|part| part.name).collect();
         let place = if parent.is_empty() { "a scenario".to_owned() } else { format!("`{parent}`") };
         let mut message = format!("{place} has no field `{key}`");
         if let Some(meant) = suggest(key, names.iter().copied()) {
@@ -169,15 +179,15 @@ impl<'a> Page<'a> {
         for (name, text) in words {
             let _ = writeln!(out, "  {name:<22} {}", first_line(text));
         }
-        for (name, field, required) in below {
-            let text = field
-                .get("description")
-                .or_else(|| self.follow(field).get("description"))
-                .and_then(Value::as_str)
-                .unwrap_or_default();
+        for Part { name, required, text, .. } in below {
             let mark = if required { " (required)" } else { "" };
             let _ = writeln!(out, "  {name:<22} {}{mark}", first_line(text));
         }
+    }
+
+    fn described(&self, field: &'a Value) -> &'a str {
+        let text = field.get("description").or_else(|| self.follow(field).get("description"));
+        text.and_then(Value::as_str).unwrap_or_default()
     }
 
     /// Choices that are bare words, with their description.
@@ -231,6 +241,8 @@ mod tests {
             interval.contains("Time between scrapes.") && interval.contains("default: 15s"),
             "{interval}"
         );
+        let scale = explain_field("workload.rateScale").unwrap();
+        assert!(scale.contains("Keeps each request"), "{scale}");
         let router = explain_field("gateway.router").unwrap();
         assert!(router.contains("leastOutstanding") && router.contains("roundRobin"), "{router}");
         let seed = explain_field("seed").unwrap();
@@ -254,18 +266,10 @@ mod tests {
     #[test]
     fn every_field_is_documented() {
         fn walk(schema: &Value, at: &Value, path: &str, bare: &mut Vec<String>) {
-            let page = Page { schema };
-            for (name, field) in at.get("properties").and_then(Value::as_object).into_iter().flatten() {
-                let described = |value: &Value| value.get("description").is_some();
-                if !described(field) && !described(page.follow(field)) {
-                    bare.push(format!("{path}.{name}"));
-                }
-            }
-            for part in ["oneOf", "anyOf"] {
-                for choice in at.get(part).and_then(Value::as_array).into_iter().flatten() {
-                    walk(schema, choice, path, bare);
-                }
-            }
+            let parts = Page { schema }.parts(at);
+            bare.extend(
+                parts.iter().filter(|part| part.text.is_empty()).map(|part| format!("{path}.{}", part.name)),
+            );
         }
         let schema = schema();
         let mut bare = Vec::new();

@@ -1,10 +1,12 @@
 //! A scenario file to a checked scenario.
 
+use std::io::{Error, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use super::check::check;
 use super::spec::{GateSpec, ScenarioSpec};
 use crate::experiment::{Gate, GateError};
+use crate::profile::{Profile, shipped};
 use crate::yaml::{self, Diagnostic, Document};
 
 /// A scenario that was read and makes sense; nothing of what it refers to is read yet.
@@ -24,6 +26,21 @@ impl Scenario {
     /// A path of the scenario, relative to the scenario's directory.
     pub fn resolve(&self, path: &str) -> PathBuf {
         self.directory.join(path)
+    }
+
+    /// The profile it names, a file or a shipped one, with warnings about it.
+    pub fn read_profile(&self) -> Result<(Profile, Vec<Diagnostic>), Vec<Diagnostic>> {
+        let written = self.spec.profile.as_str();
+        if let Some(shipped) = shipped::find(written) {
+            return Ok((shipped.profile(), Vec::new()));
+        }
+        let path = self.resolve(written);
+        let text = std::fs::read_to_string(&path).map_err(|error| {
+            let message = format!("cannot read the profile `{written}`: {}", why(&error));
+            let fault = self.document.fault("E0401", &yaml::Path::keys(["profile"]), message);
+            vec![fault.helped("a path relative to the scenario, or a name of `thawline profile list`")]
+        })?;
+        Profile::from_yaml(&path.display().to_string(), &text)
     }
 }
 
@@ -69,7 +86,7 @@ fn bound(spec: &GateSpec) -> Result<Gate, GateError> {
 
 fn read_text(path: &Path, name: &str) -> Result<String, Vec<Diagnostic>> {
     let bytes = std::fs::read(path).map_err(|error| {
-        vec![Diagnostic::in_file("E0401", name, format!("cannot read the scenario: {error}"))]
+        vec![Diagnostic::in_file("E0401", name, format!("cannot read the scenario: {}", why(&error)))]
     })?;
     String::from_utf8(bytes).map_err(|error| {
         let good = error.utf8_error().valid_up_to();
@@ -81,4 +98,14 @@ fn read_text(path: &Path, name: &str) -> Result<String, Vec<Diagnostic>> {
         let message = format!("the file is not UTF-8 text: byte 0x{byte:02x}");
         vec![Diagnostic::at("E0101", name, line, column, 1, "", message)]
     })
+}
+
+/// Why a file cannot be read, in the same words on every platform.
+fn why(error: &Error) -> String {
+    match error.kind() {
+        ErrorKind::NotFound => "it does not exist".to_owned(),
+        ErrorKind::IsADirectory => "it is a directory".to_owned(),
+        ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        _ => error.to_string(),
+    }
 }

@@ -7,7 +7,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::diagnostic::{Diagnostic, Place};
 use super::tree::{Document, Entry, Node, NodeId, Scalar, Span, Value};
-use super::{DEPTH_MAX, NODES_MAX, TEXT_BYTES_MAX};
+use super::{DEPTH_MAX, FAULTS_MAX, NODES_MAX, TEXT_BYTES_MAX};
 
 /// A collection that is still open.
 struct Frame {
@@ -138,6 +138,13 @@ impl<'a> Builder<'a> {
         }
     }
 
+    /// Keeps a fault that does not hinder reading on; nobody reads more than a hundred.
+    fn note(&mut self, fault: Diagnostic) {
+        if self.document.faults.len() < FAULTS_MAX {
+            self.document.faults.push(fault);
+        }
+    }
+
     fn tag(&mut self, tag: Option<&Tag>, span: Span) -> bool {
         let Some(tag) = tag else { return false };
         match tag.core_suffix() {
@@ -145,7 +152,7 @@ impl<'a> Builder<'a> {
             Some("int" | "float" | "bool" | "null" | "map" | "seq") => {}
             _ => {
                 let fault = self.fatal("E0107", span, format!("the tag `{tag}` means nothing here"));
-                self.document.faults.push(fault.helped("remove the tag"));
+                self.note(fault.helped("remove the tag"));
             }
         }
         false
@@ -274,13 +281,16 @@ impl<'a> Builder<'a> {
     }
 
     fn duplicate(&mut self, parent: NodeId, key: &str, span: Span) {
+        if self.document.faults.len() >= FAULTS_MAX {
+            return;
+        }
         let first = match &self.document.node(parent).value {
             Value::Mapping(entries) => entries.iter().find(|entry| entry.key == key),
             _ => None,
         };
         let line = first.map_or(0, |entry| self.document.place(entry.key_span).line);
         let fault = self.fatal("E0103", span, format!("the key `{key}` is written twice"));
-        self.document.faults.push(fault.labelled(format!("first written on line {line}")));
+        self.note(fault.labelled(format!("first written on line {line}")));
     }
 
     /// `<<`: what a mapping has not written itself comes from the ones it names, the first one first.

@@ -49,6 +49,7 @@ fn in_order(found: Vec<(usize, Diagnostic)>) -> Vec<Diagnostic> {
         key(a).cmp(&key(b))
     });
     faults.dedup();
+    faults.truncate(FAULTS_MAX);
     faults
 }
 
@@ -188,7 +189,7 @@ impl Reader<'_> {
             let fault = if path.steps().is_empty() {
                 fault
             } else {
-                fault.labelled(format!("`{path}` needs a `{field}`"))
+                fault.labelled(format!("`{path}` has no `{field}`"))
             };
             self.push(id, fault);
         }

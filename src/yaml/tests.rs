@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{DEPTH_MAX, Diagnostic, Document, Path, Style, read, render};
+use super::{DEPTH_MAX, Diagnostic, Document, FAULTS_MAX, Path, Style, read, render};
 use crate::kernel::{Distribution, Price, SimDuration};
 use crate::sim::config::{EngineSpec, GatewaySpec, PoolSpec};
 
@@ -140,7 +140,7 @@ pair: [1]
        --> s.yaml:8:3
         |
       8 |   b: { maxNodes: -1, minNodes: 012 }
-        |   ^ `pools.b` needs a `gpusPerNode`
+        |   ^ `pools.b` has no `gpusPerNode`
 
       error[E0205]: `-1` is out of range
        --> s.yaml:8:18
@@ -188,7 +188,7 @@ pair: [1]
         --> s.yaml:12:30
          |
       12 |   b: { warmPool: { spare: 1, over: fixed } }
-         |                              ^^^^ `policies.b.warmPool.over` needs a `replicas`
+         |                              ^^^^ `policies.b.warmPool.over` has no `replicas`
 
       error[E0205]: expected exactly one of fixed, warmPool, none, found 2 keys
         --> s.yaml:13:6
@@ -282,6 +282,14 @@ fn broken_text() {
     check("{ [1]: 2 }\n", "E0109");
     check("{{ template }}: 2\n", "E0109");
     check("a:\n\tb: x\n", "E0102");
+}
+
+#[test]
+fn no_more_faults_than_anybody_reads() {
+    let duplicates = "name: x\n".repeat(20_000);
+    assert_eq!(faults_of(&duplicates).len(), FAULTS_MAX);
+    let unknown: String = (0..300).map(|n| format!("field{n}: 1\n")).collect();
+    assert_eq!(faults_of(&unknown).len(), FAULTS_MAX);
 }
 
 #[test]
