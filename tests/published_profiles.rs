@@ -75,6 +75,7 @@ fn closed_loop(profile: &Profile, target: &Target) -> (f64, f64) {
         max_num_batched_tokens: BUDGET_TOKENS,
         max_num_seqs: target.clients,
         kv_blocks: profile.kv_cache_tokens(GPU_MEMORY_UTILIZATION).unwrap() / BLOCK_TOKENS,
+        max_model_len: u32::MAX,
         penalties_fs: Arc::new([]),
         track_gaps: false,
     }))));

@@ -6,7 +6,11 @@ use crate::scenario;
 use crate::yaml::{Diagnostic, Severity};
 
 pub(super) fn run(args: &ValidateArgs) -> Answer {
-    let found = match scenario::load(&args.scenario, &args.sets) {
+    let checked = scenario::load(&args.scenario, &args.sets).and_then(|scenario| {
+        scenario::resolve(&scenario, false)?;
+        Ok(scenario)
+    });
+    let found = match checked {
         Ok(scenario) => {
             if args.format == ValidateFormat::Text {
                 let spec = &scenario.spec;

@@ -10,7 +10,6 @@ use crate::yaml::{Diagnostic, Path};
 pub(super) fn check(scenario: &Scenario) -> Vec<Diagnostic> {
     let mut checker = Checker { scenario, faults: Vec::new() };
     checker.name();
-    checker.files();
     checker.pools();
     checker.periods();
     checker.slo();
@@ -43,20 +42,6 @@ impl Checker<'_> {
             let help = "use 1 to 64 letters, digits, `-`, `_` and `.`, a letter or digit first";
             self.fault("E0307", &Path::keys(["name"]), message, help);
         }
-    }
-
-    fn files(&mut self) {
-<<<<<<< HEAD
-        let profile = &self.scenario.spec.profile;
-        let shipped = crate::profile::shipped::find(profile).is_some();
-        if !shipped && let Err(error) = std::fs::File::open(self.scenario.resolve(profile)) {
-            let message = format!("cannot read the profile `{profile}`: {error}");
-            let help = "paths are relative to the scenario; `thawline profile list` shows what is shipped";
-            self.fault("E0401", &Path::keys(["profile"]), message, help);
-        }
-=======
-        self.faults.extend(self.scenario.read_profile().err().unwrap_or_default());
->>>>>>> yaml
     }
 
     fn pools(&mut self) {

@@ -3,7 +3,6 @@
 use std::io::{Error, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use super::check::check;
 use super::spec::{GateSpec, ScenarioSpec};
 use crate::experiment::{Gate, GateError};
 use crate::profile::{Profile, shipped};
@@ -69,7 +68,6 @@ pub fn parse(
             // What cannot be read as a gate is reported by the check.
             let gates = spec.gates.iter().filter_map(|gate| bound(gate).ok()).collect();
             let scenario = Scenario { spec, document, directory, gates };
-            faults.extend(check(&scenario));
             if faults.is_empty() { Ok(scenario) } else { Err(faults) }
         }
         Err(mut found) => {

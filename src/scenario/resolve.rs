@@ -6,16 +6,17 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 use serde_json::Value;
 
+use super::ScenarioSpec;
+use super::check::check;
 use super::fault::workload_diagnostics;
 use super::load::Scenario;
-use super::{GateSpec, ScenarioSpec};
 use crate::experiment::{Coverage, Gate, Header, Warning};
 use crate::kernel::{SimDuration, Streams};
 use crate::outcome::Phase;
 use crate::outcome::breach::Slo;
 use crate::policy::PolicySpec;
+use crate::profile::Profile;
 use crate::profile::step_time::FS_PER_NS;
-use crate::profile::{Profile, shipped};
 use crate::sim::config::{ContinuousSpec, EngineSpec, PoolSpec, ReadyAfter, WorkersSpec};
 use crate::sim::engine::{BLOCK_TOKENS, BatchParams, WorkersParams};
 use crate::sim::telemetry::CpuModel;
@@ -99,7 +100,7 @@ fn without_nulls(value: &mut Value) {
 /// # Errors
 /// Every fault of the profile, the workload, and of what does not fit together.
 pub fn resolve(scenario: &Scenario, exact_steps: bool) -> Result<Resolved, Vec<Diagnostic>> {
-    let mut resolver = Resolver { scenario, faults: Vec::new(), warnings: Vec::new() };
+    let mut resolver = Resolver { scenario, faults: check(scenario), warnings: Vec::new() };
     let profile = resolver.profile();
     let workload = resolver.workload();
     let parts = profile.as_ref().and_then(|profile| resolver.replica(profile, exact_steps));
@@ -144,24 +145,7 @@ impl Resolver<'_> {
     }
 
     fn profile(&mut self) -> Option<Profile> {
-        let named = self.spec().profile.clone();
-        let path = self.scenario.resolve(&named);
-        let (name, text) = match (std::fs::read_to_string(&path), shipped::find(&named)) {
-            (Ok(text), _) => (path.display().to_string(), text),
-            (Err(_), Some(shipped)) => (shipped.name.to_owned(), shipped.text.to_owned()),
-            (Err(error), None) => {
-                let help =
-                    "paths are relative to the scenario; `thawline profile list` shows what is shipped";
-                self.fault(
-                    "E0401",
-                    &["profile"],
-                    format!("cannot read the profile `{named}`: {error}"),
-                    help,
-                );
-                return None;
-            }
-        };
-        match Profile::from_yaml(&name, &text) {
+        match self.scenario.read_profile() {
             Ok((profile, warnings)) => {
                 for warning in warnings {
                     self.warn("W0101", format!("profile {}: {}", profile.name, warning.message), None);
@@ -195,7 +179,7 @@ impl Resolver<'_> {
         let spec = self.spec().clone();
         let (pool_name, pool) = spec.cluster.pools.first()?;
         let gpus = spec.replica.gpus.unwrap_or(profile.gpu.count);
-        if gpus > pool.gpus_per_node {
+        if spec.replica.gpus.is_none() && gpus > pool.gpus_per_node {
             let message = format!(
                 "a replica of this profile holds {gpus} GPUs and fits no node of {}",
                 pool.gpus_per_node
@@ -372,7 +356,7 @@ impl Resolver<'_> {
 
     fn finish(self, profile: &Profile, workload: &LoadedWorkload, parts: Parts) -> Resolved {
         let mut spec = self.spec().clone();
-        let gates = gates(&spec.gates);
+        let gates = self.scenario.gates.clone();
         let slo: Option<Slo> = spec.slo.clone().map(Slo::from);
         let simulation = Simulation {
             seed: spec.seed,
@@ -445,13 +429,4 @@ fn workers_engine(spec: WorkersSpec, penalties: &[SimDuration]) -> (EngineParams
         penalties: penalties.iter().copied().collect(),
     };
     (EngineParams::Workers { workers, service: spec.service.clone() }, EngineSpec::Workers(spec))
-}
-
-fn gates(specs: &[GateSpec]) -> Vec<Gate> {
-    let parsed = specs.iter().filter_map(|spec| {
-        // The checker has refused what does not parse.
-        let gate = Gate::parse(&spec.gate).ok()?;
-        Some(Gate { policies: (!spec.policies.is_empty()).then(|| spec.policies.clone()), ..gate })
-    });
-    parsed.collect()
 }
