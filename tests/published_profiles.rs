@@ -149,7 +149,7 @@ fn summary(mut errors: Vec<f64>) -> FitErrors {
 fn check(name: &str, csv: &str) {
     let profile = shipped::find(name).unwrap().profile();
     let targets = targets(csv);
-    assert!(targets.len() >= 13, "{name} has {} points", targets.len());
+    assert_eq!(targets.len(), 15, "{name}: three workloads at five concurrencies");
     let (mut ttft_errors, mut tpot_errors) = (Vec::new(), Vec::new());
     let mut report = format!("{name}\n");
     for t in &targets {

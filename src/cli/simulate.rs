@@ -1,8 +1,136 @@
 //! `thawline simulate`: runs a scenario and reports.
 
-use super::args::SimulateArgs;
-use super::{Answer, Exit};
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-pub(super) fn run(_: &SimulateArgs) -> Answer {
-    Ok(Exit::CouldNotRun)
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::args::{SimulateArgs, SimulateFormat};
+use super::{Answer, Exit, console};
+use crate::experiment::{ExperimentOutcome, Matrix, PolicyOutcome, Warning};
+use crate::outcome::RunOutcome;
+use crate::report::{Outputs, OutputsError, Report, Summary, Terminal, json, outputs};
+use crate::scenario::{self, Resolved};
+use crate::sim;
+use crate::yaml::Diagnostic;
+
+/// The file beside the reports that holds the scenario as it was run.
+const RESOLVED: &str = "resolved.yaml";
+
+/// Progress shows up only in runs longer than this.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+pub(super) fn run(args: &SimulateArgs) -> Answer {
+    let mut sets = args.sets.clone();
+    sets.extend(args.seed.map(|seed| format!("seed={seed}")));
+    let scenario = scenario::load(&args.scenario, &sets)?;
+    let mut resolved = scenario::resolve(&scenario, args.exact_steps)?;
+    let dir = args.out.clone().unwrap_or_else(|| Path::new("reports").join(&scenario.spec.name));
+    let outputs = Outputs::prepare(&dir, &[RESOLVED]).map_err(|error| unwritable(&error))?;
+    let started = Instant::now();
+    resolved.measure_capacity().map_err(|failure| workload_failed(&args.scenario, &failure))?;
+    let policies = simulate(&resolved, args.jobs.unwrap_or(0) as usize)
+        .map_err(|failure| workload_failed(&args.scenario, &failure))?;
+    let elapsed = started.elapsed();
+    let resolved_yaml = resolved.to_yaml(&scenario);
+    let mut header = resolved.header;
+    header.warnings.extend(warnings(&policies));
+    let experiment = ExperimentOutcome { header, gates: resolved.gates, lenient: args.lenient, policies };
+    let summary = Summary::new(experiment);
+    let written = outputs
+        .write(&summary, &[(RESOLVED, resolved_yaml.as_bytes())])
+        .map_err(|error| unwritable(&error))?;
+    print(args.format, &summary, elapsed, &written);
+    Ok(if summary.gates_failed() > 0 && !args.exit_zero { Exit::Failed } else { Exit::Success })
+}
+
+/// Runs every policy in every replication.
+fn simulate(resolved: &Resolved, jobs: usize) -> Result<Vec<PolicyOutcome>, String> {
+    let specs: Vec<_> = resolved.policies.values().collect();
+    let matrix = Matrix { policies: specs.len(), replications: resolved.header.replications, jobs };
+    let bar = progress_bar(matrix.runs() as u64);
+    let begun = Instant::now();
+    let one = |policy: usize, replication: u32| {
+        sim::run(&resolved.simulation, specs[policy].build(), replication, None).map(|(outcome, _)| outcome)
+    };
+    let runs = matrix.run(one, |done| {
+        if begun.elapsed() > PATIENCE {
+            bar.set_position(done as u64);
+        }
+    });
+    bar.finish_and_clear();
+    let runs = runs.map_err(|error| error.to_string())?;
+    let named = resolved.policies.keys().cloned().zip(runs);
+    Ok(named.map(|(name, runs)| PolicyOutcome { name, runs }).collect())
+}
+
+fn progress_bar(runs: u64) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{bar:30} {pos} of {len} runs, {eta} left");
+    let bar = ProgressBar::with_draw_target(Some(runs), ProgressDrawTarget::stderr());
+    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+/// What the runs themselves give cause to say.
+fn warnings(policies: &[PolicyOutcome]) -> Vec<Warning> {
+    let runs = || policies.iter().flat_map(|p| &p.runs);
+    let sum = |of: fn(&RunOutcome) -> u64| runs().map(of).sum::<u64>();
+    let mut warnings = Vec::new();
+    let (steps, beyond) = (sum(|r| r.steps.total), sum(|r| r.steps.extrapolated));
+    if beyond > 0 {
+        let share = 100.0 * beyond as f64 / steps as f64;
+        warnings.push(Warning {
+            code: "W0107".to_owned(),
+            message: format!(
+                "{} of engine steps ran beyond what the profile covers; these are extrapolated",
+                if share < 0.1 { "under 0.1%".to_owned() } else { format!("{share:.1}%") }
+            ),
+            help: Some(
+                "calibrate at larger batches and contexts, or cap engine.continuous.maxNumSeqs".to_owned(),
+            ),
+        });
+    }
+    let too_long: BTreeMap<&str, u64> = policies
+        .iter()
+        .filter_map(|p| Some((p.name.as_str(), p.runs.first()?.counts.too_long)))
+        .filter(|(_, count)| *count > 0)
+        .collect();
+    if let Some(most) = too_long.values().max() {
+        warnings.push(Warning {
+            code: "W0111".to_owned(),
+            message: format!(
+                "{most} requests a run exceed the context or the KV cache of a replica and are rejected"
+            ),
+            help: Some("raise engine.continuous.maxModelLen or the KV cache, or filter the trace".to_owned()),
+        });
+    }
+    warnings
+}
+
+fn print(format: SimulateFormat, summary: &Summary, elapsed: Duration, written: &[PathBuf]) {
+    let mut text = Vec::new();
+    let terminal = Terminal {
+        colour: true,
+        elapsed: Some(elapsed),
+        wrote: Some(outputs::listed(written)),
+        ..Terminal::PLAIN
+    };
+    let report: &dyn Report = match format {
+        SimulateFormat::Text => &terminal,
+        SimulateFormat::Json => &json::Json,
+    };
+    report.write(summary, &mut text).expect("memory takes what is written to it");
+    console::print(&String::from_utf8_lossy(&text));
+}
+
+fn unwritable(error: &OutputsError) -> Vec<Diagnostic> {
+    vec![Diagnostic::error("E0404", error.to_string()).helped("choose another directory with `--out DIR`")]
+}
+
+fn workload_failed(scenario: &Path, failure: &str) -> Vec<Diagnostic> {
+    vec![Diagnostic::in_file("E0401", &scenario.display().to_string(), failure)]
 }

@@ -6,7 +6,10 @@ use crate::scenario;
 use crate::yaml::{Diagnostic, Severity};
 
 pub(super) fn run(args: &ValidateArgs) -> Answer {
-    let found = match scenario::load(&args.scenario, &args.sets) {
+    // Resolving reads the profile and the whole trace, so its faults are found here as well.
+    let checked = scenario::load(&args.scenario, &args.sets)
+        .and_then(|scenario| scenario::resolve(&scenario, false).map(|_| scenario));
+    let found = match checked {
         Ok(scenario) => {
             if args.format == ValidateFormat::Text {
                 let spec = &scenario.spec;

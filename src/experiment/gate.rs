@@ -186,14 +186,12 @@ const fn example_limit(unit: Unit) -> &'static str {
 }
 
 fn unknown_metric(name: &str, at: Range<usize>) -> GateError {
-    let help = match Metric::nearest(name) {
-        Some(nearest) => format!("did you mean `{nearest}`?"),
-        None => {
-            let mut families: Vec<&str> = METRICS.iter().map(|m| family(m.name)).collect();
-            families.dedup();
-            format!("metrics are of: {} (`thawline explain metrics`)", families.join(", "))
-        }
+    let families = || {
+        let mut families: Vec<&str> = METRICS.iter().map(|m| family(m.name)).collect();
+        families.dedup();
+        format!("metrics are of: {} (`thawline explain metrics`)", families.join(", "))
     };
+    let help = Metric::nearest(name).map_or_else(families, |nearest| format!("did you mean `{nearest}`?"));
     GateError { at, message: format!("unknown metric `{name}`"), help: Some(help) }
 }
 

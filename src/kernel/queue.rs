@@ -23,14 +23,16 @@ pub enum Rank {
     Phase = 1,
     /// A request arrives. Arrivals are merged in by the loop and never enter the heap.
     Arrival = 2,
+    /// An idle engine takes up what has arrived: all of the instant's arrivals together.
+    Wake = 3,
     /// A request's deadline passes.
-    Deadline = 3,
+    Deadline = 4,
     /// Metrics are scraped.
-    Scrape = 4,
+    Scrape = 5,
     /// A control loop decides.
-    Decide = 5,
+    Decide = 6,
     /// The trace ends: books are closed on the settled instant.
-    End = 6,
+    End = 7,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -13,6 +13,23 @@ pub struct Timeline {
     pub points: Vec<Point>,
 }
 
+impl Timeline {
+    /// Halves the resolution: neighbours merge, counts add up, the later state stands.
+    pub fn halve(&mut self) {
+        self.step = self.step * 2;
+        let merge = |pair: &[Point]| {
+            let mut point = pair[pair.len() - 1];
+            if let [first, _] = pair {
+                point.arrived += first.arrived;
+                point.finished += first.finished;
+                point.breached += first.breached;
+            }
+            point
+        };
+        self.points = self.points.chunks(2).map(merge).collect();
+    }
+}
+
 /// One step of the timeline. Counts are over the step, states are at its end.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Point {

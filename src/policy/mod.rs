@@ -110,8 +110,10 @@ pub fn closest<'a>(typed: &str, names: impl Iterator<Item = &'a str>) -> Option<
 mod tests {
     use super::*;
 
+    /// Read as a scenario is; JSON is YAML.
     fn spec(json: &str) -> PolicySpec {
-        serde_json::from_str(json).expect(json)
+        let document = crate::yaml::Document::parse("policy", json).expect(json);
+        crate::yaml::read(&document).expect(json)
     }
 
     /// Paths of the faults, in order; and every fault says how to mend it.

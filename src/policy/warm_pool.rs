@@ -47,12 +47,12 @@ impl WarmPool {
     }
 
     fn with_spares(&self, below: Decision) -> Decision {
-        let detail = format!("{}; {} warm to spare", below.why.detail, self.spare);
-        let why = Reason { rule: below.why.rule, detail };
+        let Decision { replicas, spare, why: Reason { rule, detail } } = below;
+        let why = Reason { rule, detail: format!("{detail}; {} warm to spare", self.spare) };
         if self.in_rotation {
-            Decision { replicas: below.replicas.saturating_add(self.spare), why, ..below }
+            Decision { replicas: replicas.saturating_add(self.spare), spare, why }
         } else {
-            Decision { spare: below.spare.saturating_add(self.spare), why, ..below }
+            Decision { replicas, spare: spare.saturating_add(self.spare), why }
         }
     }
 }

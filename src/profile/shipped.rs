@@ -38,6 +38,9 @@ pub fn find(name: &str) -> Option<&'static Shipped> {
 impl Profile {
     /// The first 6 hex digits of the SHA-256 of its canonical form: JSON without white space, fields
     /// in the order of the schema, absent ones left out. Comments and layout do not change it.
+    ///
+    /// # Panics
+    /// Never: a profile has only string keys.
     pub fn digest(&self) -> String {
         // Every map key is a string and every number is finite once the check has passed; what JSON
         // cannot hold (a NaN) it writes as null, which still is a digest of its own.

@@ -3,7 +3,7 @@
 
 use super::schema::{PlaneSpec, Profile};
 use super::sourced::{Date, Origin, Provenance, Sourced};
-use crate::kernel::Distribution;
+use crate::kernel::{Distribution, SimDuration};
 
 /// Older figures are worth a second look: prices and engines move.
 pub const OLD_DAYS: i32 = 365;
@@ -48,12 +48,19 @@ pub struct Trust {
     pub assumed: u32,
 }
 
+impl Trust {
+    /// All figures that say where they come from.
+    pub fn total(&self) -> u32 {
+        self.measured + self.published + self.derived + self.assumed
+    }
+}
+
 /// A distribution in a few words.
 pub fn distribution_text(distribution: &Distribution) -> String {
     match distribution {
         Distribution::Constant(time) => time.to_string(),
-        Distribution::Exponential { mean } => format!("exponential, mean {mean}"),
         Distribution::LogNormal { median, p95 } => format!("lognormal, median {median}, p95 {p95}"),
+        Distribution::Exponential { mean } => format!("exponential, mean {mean}"),
         Distribution::Samples(samples) => {
             let least = samples.iter().min().copied().unwrap_or_default();
             let most = samples.iter().max().copied().unwrap_or_default();
@@ -78,6 +85,11 @@ impl<'a> Rows<'a> {
 }
 
 impl Profile {
+    /// The sum of the medians of its start-up stages: how long a cold start takes, roughly.
+    pub fn cold_start_median(&self) -> SimDuration {
+        self.stages().map(|(_, time)| time.median()).sum()
+    }
+
     /// Every figure, in the order of the file.
     pub fn rows(&self) -> Vec<Row<'_>> {
         let mut rows = Rows(Vec::new());
@@ -149,7 +161,7 @@ impl Profile {
                 f.base_ms, f.per_sequence_us, f.per_kv_token_ns
             );
             for hinge in &f.hinges {
-                text.push_str(&format!("; {:.1} us above {}", hinge.per_sequence_us, hinge.above_batch));
+                text += &format!("; {:.1} us above {}", hinge.per_sequence_us, hinge.above_batch);
             }
             rows.figure("decode step", fit, text);
         }
@@ -230,6 +242,7 @@ impl std::fmt::Display for Trust {
 
 #[cfg(test)]
 mod tests {
+    use crate::kernel::SimDuration;
     use crate::profile::fixture;
 
     #[test]
@@ -243,6 +256,7 @@ mod tests {
         assert_eq!((pull.value.as_str(), pull.age(today).as_str()), ("40s", "2 mo"));
         assert_eq!(find("weight load").age(today), "");
         assert_eq!(find("decode step").value, "10.000 ms + 50.0 us x sequences + 30.00 ns x KV tokens");
+        assert_eq!(profile.cold_start_median(), SimDuration::from_secs(71));
         assert_eq!(profile.trust().to_string(), "11 assumed");
     }
 }

@@ -55,9 +55,10 @@ impl Report for Runs {
         header.extend(METRICS.iter().map(|metric| column(metric.name, metric.unit)));
         header.push("facts_digest".to_owned());
         table.write_record(&header)?;
-        for (policy, replication, run) in each_run(summary) {
+        let figures = summary.policies.iter().flat_map(|policy| &policy.of_runs);
+        for ((policy, replication, run), figures) in each_run(summary).zip(figures) {
             let mut row = vec![policy.to_owned(), replication.to_string()];
-            row.extend(METRICS.iter().map(|metric| cell(metric.value(run))));
+            row.extend(figures.iter().copied().map(cell));
             row.push(run.facts_digest.clone());
             table.write_record(&row)?;
         }

@@ -227,7 +227,7 @@ pub struct TermDoc {
     pub usd: f64,
     /// Percent of the bill, to a tenth; all sum to 100.
     pub percent: f64,
-    /// US dollars of 730 hours if this period repeated, to the cent.
+    /// US dollars of 730 hours if this period repeated, rounded as shown; all sum to the monthly bill.
     pub monthly_usd: f64,
 }
 

@@ -56,7 +56,8 @@ pub fn whole(value: u64) -> String {
 /// How a value of that unit is written; `like` fixes the scale of seconds.
 fn style(unit: Unit, value: f64, like: Option<f64>) -> Style {
     let (scale, prefix, suffix) = match unit {
-        Unit::Seconds if like.unwrap_or(value).abs() < 1.0 => (1e3, "", "ms"),
+        // No time at all is `0s` on any scale.
+        Unit::Seconds if value != 0.0 && like.unwrap_or(value).abs() < 1.0 => (1e3, "", "ms"),
         Unit::Seconds => (1.0, "", "s"),
         Unit::Share => (100.0, "", "%"),
         Unit::Usd => (1.0, "$", ""),
@@ -64,7 +65,7 @@ fn style(unit: Unit, value: f64, like: Option<f64>) -> Style {
     };
     let shown = (value * scale).abs();
     let decimals = match (unit, suffix) {
-        (_, "ms") => usize::from(shown < 9.95 && shown > 0.0),
+        (_, "ms") => usize::from(shown < 9.95),
         (Unit::Seconds, _) if shown >= 99.95 || shown == 0.0 => 0,
         (Unit::Seconds, _) => 1 + usize::from(shown < 9.995) + usize::from(shown < 0.0995),
         (Unit::Share, _) if shown >= 9.95 || shown == 0.0 => 0,
@@ -144,7 +145,7 @@ mod tests {
         check(Unit::Seconds, 4.812, "4.81s");
         check(Unit::Seconds, 0.0921, "92ms");
         check(Unit::Seconds, 0.0092, "9.2ms");
-        check(Unit::Seconds, 0.0, "0ms");
+        check(Unit::Seconds, 0.0, "0s");
         check(Unit::Seconds, 38.21, "38.2s");
         check(Unit::Seconds, 9.999, "10.0s");
         check(Unit::Seconds, 1234.5, "1,234s");

@@ -65,7 +65,9 @@ impl From<&Summary> for Document {
                 .map(|(policy, outcome)| PolicyDoc {
                     name: policy.name.clone(),
                     summary: policy_summary(policy),
-                    runs: outcome.runs.iter().enumerate().map(|(i, run)| run_doc(i, run)).collect(),
+                    runs: (outcome.runs.iter().zip(&policy.of_runs).enumerate())
+                        .map(|(i, (run, figures))| run_doc(i, run, figures))
+                        .collect(),
                 })
                 .collect(),
         }
@@ -137,7 +139,7 @@ fn policy_summary(policy: &PolicySummary) -> PolicySummaryDoc {
     }
 }
 
-fn run_doc(replication: usize, run: &RunOutcome) -> RunDoc {
+fn run_doc(replication: usize, run: &RunOutcome, figures: &[Option<f64>]) -> RunDoc {
     let decision = |d: &crate::outcome::DecisionRecord| DecisionDoc {
         at: d.at.as_nanos(),
         of: d.of.to_owned(),
@@ -159,7 +161,7 @@ fn run_doc(replication: usize, run: &RunOutcome) -> RunDoc {
         facts_digest: run.facts_digest.clone(),
         trace_end_ns: run.trace_end.as_nanos(),
         run_end_ns: run.run_end.as_nanos(),
-        metrics: METRICS.iter().map(|m| (m.name.to_owned(), Figure(m.value(run)))).collect(),
+        metrics: METRICS.iter().zip(figures).map(|(m, f)| (m.name.to_owned(), Figure(*f))).collect(),
         counts: run.counts,
         steps: run.steps,
         latency: latencies.into_iter().map(|(name, l)| (name.to_owned(), latency(l))).collect(),
@@ -214,7 +216,7 @@ mod tests {
         bytes
     }
 
-    /// Equal but for the last bit of a number, which reading may lose.
+    /// Equal but for the last bit of a number.
     fn same(a: &serde_json::Value, b: &serde_json::Value) {
         use serde_json::Value::{Array, Number, Object};
         match (a, b) {

@@ -84,7 +84,7 @@ pub struct Money {
     pub total_usd: f64,
     /// The bill of a run as shown, cents.
     pub total_cents: u64,
-    /// If this period repeated, cents; `None` for a trace of no length.
+    /// If this period repeated, cents, from $10,000 on in whole dollars; `None` for a trace of no length.
     pub monthly_cents: Option<u64>,
     /// Every account, in the order of [`Account::ALL`], empty ones too.
     pub accounts: Vec<AccountLine>,
@@ -104,85 +104,100 @@ fn to_cents(usd: f64) -> u64 {
     (usd * 100.0).round().max(0.0) as u64
 }
 
+/// What one part of a run's bill amounts to, US dollars.
+type PartOfRun<'a> = (String, Box<dyn Fn(&RunOutcome) -> f64 + 'a>);
+
+/// The replications of one policy, and the sums that its parts must add up to.
+struct Bill<'a> {
+    runs: &'a [RunOutcome],
+    total_usd: f64,
+    total_cents: u64,
+    monthly_cents: Option<u64>,
+}
+
+impl<'a> Bill<'a> {
+    fn of(runs: &'a [RunOutcome]) -> Self {
+        let total_usd = mean(runs.iter().map(|run| run.ledger.cost_total()), runs.len());
+        let months: Option<Vec<f64>> = runs.iter().map(|run| monthly(run, run.ledger.cost_total())).collect();
+        let monthly_cents = months.filter(|m| !m.is_empty()).map(|m| {
+            let cents = to_cents(mean(m.into_iter(), runs.len()));
+            let step = month_step(cents);
+            (cents + step / 2) / step * step
+        });
+        Self { runs, total_usd, total_cents: to_cents(total_usd), monthly_cents }
+    }
+
+    /// The parts, rounded so that they add up.
+    fn parts(&self, parts: Vec<PartOfRun<'_>>) -> Vec<Part> {
+        let mean_of = |of: &dyn Fn(&RunOutcome) -> f64| mean(self.runs.iter().map(of), self.runs.len());
+        let usd: Vec<f64> = parts.iter().map(|(_, of)| mean_of(of)).collect();
+        let in_month = |of: &dyn Fn(&RunOutcome) -> f64| mean_of(&|run| monthly(run, of(run)).unwrap_or(0.0));
+        let monthly_usd: Vec<f64> = parts.iter().map(|(_, of)| in_month(of)).collect();
+        let shares = apportion(&usd, 1000);
+        let cents = apportion(&usd, self.total_cents);
+        let step = month_step(self.monthly_cents.unwrap_or(0));
+        let months = apportion(&monthly_usd, self.monthly_cents.unwrap_or(0) / step);
+        let part = |(index, (label, _)): (usize, PartOfRun<'_>)| Part {
+            label,
+            share_tenths: shares[index],
+            cents: cents[index],
+            monthly_cents: months[index] * step,
+            usd: usd[index],
+        };
+        parts.into_iter().enumerate().map(part).collect()
+    }
+
+    fn accounts(&self) -> Vec<AccountLine> {
+        let part = |account: Account| -> PartOfRun<'_> {
+            (account.label(), Box::new(move |run| run.ledger.usd(run.ledger.account(account) as f64)))
+        };
+        let parts = self.parts(Account::ALL.into_iter().map(part).collect());
+        let line = |(account, part)| AccountLine {
+            account,
+            gpu_ns: self.runs.iter().map(|run| run.ledger.account(account)).sum(),
+            part,
+        };
+        Account::ALL.into_iter().zip(parts).map(line).collect()
+    }
+
+    fn terms(&self, is_split: bool) -> Vec<Part> {
+        let term = |label: &str, name: &'static str| -> PartOfRun<'_> {
+            let value = move |run: &RunOutcome| Metric::find(name).and_then(|m| m.value(run)).unwrap_or(0.0);
+            (label.to_owned(), Box::new(value))
+        };
+        let mut terms = if is_split {
+            vec![term("steady", "cost.steady"), term("buffer", "cost.buffer")]
+        } else {
+            let ready = |run: &RunOutcome| run.ledger.usd(run.ledger.ready_gpu_ns() as f64);
+            vec![("ready".to_owned(), Box::new(ready) as Box<dyn Fn(&RunOutcome) -> f64>)]
+        };
+        terms.push(term("scale-up load", "cost.scaleUpLoad"));
+        terms.push(term("draining", "cost.draining"));
+        terms.push(term("unallocated", "cost.unallocated"));
+        self.parts(terms)
+    }
+}
+
+/// The smallest amount that a monthly sum shows, cents: a dollar from $10,000 on, below it a cent.
+const fn month_step(cents: u64) -> u64 {
+    if cents < 1_000_000 { 1 } else { 100 }
+}
+
 impl Money {
     /// Of the replications of one policy.
     pub fn of(runs: &[RunOutcome]) -> Self {
-        let count = runs.len();
-        let over_runs = |of: &dyn Fn(&RunOutcome) -> f64| mean(runs.iter().map(of), count);
-        let total_usd = over_runs(&|run| run.ledger.cost_total());
-        let total_cents = to_cents(total_usd);
-        let has_months = count > 0 && runs.iter().all(|run| !run.trace_end.is_zero());
-        let monthly_of = |usd: &dyn Fn(&RunOutcome) -> f64| {
-            has_months.then(|| over_runs(&|run| monthly(run, usd(run)).unwrap_or(0.0)))
-        };
-        let monthly_cents = monthly_of(&|run| run.ledger.cost_total()).map(to_cents);
-        let parts = |labels: Vec<String>, of: &[&dyn Fn(&RunOutcome) -> f64]| -> Vec<Part> {
-            let usd: Vec<f64> = of.iter().map(|f| over_runs(*f)).collect();
-            let in_month: Vec<f64> = of.iter().map(|f| monthly_of(*f).unwrap_or(0.0)).collect();
-            let shares = apportion(&usd, 1000);
-            let cents = apportion(&usd, total_cents);
-            let months = apportion(&in_month, monthly_cents.unwrap_or(0));
-            let figures = usd.into_iter().zip(shares).zip(cents).zip(months);
-            let part = |(label, (((usd, share_tenths), cents), monthly_cents))| Part {
-                label,
-                share_tenths,
-                cents,
-                monthly_cents,
-                usd,
-            };
-            labels.into_iter().zip(figures).map(part).collect()
-        };
-
-        let account_usd: Vec<Box<dyn Fn(&RunOutcome) -> f64>> = Account::ALL
-            .into_iter()
-            .map(|a| {
-                Box::new(move |run: &RunOutcome| run.ledger.usd(run.ledger.account(a) as f64))
-                    as Box<dyn Fn(&_) -> _>
-            })
-            .collect();
-        let account_refs: Vec<&dyn Fn(&RunOutcome) -> f64> = account_usd.iter().map(AsRef::as_ref).collect();
-        let account_parts = parts(Account::ALL.into_iter().map(Account::label).collect(), &account_refs);
-        let accounts = Account::ALL
-            .into_iter()
-            .zip(account_parts)
-            .map(|(account, part)| AccountLine {
-                account,
-                gpu_ns: runs.iter().map(|run| run.ledger.account(account)).sum(),
-                part,
-            })
-            .collect();
-
-        let is_split = count > 0 && runs.iter().all(|run| run.ledger.needed_replica_ns.is_some());
-        let metric = |name: &'static str| {
-            let metric = Metric::find(name).expect("the cost terms are metrics");
-            move |run: &RunOutcome| metric.value(run).unwrap_or(0.0)
-        };
-        let (steady, buffer) = (metric("cost.steady"), metric("cost.buffer"));
-        let ready = |run: &RunOutcome| run.ledger.usd(run.ledger.ready_gpu_ns() as f64);
-        let (scale_up, draining) = (metric("cost.scaleUpLoad"), metric("cost.draining"));
-        let unallocated = metric("cost.unallocated");
-        let names = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect();
-        let terms = if is_split {
-            parts(
-                names(&["steady", "buffer", "scale-up load", "draining", "unallocated"]),
-                &[&steady, &buffer, &scale_up, &draining, &unallocated],
-            )
-        } else {
-            parts(
-                names(&["ready", "scale-up load", "draining", "unallocated"]),
-                &[&ready, &scale_up, &draining, &unallocated],
-            )
-        };
+        let bill = Bill::of(runs);
+        let is_split = !runs.is_empty() && runs.iter().all(|run| run.ledger.needed_replica_ns.is_some());
         Self {
-            runs: count,
+            runs: runs.len(),
             billed_gpu_ns: runs.iter().map(|run| run.ledger.billed_gpu_ns).sum(),
-            total_usd,
-            total_cents,
-            monthly_cents,
-            accounts,
-            terms,
+            total_usd: bill.total_usd,
+            total_cents: bill.total_cents,
+            monthly_cents: bill.monthly_cents,
+            accounts: bill.accounts(),
+            terms: bill.terms(is_split),
             is_split,
-            equation: has_months.then(|| equation(runs, is_split)),
+            equation: bill.monthly_cents.map(|_| equation(runs, is_split)),
         }
     }
 }

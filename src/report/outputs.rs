@@ -96,12 +96,14 @@ impl Outputs {
             pending.push(self.stage(name, |out| out.write_all(content))?);
         }
         let mut written = Vec::with_capacity(pending.len());
-        let mut new = Vec::new();
+        let mut new: Vec<PathBuf> = Vec::new();
         for (file, path) in pending {
             let was_there = path.exists();
             if let Err(error) = file.persist(&path) {
                 // Best effort: what could not be removed is named by the error that follows anyway.
-                new.iter().for_each(|path: &PathBuf| _ = fs::remove_file(path));
+                for path in &new {
+                    _ = fs::remove_file(path);
+                }
                 return Err(OutputsError::Write { path, source: error.error });
             }
             if !was_there {

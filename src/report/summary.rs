@@ -5,6 +5,7 @@
 
 use crate::experiment::statistics::{apportion, median};
 use crate::experiment::{Estimate, ExperimentOutcome, Gate, GateStatus, METRICS, Metric, PolicyOutcome};
+use crate::kernel::SimDuration;
 use crate::outcome::{BreachOutcome, Cause, Phase, RunOutcome, StartResult};
 
 use super::money::Money;
@@ -57,7 +58,9 @@ impl GateCell {
 pub struct PolicySummary {
     /// Its name.
     pub name: String,
-    /// Each metric, in the order of [`METRICS`].
+    /// Each metric of each run, in the order of the replications and of [`METRICS`].
+    pub of_runs: Vec<Vec<Option<f64>>>,
+    /// Each metric over the replications, in the order of [`METRICS`].
     pub metrics: Vec<Option<Estimate>>,
     /// Where the time of a cold start goes; `None` if no replica started and became ready.
     pub cold_start: Option<ColdStart>,
@@ -151,9 +154,15 @@ impl Summary {
 impl PolicySummary {
     fn new(policy: &PolicyOutcome) -> Self {
         let runs = &policy.runs;
+        let values = |run: &RunOutcome| METRICS.iter().map(|metric| metric.value(run)).collect();
+        let of_runs: Vec<Vec<Option<f64>>> = runs.iter().map(values).collect();
+        let estimate =
+            |(index, metric): (usize, &Metric)| metric.estimate(of_runs.iter().map(|run| run[index]));
+        let metrics = METRICS.iter().enumerate().map(estimate).collect();
         Self {
             name: policy.name.clone(),
-            metrics: METRICS.iter().map(|metric| metric.estimate(runs)).collect(),
+            of_runs,
+            metrics,
             cold_start: ColdStart::of(runs),
             breaches: BreachSummary::of(runs),
             money: Money::of(runs),
@@ -182,7 +191,7 @@ impl ColdStart {
             let medians: Vec<f64> = runs.iter().filter_map(of_run).collect();
             Estimate::of(&medians).map(|e| e.mean)
         };
-        let median_secs = over_runs(&|s| s.duration().map_or(0.0, |d| d.as_secs_f64()))?;
+        let median_secs = over_runs(&|s| s.duration().map_or(0.0, SimDuration::as_secs_f64))?;
         let phases = Phase::ALL
             .into_iter()
             .filter(|phase| phase.is_start_up())

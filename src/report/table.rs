@@ -191,7 +191,7 @@ pub fn costs(summary: &Summary) -> Vec<Line> {
         let mut parts: Vec<String> =
             money.terms.iter().map(|t| format!("{} {}", t.label, format::tenths(t.share_tenths))).collect();
         if let Some(last) = parts.last_mut() {
-            last.push_str(&format!("  = {}", format::cents(money.total_cents)));
+            *last = format!("{last}  = {}", format::cents(money.total_cents));
         }
         lines.push(Line { label: format!("COST, {}", policy.name), parts });
         if let Some(monthly) = money.monthly_cents {
@@ -204,10 +204,7 @@ pub fn costs(summary: &Summary) -> Vec<Line> {
             lines.push(Line { label: "  if this period repeated".to_owned(), parts });
         }
         if let Some(equation) = &money.equation {
-            lines.push(Line {
-                label: "  roughly, by the equation".to_owned(),
-                parts: vec![written_out(equation)],
-            });
+            lines.push(Line { label: "  roughly, by the equation".to_owned(), parts: written_out(equation) });
         }
     }
     lines
@@ -222,17 +219,23 @@ fn month_part(part_cents: u64, sum_cents: u64) -> String {
     }
 }
 
-fn written_out(equation: &super::money::Equation) -> String {
-    let usd = |amount: f64| format::month((amount * 100.0).round() as u64);
+/// The equation term by term, each with what it comes to.
+fn written_out(equation: &super::money::Equation) -> Vec<String> {
+    let usd = |amount: f64| month_part((amount * 100.0).round() as u64, 1_000_000);
     let price = format::value(Unit::Usd, equation.price_usd_per_hour);
-    let buffer = equation
-        .buffer_replicas
-        .map_or_else(String::new, |replicas| format!(" + buffer {replicas:.2} × {price} × 730 h"));
-    format!(
-        "{} a month = {:.2} replicas × {price} × 730 h + {} starts × {} × {price}/h{buffer}",
+    let replicas = format!(
+        "{} a month: {:.2} replicas × {price} × 730 h = {}",
         usd(equation.total_usd()),
         equation.replicas,
-        format::whole(equation.starts_per_month.round() as u64),
-        format::value(Unit::Seconds, equation.load_secs),
-    )
+        usd(equation.replicas_usd())
+    );
+    let starts = (equation.starts_per_month > 0.0).then(|| {
+        let starts = format::whole(equation.starts_per_month.round() as u64);
+        let load = format::value(Unit::Seconds, equation.load_secs);
+        format!("{starts} starts × {load} × {price}/h = {}", usd(equation.starts_usd()))
+    });
+    let buffer = equation
+        .buffer_replicas
+        .map(|buffer| format!("buffer {buffer:.2} × {price} × 730 h = {}", usd(equation.buffer_usd())));
+    [Some(replicas), starts, buffer].into_iter().flatten().collect()
 }

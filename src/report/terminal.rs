@@ -51,7 +51,7 @@ impl Terminal {
         let replications = u64::from(header.replications);
         let mut runs = counted(policies * replications, "run", "runs");
         if let Some(elapsed) = self.elapsed {
-            runs.push_str(&format!(" in {:.1} s", elapsed.as_secs_f64()));
+            runs = format!("{runs} in {:.1} s", elapsed.as_secs_f64());
         }
         let limits = slo_limits(&header.slo);
         let slo = if limits.is_empty() {
@@ -99,7 +99,9 @@ impl Terminal {
                     let cell = &row.cells[policy];
                     let mark =
                         cell.mark.map_or_else(|| " ".to_owned(), |m| self.paint(mark_style(m), m.sign()));
-                    line.push_str(&format!("{mark} {}", pad(&cell.text, layout.columns[policy] + GAP)));
+                    line += &mark;
+                    line.push(' ');
+                    line += &pad(&cell.text, layout.columns[policy] + GAP);
                 }
                 writeln!(out, "{}", trimmed(&line))?;
             }

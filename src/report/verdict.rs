@@ -101,7 +101,7 @@ fn compared(mine: f64, theirs: f64) -> String {
         return if mine > 0.0 { "more than".to_owned() } else { "as much as".to_owned() };
     }
     let percent = (mine / theirs - 1.0) * 100.0;
-    let digits = if percent.abs() < 9.95 { 1 } else { 0 };
+    let digits = usize::from(percent.abs() < 9.95);
     match percent {
         p if p.abs() < 0.05 => "as much as".to_owned(),
         p if p > 0.0 => format!("+{p:.digits$}% over"),
@@ -142,30 +142,30 @@ mod tests {
         let choose = "cheapest policy that holds every gate: ";
         // The cheapest that holds, and what the cheapest that fails lacks.
         check(
-            experiment(&[("hpa", 46_08, 34), ("keda", 49_32, 12), ("warm", 56_88, 0), ("fixed", 59_00, 0)]),
+            experiment(&[("hpa", 4608, 34), ("keda", 4932, 12), ("warm", 5688, 0), ("fixed", 5900, 0)]),
             &format!("{choose}warm, $56.88 (+23% over hpa, which breaches 3.4%)"),
         );
         check(
-            experiment(&[("hpa", 58_00, 34), ("warm", 50_00, 0)]),
+            experiment(&[("hpa", 5800, 34), ("warm", 5000, 0)]),
             &format!("{choose}warm, $50.00 (14% below hpa, which breaches 3.4%)"),
         );
         check(
-            experiment(&[("hpa", 50_00, 34), ("warm", 50_00, 0)]),
+            experiment(&[("hpa", 5000, 34), ("warm", 5000, 0)]),
             &format!("{choose}warm, $50.00 (as much as hpa, which breaches 3.4%)"),
         );
-        check(experiment(&[("a", 50_00, 0), ("b", 40_00, 0)]), &format!("{choose}b, $40.00"));
+        check(experiment(&[("a", 5000, 0), ("b", 4000, 0)]), &format!("{choose}b, $40.00"));
         // Equal in everything: the first of the scenario.
-        check(experiment(&[("a", 40_00, 0), ("b", 40_00, 0)]), &format!("{choose}a, $40.00"));
+        check(experiment(&[("a", 4000, 0), ("b", 4000, 0)]), &format!("{choose}a, $40.00"));
         check(
-            experiment(&[("a", 40_00, 0), ("b", 70_00, 0)]),
+            experiment(&[("a", 4000, 0), ("b", 7000, 0)]),
             &format!("{choose}a, $40.00 (43% below b, which has cost.total $70.00)"),
         );
         check(
-            experiment(&[("a", 80_00, 30), ("b", 70_00, 0)]),
+            experiment(&[("a", 8000, 30), ("b", 7000, 0)]),
             "no policy holds every gate; nearest: b, $70.00, misses 1 gate: has cost.total $70.00",
         );
         check(
-            experiment(&[("a", 80_00, 30)]),
+            experiment(&[("a", 8000, 30)]),
             "no policy holds every gate; nearest: a, $80.00, misses 2 gates: breaches 3.0%",
         );
         check(experiment(&[]), "no policy holds every gate");
@@ -187,7 +187,7 @@ mod tests {
             experiment
         };
         // The baseline may fail, is what the choice is compared with, and is never the choice.
-        let bad = named(&[("fixed", 30_00, 200), ("warm", 45_00, 0)]);
+        let bad = named(&[("fixed", 3000, 200), ("warm", 4500, 0)]);
         let summary = Summary::new(bad.clone());
         assert_eq!((summary.gates_failed(), summary.gates_total()), (0, 2));
         check(
@@ -196,10 +196,10 @@ mod tests {
         );
         // One that nothing binds and that would hold everything may be chosen.
         check(
-            named(&[("hpa", 30_00, 0), ("warm", 45_00, 0)]),
+            named(&[("hpa", 3000, 0), ("warm", 4500, 0)]),
             "cheapest policy that holds every gate: hpa, $30.00",
         );
-        let fails = named(&[("fixed", 30_00, 200), ("warm", 45_00, 50)]);
+        let fails = named(&[("fixed", 3000, 200), ("warm", 4500, 50)]);
         assert_eq!(Summary::new(fails.clone()).gates_failed(), 1);
         check(fails, "no policy holds every gate; nearest: warm, $45.00, misses 1 gate: breaches 5.0%");
     }
@@ -207,7 +207,7 @@ mod tests {
     #[test]
     fn an_unsettled_gate_fails_unless_lenient() {
         let unsettled = |lenient: bool| {
-            let mut experiment = experiment(&[("hpa", 40_00, 8)]);
+            let mut experiment = experiment(&[("hpa", 4000, 8)]);
             let mut second = experiment.policies[0].runs[0].clone();
             second.breaches.as_mut().unwrap().total = 11;
             experiment.policies[0].runs.push(second);

@@ -7,9 +7,11 @@ mod check;
 mod explain;
 mod fault;
 mod load;
+mod resolve;
 mod spec;
 
 pub use explain::{explain_field, schema};
 pub use fault::workload_diagnostics;
 pub use load::{Scenario, load, parse};
+pub use resolve::{Resolved, resolve};
 pub use spec::{ClusterSpec, GateSpec, ScenarioSpec, SloSpec};

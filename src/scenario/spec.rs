@@ -23,7 +23,7 @@ use crate::workload::WorkloadSpec;
 pub struct ScenarioSpec {
     /// Names the scenario and its directory of results: letters, digits, `-`, `_` and `.`.
     pub name: String,
-    /// Profile of the model on its GPU: a file, relative to the scenario, or the name of a shipped profile.
+    /// Profile of the model on its GPU: a file, relative to the scenario, or the name of a shipped one.
     pub profile: String,
     /// Where the requests come from.
     pub workload: WorkloadSpec,

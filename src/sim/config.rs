@@ -162,9 +162,12 @@ pub struct PoolSpec {
     /// Price of a GPU-hour, US dollars. Default: the profile's, with its source and date.
     #[serde(default)]
     pub price_per_gpu_hour: Option<Price>,
-    /// From the order of a node until it takes pods.
+    /// From the order of a node until its machine has booted.
     #[serde(default = "no_time")]
     pub provision: Distribution,
+    /// From boot until the node takes pods: driver, device plugin.
+    #[serde(default = "no_time")]
+    pub setup: Distribution,
     /// An empty node above `minNodes` is removed after this long. Default: cluster-autoscaler's 10 minutes.
     #[serde(default = "ten_minutes")]
     pub scale_down_unneeded: SimDuration,
@@ -187,7 +190,7 @@ fn ten_minutes() -> SimDuration {
 pub enum BilledFrom {
     /// When it is asked for.
     Request,
-    /// When its machine boots: half of its provisioning time after the request.
+    /// When its machine has booted: after `provision`.
     #[default]
     Boot,
     /// When it takes pods.

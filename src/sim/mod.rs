@@ -1,4 +1,164 @@
 //! Floor 3: the discrete-event simulation. It knows no file, environment or wall clock.
+//!
+//! [`run()`] is the way in: a [`Simulation`] and a policy in, a
+//! [`RunOutcome`](crate::outcome::RunOutcome) out. One run is one thread and one loop.
 
+pub mod books;
+pub mod capacity;
+pub mod cluster;
 pub mod config;
 pub mod engine;
+pub mod replica;
+pub mod requests;
+pub mod router;
+pub mod run;
+pub mod telemetry;
+
+mod attribution;
+mod control;
+mod facts;
+mod lifecycle;
+mod traffic;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+pub use run::run;
+
+use crate::kernel::{Distribution, SimDuration, Streams, rng::Purpose};
+use crate::outcome::Phase;
+use crate::outcome::breach::Slo;
+use crate::workload::Source;
+use config::{GatewaySpec, InitialSpec, PoolSpec, ReadinessSpec, TelemetrySpec};
+use engine::{BatchParams, Continuous, Engine, Stepped, Workers, WorkersParams};
+use telemetry::CpuModel;
+
+/// Everything a run needs but its policy and replication: a resolved scenario.
+#[derive(Clone)]
+pub struct Simulation {
+    /// Root of all random streams.
+    pub seed: u64,
+    /// The traffic.
+    pub source: Arc<dyn Source>,
+    /// The engine of each replica.
+    pub engine: EngineParams,
+    /// The pod of each replica.
+    pub replica: ReplicaParams,
+    /// The gateway.
+    pub gateway: GatewaySpec,
+    /// The node pool.
+    pub pool: PoolSpec,
+    /// Price of a GPU-hour, millionths of a US dollar.
+    pub price_micro_usd_per_gpu_hour: u64,
+    /// Replicas at the start.
+    pub initial: InitialSpec,
+    /// Metrics.
+    pub telemetry: TelemetrySpec,
+    /// Limits of a request.
+    pub slo: Option<Slo>,
+    /// Capacity of a replica, requests/s within the SLO; `None` without an SLO.
+    pub capacity_per_s: Option<f64>,
+    /// Number of the first request whose latencies and breaches count; those before only warm the system up.
+    pub measure_from: u64,
+}
+
+/// The engine of each replica.
+#[derive(Clone, Debug)]
+pub enum EngineParams {
+    /// Continuous batching.
+    Continuous {
+        /// Its settings; penalties apply to replicas that were not warmed.
+        batch: BatchParams,
+        /// Take every step instead of fast-forwarding.
+        exact_steps: bool,
+    },
+    /// Workers behind a queue.
+    Workers {
+        /// Their settings.
+        workers: WorkersParams,
+        /// Service time of a request.
+        service: Distribution,
+    },
+}
+
+impl EngineParams {
+    /// A factory of engines; warmed ones pay no penalty.
+    fn factory(&self) -> Factory {
+        match self {
+            Self::Continuous { batch, exact_steps } => {
+                let warm = BatchParams { penalties_fs: Arc::new([]), ..batch.clone() };
+                Factory::Batch {
+                    warm: Arc::new(warm),
+                    cold: Arc::new(batch.clone()),
+                    exact_steps: *exact_steps,
+                }
+            }
+            Self::Workers { workers, .. } => {
+                let warm = WorkersParams { penalties: Arc::new([]), ..workers.clone() };
+                Factory::Workers { warm: Arc::new(warm), cold: Arc::new(workers.clone()) }
+            }
+        }
+    }
+
+    /// Whether a request of that length can ever run.
+    fn fits(&self, prompt_tokens: u32, output_tokens: u32) -> bool {
+        match self {
+            Self::Continuous { batch, .. } => batch.fits(prompt_tokens, output_tokens),
+            Self::Workers { .. } => true,
+        }
+    }
+
+    /// Service time of the request with that number, the same under every policy.
+    fn service(&self, streams: &Streams, id: u64) -> SimDuration {
+        match self {
+            Self::Continuous { .. } => SimDuration::ZERO,
+            Self::Workers { service: Distribution::Constant(time), .. } => *time,
+            Self::Workers { service, .. } => service.sample(&mut streams.stream(Purpose::Service, id)),
+        }
+    }
+}
+
+enum Factory {
+    Batch { warm: Arc<BatchParams>, cold: Arc<BatchParams>, exact_steps: bool },
+    Workers { warm: Arc<WorkersParams>, cold: Arc<WorkersParams> },
+}
+
+impl Factory {
+    fn engine(&self, warmed: bool) -> Engine {
+        match self {
+            Self::Batch { warm, cold, exact_steps } => {
+                let params = if warmed { warm.clone() } else { cold.clone() };
+                if *exact_steps {
+                    Engine::Stepped(Box::new(Stepped::new(params)))
+                } else {
+                    Engine::Continuous(Box::new(Continuous::new(params)))
+                }
+            }
+            Self::Workers { warm, cold } => {
+                let params = if warmed { warm.clone() } else { cold.clone() };
+                Engine::Workers(Box::new(Workers::new(params)))
+            }
+        }
+    }
+}
+
+/// The pod of each replica.
+#[derive(Clone, Debug)]
+pub struct ReplicaParams {
+    /// GPUs it holds.
+    pub gpus: u32,
+    /// CPU request, milli-cores.
+    pub cpu_request_milli: Option<i64>,
+    /// CPU use; `None` where the profile does not know it.
+    pub cpu: Option<CpuModel>,
+    /// Start-up stages after it is bound to a node, in order.
+    pub stages: Vec<(Phase, Distribution)>,
+    /// When it counts as ready.
+    pub readiness: ReadinessSpec,
+    /// How long a drain may take.
+    pub termination_grace_period: SimDuration,
+    /// Host time of each request outside the engine, added to its latencies.
+    pub per_request: SimDuration,
+}

@@ -49,8 +49,7 @@ impl TimeUnit {
 pub(super) fn decimal(text: &[u8], shift: i32) -> Option<i128> {
     let (negative, rest) = match text {
         [b'-', rest @ ..] => (true, rest),
-        [b'+', rest @ ..] => (false, rest),
-        rest => (false, rest),
+        [b'+', rest @ ..] | rest => (false, rest),
     };
     let (mantissa, exponent) = match rest.iter().position(|b| matches!(b, b'e' | b'E')) {
         Some(at) => {
@@ -125,7 +124,7 @@ fn rfc3339(text: &[u8]) -> Option<i128> {
     }
     let zone = match rest {
         b"" | b"Z" | b"z" | b" UTC" => 0,
-        [sign @ (b'+' | b'-'), a, b, c @ .., d, e] if matches!(c, b"" | b":") => {
+        [sign @ (b'+' | b'-'), a, b, d, e] | [sign @ (b'+' | b'-'), a, b, b':', d, e] => {
             let digit = |b: &u8| b.is_ascii_digit().then(|| i64::from(b - b'0'));
             let (hours, minutes) = (digit(a)? * 10 + digit(b)?, digit(d)? * 10 + digit(e)?);
             if hours > 23 || minutes > 59 {

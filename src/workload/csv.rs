@@ -189,8 +189,10 @@ fn split(text: &[u8], fields: &mut Vec<Range<usize>>) -> bool {
     };
     for (at, byte) in text.iter().enumerate() {
         match byte {
-            // Only a quote that opens a field quotes; a later one closes or is doubled.
-            b'"' if quoted || at == start => quoted = !quoted,
+            // A quote opens at the beginning of a field only; in a quoted field it closes, and one right after it reopens.
+            b'"' if quoted || at == start || (text[start] == b'"' && text[at - 1] == b'"') => {
+                quoted = !quoted;
+            }
             b',' if !quoted => {
                 push(start, at);
                 start = at + 1;

@@ -20,10 +20,12 @@ mod mooncake;
 mod prometheus;
 mod rate;
 pub mod request;
+mod reshape;
 mod rows;
 mod spec;
 mod stats;
 mod synthetic;
+mod token_series;
 mod transform;
 
 use std::sync::Arc;

@@ -25,9 +25,13 @@ impl Stretch {
         Self { secs, from: rate, to: rate }
     }
 
+    fn is_flat(&self) -> bool {
+        self.from.total_cmp(&self.to).is_eq()
+    }
+
     /// Requests in its first `secs` seconds.
     fn mass_until(&self, secs: f64) -> f64 {
-        if self.from == self.to {
+        if self.is_flat() {
             return if self.from == 0.0 { 0.0 } else { self.from * secs };
         }
         secs * (self.from + 0.5 * (self.to - self.from) * (secs / self.secs))
@@ -40,7 +44,7 @@ impl Stretch {
 
     /// Seconds until `mass` requests, at most [`Self::mass`], have passed.
     fn locate(&self, mass: f64) -> f64 {
-        if self.from == self.to {
+        if self.is_flat() {
             return mass / self.from;
         }
         // The root of slope/2 x² + from x = mass in the form that does not cancel.

@@ -204,9 +204,15 @@ impl Counts {
         }
     }
 
-    /// The value at rank `floor(p n)`, counted from 0.
+    /// The value at rank `p (n - 1)`, counted from 0; between two values in a straight line, rounded down.
     fn quantile(&self, p: f64) -> u32 {
-        let rank = ((p * self.count as f64) as u64).min(self.count.saturating_sub(1));
+        let position = p * self.count.saturating_sub(1) as f64;
+        let low = f64::from(self.at_rank(position as u64));
+        let high = f64::from(self.at_rank(position.ceil() as u64));
+        (low + (high - low) * position.fract()) as u32
+    }
+
+    fn at_rank(&self, rank: u64) -> u32 {
         let small = self.small.iter().enumerate().map(|(tokens, n)| (tokens as u32, *n));
         let mut seen = 0;
         for (tokens, n) in small.chain(self.large.iter().map(|(t, n)| (*t, *n))) {

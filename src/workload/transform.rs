@@ -154,7 +154,7 @@ pub(super) struct Superpose {
 }
 
 impl Superpose {
-    fn rotated<'a>(&'a self, streams: Streams, offset: SimDuration) -> Pass<'a> {
+    fn rotated(&self, streams: Streams, offset: SimDuration) -> Pass<'_> {
         let cut = SimTime::ZERO.saturating_add(self.period.saturating_sub(offset));
         let behind = self.period.saturating_sub(offset);
         let end = self.inner.requests(&streams).skip_while(move |r| r.arrival < cut);

@@ -158,6 +158,17 @@ pub const CODES: &[Code] = &[
          source, such as `azure` or `poisson`; transforms such as `rateScale` come on top.",
     ),
     code(
+        "E0312",
+        "no price",
+        "The bill needs the price of a GPU-hour: from the pool (`pricePerGpuHour`) or from the profile.",
+    ),
+    code(
+        "E0313",
+        "CPU metric without what it needs",
+        "An autoscaler that scales on CPU needs a profile with a CPU model (`cpu`), and one that scales on \
+         utilisation also needs `replica.cpuRequest`. A missing model is an error and never 0.",
+    ),
+    code(
         "E0401",
         "cannot read a file",
         "The file is missing, a directory, or may not be read. Paths in a scenario are relative to the \
@@ -234,6 +245,29 @@ pub const CODES: &[Code] = &[
         "beyond what was measured",
         "Some engine steps ran with a batch or a context larger than any the profile measured; their duration \
          is extrapolated. Their share is shown. Calibrate further out, or cap the engine.",
+    ),
+    code(
+        "W0108",
+        "a property of the workload",
+        "The workload can be replayed; something about it should be known when its results are read.",
+    ),
+    code(
+        "W0109",
+        "cold requests by assumption",
+        "Readiness does not wait for the warm-up, and the profile does not say what the first requests of such a \
+         replica pay. The first one is taken to pay the whole warm-up.",
+    ),
+    code(
+        "W0110",
+        "no capacity within the SLO",
+        "A single warm replica breaches the SLO at any rate of this workload. Without a capacity the need for \
+         replicas, and with it the steady and buffer parts of the bill, are undefined.",
+    ),
+    code(
+        "W0111",
+        "requests that can never run",
+        "Prompt and output together exceed the context or the KV cache of a replica. Such requests are refused on \
+         arrival and count as breaches.",
     ),
 ];
 

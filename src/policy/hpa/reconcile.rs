@@ -197,13 +197,13 @@ impl Run<'_> {
     }
 
     /// Whether this HPA itself took the workload to zero and may bring it back.
-    fn woke_to_zero(&self) -> bool {
+    fn took_it_to_zero(&self) -> bool {
         self.config.gates.scale_to_zero
             && self.status.conditions.get(ConditionType::ScaledToZero).is_some_and(|c| c.is_true)
     }
 
     fn may_leave_zero(&self, min: i32) -> bool {
-        self.woke_to_zero() && (min != 0 || self.has_object_or_external())
+        self.took_it_to_zero() && (min != 0 || self.has_object_or_external())
     }
 
     fn has_object_or_external(&self) -> bool {
@@ -240,8 +240,8 @@ impl Run<'_> {
             "All metrics below target".clone_into(&mut self.out.reason);
         }
         let desired = self.normalise(current, proposal, min);
-        let is_waking_below_min = current == 0 && min != 0 && self.woke_to_zero() && desired < min;
-        Some(if is_waking_below_min { min } else { desired })
+        let wakes_below_min = current == 0 && min != 0 && self.took_it_to_zero() && desired < min;
+        Some(if wakes_below_min { min } else { desired })
     }
 
     /// Stabilises a proposal and holds it to every limit.

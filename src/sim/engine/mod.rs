@@ -106,6 +106,8 @@ pub struct BatchParams {
     pub max_num_seqs: u32,
     /// KV blocks.
     pub kv_blocks: u64,
+    /// Longest prompt plus output, tokens.
+    pub max_model_len: u32,
     /// Extra time of the step that starts the 1st, 2nd, .. request of a replica that was not warmed, fs.
     pub penalties_fs: Arc<[u64]>,
     /// Whether each request's largest inter-token latency is needed.
@@ -115,7 +117,8 @@ pub struct BatchParams {
 impl BatchParams {
     /// Whether a request of that length can ever run.
     pub fn fits(&self, prompt_tokens: u32, output_tokens: u32) -> bool {
-        kv::blocks(u64::from(prompt_tokens) + u64::from(output_tokens)) <= self.kv_blocks
+        let tokens = u64::from(prompt_tokens) + u64::from(output_tokens);
+        tokens <= u64::from(self.max_model_len) && kv::blocks(tokens) <= self.kv_blocks
     }
 }
 

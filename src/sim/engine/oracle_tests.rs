@@ -179,6 +179,7 @@ fn worlds() -> impl Strategy<Value = World> {
                         max_num_batched_tokens: budget,
                         max_num_seqs,
                         kv_blocks,
+                        max_model_len: u32::MAX,
                         penalties_fs: pen.into(),
                         track_gaps: true,
                     },

@@ -1,0 +1,440 @@
+//! A checked scenario to a simulation: files are read, defaults become figures, and what
+//! does not fit together is said, all at once.
+
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+use serde_json::Value;
+
+use super::fault::workload_diagnostics;
+use super::load::Scenario;
+use super::{GateSpec, ScenarioSpec};
+use crate::experiment::{Coverage, Gate, Header, Warning};
+use crate::kernel::{SimDuration, Streams};
+use crate::outcome::Phase;
+use crate::outcome::breach::Slo;
+use crate::policy::PolicySpec;
+use crate::profile::Profile;
+use crate::profile::step_time::FS_PER_NS;
+use crate::sim::config::{ContinuousSpec, EngineSpec, PoolSpec, ReadyAfter, WorkersSpec};
+use crate::sim::engine::{BLOCK_TOKENS, BatchParams, WorkersParams};
+use crate::sim::telemetry::CpuModel;
+use crate::sim::{EngineParams, ReplicaParams, Simulation, capacity};
+use crate::workload::{self, LengthSampler, LoadedWorkload, RequestCount};
+use crate::yaml::{Diagnostic, Path};
+
+/// vLLM's default of `--gpu-memory-utilization` (see `docs/defaults.md`).
+const GPU_MEMORY_UTILIZATION: f64 = 0.92;
+
+/// Breach share that the capacity of a replica allows where no gate on `slo.breach` says so.
+const BREACH_SHARE: f64 = 0.01;
+
+/// A scenario that can be run.
+pub struct Resolved {
+    /// What each run needs.
+    pub simulation: Simulation,
+    /// The policies, in the order of the scenario.
+    pub policies: IndexMap<String, PolicySpec>,
+    /// The gates.
+    pub gates: Vec<Gate>,
+    /// What reports say about where the runs came from.
+    pub header: Header,
+    /// The scenario with every default filled in.
+    pub spec: ScenarioSpec,
+}
+
+impl Resolved {
+    /// Searches the capacity of a replica within the SLO; without an SLO there is none.
+    ///
+    /// # Errors
+    /// If the workload can no longer be read.
+    pub fn measure_capacity(&mut self) -> Result<(), String> {
+        if self.simulation.slo.is_none() {
+            return Ok(());
+        }
+        let gate = self.gates.iter().find(|gate| gate.metric.name == "slo.breach").map(|gate| gate.limit);
+        let share = gate.filter(|limit| *limit > 0.0).unwrap_or(BREACH_SHARE);
+        let streams = Streams::new(self.simulation.seed, 0);
+        let Some(sampler) = LengthSampler::new(&*self.simulation.source, &streams) else { return Ok(()) };
+        let found = capacity::search(&self.simulation, &Arc::from(sampler.pairs()), share)?;
+        if found.is_none() {
+            let message = format!(
+                "not even a trickle of this workload keeps the SLO on one warm replica in {}% of its requests: \
+                 a replica has no capacity, and the bill no steady/buffer split",
+                (1.0 - share) * 100.0
+            );
+            let help = Some("loosen the SLO, or use a faster profile".to_owned());
+            self.header.warnings.push(Warning { code: "W0110".to_owned(), message, help });
+        }
+        self.simulation.capacity_per_s = found.map(|f| f.per_s);
+        self.header.capacity = self.simulation.capacity_per_s;
+        Ok(())
+    }
+
+    /// `resolved.yaml`: the scenario with every default written out and marked.
+    pub fn to_yaml(&self, scenario: &Scenario) -> String {
+        let mut value = serde_json::to_value(&self.spec).unwrap_or(Value::Null);
+        without_nulls(&mut value);
+        let mut text =
+            String::from("# The scenario as it was run; `# default` marks what the scenario left out.\n");
+        text.push_str(&crate::yaml::write(&value, Some(&scenario.document)));
+        text
+    }
+}
+
+/// An absent setting is absent, not null.
+fn without_nulls(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            map.retain(|_, v| !v.is_null());
+            map.values_mut().for_each(without_nulls);
+        }
+        Value::Array(list) => list.iter_mut().for_each(without_nulls),
+        _ => {}
+    }
+}
+
+/// Resolves a scenario. `exact_steps` takes every engine step one by one.
+///
+/// # Errors
+/// Every fault of the profile, the workload, and of what does not fit together.
+pub fn resolve(scenario: &Scenario, exact_steps: bool) -> Result<Resolved, Vec<Diagnostic>> {
+    let mut resolver = Resolver { scenario, faults: Vec::new(), warnings: Vec::new() };
+    let profile = resolver.profile();
+    let workload = resolver.workload();
+    let parts = profile.as_ref().and_then(|profile| resolver.replica(profile, exact_steps));
+    let (Some(profile), Some(workload), Some(parts)) = (profile, workload, parts) else {
+        return Err(resolver.faults);
+    };
+    if !resolver.faults.is_empty() {
+        return Err(resolver.faults);
+    }
+    Ok(resolver.finish(&profile, &workload, parts))
+}
+
+/// What the profile and the scenario say together about a replica.
+struct Parts {
+    engine: EngineParams,
+    engine_spec: EngineSpec,
+    replica: ReplicaParams,
+    pool: PoolSpec,
+    price_micro_usd: u64,
+}
+
+struct Resolver<'a> {
+    scenario: &'a Scenario,
+    faults: Vec<Diagnostic>,
+    warnings: Vec<Warning>,
+}
+
+impl Resolver<'_> {
+    fn spec(&self) -> &ScenarioSpec {
+        &self.scenario.spec
+    }
+
+    fn fault(&mut self, code: &'static str, keys: &[&str], message: impl Into<String>, help: &str) {
+        let path = Path::keys(keys.iter().copied());
+        let fault = self.scenario.document.fault(code, &path, message);
+        self.faults.push(if help.is_empty() { fault } else { fault.helped(help) });
+    }
+
+    fn warn(&mut self, code: &str, message: impl Into<String>, help: Option<&str>) {
+        let help = help.map(str::to_owned);
+        self.warnings.push(Warning { code: code.to_owned(), message: message.into(), help });
+    }
+
+    fn profile(&mut self) -> Option<Profile> {
+        match self.scenario.read_profile() {
+            Ok((profile, warnings)) => {
+                for warning in warnings {
+                    self.warn("W0101", format!("profile {}: {}", profile.name, warning.message), None);
+                }
+                Some(profile)
+            }
+            Err(faults) => {
+                self.faults.extend(faults);
+                None
+            }
+        }
+    }
+
+    fn workload(&mut self) -> Option<LoadedWorkload> {
+        let spec = &self.spec().workload;
+        match workload::load(spec, &self.scenario.directory, self.spec().seed) {
+            Ok(workload) => {
+                for warning in &workload.warnings {
+                    self.warn("W0108", warning.as_str(), None);
+                }
+                Some(workload)
+            }
+            Err(faults) => {
+                self.faults.extend(workload_diagnostics(self.scenario, &faults));
+                None
+            }
+        }
+    }
+
+    fn replica(&mut self, profile: &Profile, exact_steps: bool) -> Option<Parts> {
+        let spec = self.spec().clone();
+        let (pool_name, pool) = spec.cluster.pools.first()?;
+        let gpus = spec.replica.gpus.unwrap_or(profile.gpu.count);
+        if gpus > pool.gpus_per_node {
+            let message = format!(
+                "a replica of this profile holds {gpus} GPUs and fits no node of {}",
+                pool.gpus_per_node
+            );
+            let keys = ["cluster", "pools", pool_name, "gpusPerNode"];
+            self.fault("E0304", &keys, message, "a replica cannot span nodes");
+        }
+        let price = pool.price_per_gpu_hour.or(profile.price_per_gpu_hour.as_ref().map(|p| p.value));
+        if price.is_none() {
+            let help = "write e.g. `pricePerGpuHour: $3.60`";
+            let message = "neither the pool nor the profile has a price";
+            self.fault("E0312", &["cluster", "pools", pool_name], message, help);
+        }
+        self.cpu_metrics(profile);
+        self.room_at_the_start(pool_name, pool, gpus);
+        let penalties = self.penalties(profile);
+        let (engine, engine_spec) = match spec.engine.clone() {
+            Some(EngineSpec::Workers(workers)) => workers_engine(workers, &penalties),
+            Some(EngineSpec::Continuous(continuous)) => {
+                self.continuous_engine(profile, &continuous, &penalties, exact_steps)?
+            }
+            None => self.continuous_engine(profile, &ContinuousSpec::default(), &penalties, exact_steps)?,
+        };
+        let replica = ReplicaParams {
+            gpus,
+            cpu_request_milli: spec.replica.cpu_request.and_then(crate::kernel::Quantity::milli),
+            cpu: profile.cpu.as_ref().map(|cpu| CpuModel {
+                idle_cores: cpu.idle_cores.value.as_f64(),
+                busy_cores: cpu.busy_cores.value.as_f64(),
+            }),
+            stages: profile.stages().map(|(phase, time)| (phase, time.clone())).collect(),
+            readiness: spec.replica.readiness.clone(),
+            termination_grace_period: spec.replica.termination_grace_period,
+            per_request: profile.per_request(),
+        };
+        let price = price?;
+        let pool = PoolSpec { price_per_gpu_hour: Some(price), ..pool.clone() };
+        Some(Parts { engine, engine_spec, replica, pool, price_micro_usd: price.micro_usd })
+    }
+
+    /// CPU metrics need a CPU model, and a share of the request needs a request.
+    fn cpu_metrics(&mut self, profile: &Profile) {
+        let policies = self.spec().policies.clone();
+        let has_request = self.spec().replica.cpu_request.is_some();
+        for (name, policy) in &policies {
+            if policy.needs_cpu() && profile.cpu.is_none() {
+                let message =
+                    format!("`{name}` scales on CPU, and profile `{}` has no CPU model", profile.name);
+                let help = "measure `cpu: { idleCores, busyCores }` into the profile, or scale on vllm:num_requests_waiting";
+                self.fault("E0313", &["policies", name], message, help);
+            }
+            if policy.needs_cpu_request() && !has_request {
+                let message =
+                    format!("`{name}` scales on CPU utilisation, a share of a CPU request there is not");
+                self.fault("E0313", &["policies", name], message, "set `replica.cpuRequest`");
+            }
+        }
+    }
+
+    /// The replicas a run starts with must fit the pool.
+    fn room_at_the_start(&mut self, pool_name: &str, pool: &PoolSpec, gpus: u32) {
+        let room = pool.max_nodes * (pool.gpus_per_node / gpus.max(1));
+        let given = self.spec().initial.replicas;
+        let policies = self.spec().policies.clone();
+        for (name, policy) in &policies {
+            if !policy.check().is_empty() {
+                continue;
+            }
+            let (replicas, spare) = policy.build().initial();
+            let needed = given.unwrap_or(replicas) + spare;
+            if needed > room {
+                let message = format!(
+                    "`{name}` starts with {needed} replicas, and pool `{pool_name}` has room for {room}"
+                );
+                let help = "raise maxNodes, or start with fewer replicas";
+                self.fault("E0304", &["cluster", "pools", pool_name, "maxNodes"], message, help);
+            }
+        }
+    }
+
+    /// What the first requests of a replica that nothing warmed pay. A profile without such a curve
+    /// pays its whole warm-up on the first.
+    fn penalties(&mut self, profile: &Profile) -> Vec<SimDuration> {
+        if self.spec().replica.readiness.after == ReadyAfter::WarmUp {
+            return Vec::new();
+        }
+        let curve = profile.penalties();
+        if !curve.is_empty() {
+            return curve.to_vec();
+        }
+        let warm_up: SimDuration = profile
+            .stages()
+            .filter(|(phase, _)| *phase == Phase::WarmingUp)
+            .map(|(_, time)| time.median())
+            .sum();
+        let message = format!(
+            "readiness does not wait for the warm-up, and profile {} has no `firstRequests` curve: \
+             the first request of each replica pays the whole warm-up, {warm_up}",
+            profile.name
+        );
+        self.warn("W0109", message, Some("measure the curve, or set `replica.readiness.after: warmUp`"));
+        vec![warm_up]
+    }
+
+    fn continuous_engine(
+        &mut self,
+        profile: &Profile,
+        given: &ContinuousSpec,
+        penalties: &[SimDuration],
+        exact_steps: bool,
+    ) -> Option<(EngineParams, EngineSpec)> {
+        let (default_tokens, default_seqs) = profile.default_budget();
+        let max_num_batched_tokens = given.max_num_batched_tokens.unwrap_or(default_tokens);
+        let max_num_seqs = given.max_num_seqs.unwrap_or(default_seqs.min(max_num_batched_tokens));
+        let at = |field: &'static str| ["engine", "continuous", field];
+        if max_num_seqs == 0 || max_num_batched_tokens < max_num_seqs {
+            let message = format!(
+                "maxNumBatchedTokens {max_num_batched_tokens} must be at least maxNumSeqs {max_num_seqs}, and that at least 1"
+            );
+            self.fault(
+                "E0305",
+                &at("maxNumBatchedTokens"),
+                message,
+                "each running sequence takes a token of every step",
+            );
+            return None;
+        }
+        let utilization = given.gpu_memory_utilization.unwrap_or(GPU_MEMORY_UTILIZATION);
+        let kv_cache_tokens = match given.kv_cache_tokens {
+            Some(tokens) => tokens,
+            None => match profile.kv_cache_tokens(utilization) {
+                Ok(tokens) => tokens,
+                Err(error) => {
+                    let help =
+                        "use more GPUs a replica, a smaller or quantised model, or give `kvCacheTokens`";
+                    self.fault("E0501", &at("gpuMemoryUtilization"), error.to_string(), help);
+                    return None;
+                }
+            },
+        };
+        let kv_blocks = kv_cache_tokens / BLOCK_TOKENS;
+        if kv_blocks == 0 {
+            self.fault("E0306", &at("kvCacheTokens"), "the KV cache holds not one block of 16 tokens", "");
+            return None;
+        }
+        let cost = match profile.step_cost(max_num_seqs) {
+            Ok(cost) => cost,
+            Err(error) => {
+                let help = "use a profile with step times, or `engine: { workers: .. }`";
+                self.fault("E0502", &["profile"], error.to_string(), help);
+                return None;
+            }
+        };
+        let max_model_len =
+            given.max_model_len.unwrap_or(u32::try_from(kv_blocks * BLOCK_TOKENS).unwrap_or(u32::MAX));
+        let batch = BatchParams {
+            cost: Arc::new(cost),
+            max_num_batched_tokens,
+            max_num_seqs,
+            kv_blocks,
+            max_model_len,
+            penalties_fs: penalties.iter().map(|p| p.as_nanos().saturating_mul(FS_PER_NS)).collect(),
+            track_gaps: self.spec().slo.as_ref().is_some_and(|slo| slo.itl.is_some()),
+        };
+        let spec = ContinuousSpec {
+            max_num_batched_tokens: Some(max_num_batched_tokens),
+            max_num_seqs: Some(max_num_seqs),
+            max_model_len: Some(max_model_len),
+            kv_cache_tokens: Some(kv_cache_tokens),
+            gpu_memory_utilization: Some(utilization).filter(|_| given.kv_cache_tokens.is_none()),
+        };
+        Some((EngineParams::Continuous { batch, exact_steps }, EngineSpec::Continuous(spec)))
+    }
+
+    fn finish(self, profile: &Profile, workload: &LoadedWorkload, parts: Parts) -> Resolved {
+        let mut spec = self.spec().clone();
+        let gates = gates(&spec.gates);
+        let slo: Option<Slo> = spec.slo.clone().map(Slo::from);
+        let simulation = Simulation {
+            seed: spec.seed,
+            source: Arc::clone(&workload.source),
+            engine: parts.engine,
+            replica: parts.replica,
+            gateway: spec.gateway.clone(),
+            pool: parts.pool.clone(),
+            price_micro_usd_per_gpu_hour: parts.price_micro_usd,
+            initial: spec.initial,
+            telemetry: spec.telemetry.clone(),
+            slo,
+            capacity_per_s: None,
+            measure_from: 0,
+        };
+        let (requests, span) = self.extent(workload);
+        spec.engine = Some(parts.engine_spec);
+        spec.replica.gpus = Some(simulation.replica.gpus);
+        if let Some((_, pool)) = spec.cluster.pools.first_mut() {
+            *pool = parts.pool;
+        }
+        let trust = profile.trust();
+        let kind = if trust.measured > 0 { "measured" } else { "published" };
+        let header = Header {
+            scenario: spec.name.clone(),
+            profile: format!(
+                "{} ({kind}, {} of {} figures assumed)",
+                profile.label(),
+                trust.assumed,
+                trust.total()
+            ),
+            model: format!("{} on {}×{}", profile.model, simulation.replica.gpus, profile.gpu.name),
+            workload: workload.description.clone(),
+            seed: spec.seed,
+            replications: spec.replications,
+            span,
+            requests,
+            coverage: if spec.replications == 1 {
+                Coverage::None
+            } else if workload.traffic_is_fixed {
+                Coverage::InfrastructureOnly
+            } else {
+                Coverage::TrafficAndInfrastructure
+            },
+            capacity: simulation.capacity_per_s,
+            slo: slo.unwrap_or_default(),
+            warnings: self.warnings,
+        };
+        Resolved { simulation, policies: spec.policies.clone(), gates, header, spec }
+    }
+
+    /// Requests and span of the trace, of its first replication where they differ.
+    fn extent(&self, workload: &LoadedWorkload) -> (u64, SimDuration) {
+        if let (RequestCount::Exact(requests), Some(span)) = (workload.requests, workload.span) {
+            return (requests, span);
+        }
+        let (mut requests, mut last) = (0, crate::kernel::SimTime::ZERO);
+        for request in workload.source.requests(&Streams::new(self.spec().seed, 0)) {
+            requests += 1;
+            last = request.arrival;
+        }
+        (requests, workload.span.unwrap_or(last.since(crate::kernel::SimTime::ZERO)))
+    }
+}
+
+fn workers_engine(spec: WorkersSpec, penalties: &[SimDuration]) -> (EngineParams, EngineSpec) {
+    let workers = WorkersParams {
+        workers: spec.workers,
+        queue_limit: spec.queue_limit,
+        penalties: penalties.iter().copied().collect(),
+    };
+    (EngineParams::Workers { workers, service: spec.service.clone() }, EngineSpec::Workers(spec))
+}
+
+fn gates(specs: &[GateSpec]) -> Vec<Gate> {
+    let parsed = specs.iter().filter_map(|spec| {
+        // The checker has refused what does not parse.
+        let gate = Gate::parse(&spec.gate).ok()?;
+        Some(Gate { policies: (!spec.policies.is_empty()).then(|| spec.policies.clone()), ..gate })
+    });
+    parsed.collect()
+}

@@ -1,0 +1,88 @@
+//! Where an engine's facts go: exporter, recorder and the request they are about.
+
+use super::engine::{DecodeRun, Sink};
+use super::requests::Requests;
+use super::telemetry::{Exporter, for_each_bucket};
+use crate::kernel::{SimDuration, SimTime};
+use crate::outcome::recorder::Recorder;
+
+/// A request that left its engine in full.
+#[derive(Clone, Copy, Debug)]
+pub struct Finished {
+    /// Its slot.
+    pub slot: u32,
+    /// When.
+    pub at: SimTime,
+    /// Its largest inter-token latency, if tracked.
+    pub gap_max: SimDuration,
+}
+
+/// The sink of one replica's turn.
+pub struct Facts<'a> {
+    pub(super) requests: &'a mut Requests,
+    pub(super) recorder: &'a mut Recorder,
+    pub(super) exporter: &'a mut Exporter,
+    pub(super) stalled: &'a mut SimDuration,
+    /// Requests that ended, for the loop to close once the turn is over.
+    pub(super) finished: &'a mut Vec<Finished>,
+}
+
+impl Sink for Facts<'_> {
+    fn scheduled(&mut self, slot: u32, at: SimTime) {
+        let request = self.requests.get_mut(slot);
+        request.scheduled = Some(at);
+        self.exporter.queue_time.observe(at.since(request.routed).as_nanos());
+    }
+
+    fn first_token(&mut self, slot: u32, at: SimTime) {
+        let request = self.requests.get_mut(slot);
+        request.first_token = Some(at);
+        self.exporter.generation_tokens += 1;
+        self.exporter.ttft.observe(at.since(request.routed).as_nanos());
+    }
+
+    fn finished(&mut self, slot: u32, at: SimTime, gap_max_ns: u64) {
+        let request = self.requests.get_mut(slot);
+        self.exporter.finished += 1;
+        self.exporter.e2e.observe(at.since(request.routed).as_nanos());
+        self.finished.push(Finished { slot, at, gap_max: SimDuration::from_nanos(gap_max_ns) });
+    }
+
+    fn preempted(&mut self, slot: u32, at: SimTime) {
+        let request = self.requests.get_mut(slot);
+        request.preemptions += 1;
+        self.exporter.preemptions += 1;
+        self.recorder.counts.preemptions += 1;
+        self.recorder.digest.add(5, request.id, at);
+    }
+
+    fn decoded(&mut self, run: DecodeRun) {
+        self.exporter.decoded(&run);
+        let itl = &mut self.recorder.latency.itl;
+        // The histogram cannot tell bucket ends while it records: two passes over a handful of buckets.
+        let mut stretches = smallvec::SmallVec::<[(u64, u64); 8]>::new();
+        for_each_bucket(&run, |nanos| itl.bucket_end(nanos), |nanos, count| stretches.push((nanos, count)));
+        for (nanos, count) in stretches {
+            itl.record_n(nanos, count);
+        }
+    }
+
+    fn gap(&mut self, gap: SimDuration) {
+        self.exporter.generation_tokens += 1;
+        self.exporter.itl.observe(gap.as_nanos());
+        self.recorder.latency.itl.record(gap);
+    }
+
+    fn prefilled(&mut self, tokens: u64) {
+        self.exporter.prompt_tokens += tokens;
+    }
+
+    fn stepped(&mut self, steps: u64, extrapolated: u64) {
+        self.recorder.steps.total += steps;
+        self.recorder.steps.extrapolated += extrapolated;
+    }
+
+    fn stalled(&mut self, penalty: SimDuration) {
+        *self.stalled += penalty;
+    }
+}

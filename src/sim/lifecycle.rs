@@ -1,0 +1,364 @@
+//! Replicas and nodes through their lives: ordered, bound, loaded, ready, drained, gone.
+
+use super::config::{BilledFrom, ReadyAfter};
+use super::engine::Engine;
+use super::replica::{Replica, Serving, Starting, State};
+use super::run::{Event, Run};
+use super::telemetry::Exporter;
+use crate::kernel::queue::Rank;
+use crate::kernel::rng::Purpose;
+use crate::kernel::{NodeId, ReplicaId, SimDuration, SimTime};
+use crate::outcome::{Account, BreachOutcome, Phase, PhaseSpan, StartRecord, StartResult};
+
+impl Run<'_> {
+    /// Orders `count` replicas, to be started from nothing.
+    pub(super) fn create(&mut self, count: u32) {
+        let now = self.now;
+        for _ in 0..count {
+            let id = ReplicaId(self.replicas.len() as u32);
+            // The k-th replica of a run draws the same start under every policy.
+            let mut rng = self.streams.stream(Purpose::ColdStart, u64::from(id.0));
+            let drawn = self.sim.replica.stages.iter().map(|(phase, time)| (*phase, time.sample(&mut rng)));
+            let warms_up = self.sim.replica.readiness.after == ReadyAfter::WarmUp;
+            let mut stages: Vec<_> =
+                drawn.filter(|(phase, _)| warms_up || *phase != Phase::WarmingUp).collect();
+            stages.reverse();
+            let starting = Starting { phase: Phase::Pending, since: now, stages, container_started: None };
+            self.add(id, true, State::Starting(starting));
+            self.by_phase[Phase::Pending as usize] += 1;
+            self.starting.push(id);
+        }
+        self.place();
+    }
+
+    /// A replica that is there and warm when the run starts.
+    pub(super) fn create_warm(&mut self, in_rotation: bool) {
+        let id = ReplicaId(self.replicas.len() as u32);
+        let node = self.cluster.bind().expect("the pool starts with nodes for its first replicas");
+        self.books.leave(self.now, Account::Unallocated, self.sim.replica.gpus);
+        self.add(id, false, State::Gone);
+        let replica = &mut self.replicas[id.index()];
+        replica.node = Some(node);
+        replica.bound_at = Some(SimTime::ZERO);
+        replica.container_started = Some(SimTime::ZERO);
+        self.serve(id, in_rotation, true);
+    }
+
+    fn add(&mut self, id: ReplicaId, cold: bool, state: State) {
+        self.replicas.push(Replica {
+            id,
+            created: self.now,
+            node: None,
+            bound_at: None,
+            container_started: None,
+            ready_at: None,
+            phases: Vec::new(),
+            cold,
+            generation: 0,
+            state,
+        });
+        self.live.push(id);
+        self.books.set_replicas(self.now, self.live.len() as u64);
+    }
+
+    /// Binds waiting replicas to nodes with room, oldest first, and orders nodes for the rest.
+    pub(super) fn place(&mut self) {
+        let unbound = |run: &Self| -> Vec<ReplicaId> {
+            run.starting.iter().copied().filter(|id| run.replicas[id.index()].node.is_none()).collect()
+        };
+        for id in unbound(self) {
+            let Some(node) = self.cluster.bind() else { break };
+            let replica = &mut self.replicas[id.index()];
+            replica.node = Some(node);
+            replica.bound_at = Some(self.now);
+            self.books.leave(self.now, Account::Unallocated, self.sim.replica.gpus);
+            self.next_stage(id);
+        }
+        let waiting = unbound(self);
+        for order in self.cluster.order(waiting.len() as u32, self.now) {
+            if self.cluster.billed_from() == BilledFrom::Request {
+                self.book_provisioning();
+            }
+            self.queue.push(order.boots, Rank::Phase, order.node.0, 0, Event::NodeBooted(order.node));
+            self.queue.push(order.ready, Rank::Phase, order.node.0, 1, Event::NodeUp(order.node));
+        }
+        let phase = if self.cluster.nodes_on_their_way() { Phase::Provisioning } else { Phase::Pending };
+        for id in waiting {
+            if self.replicas[id.index()].phase() != Some(phase) {
+                self.enter(id, phase);
+            }
+        }
+    }
+
+    /// A node that is billed before it takes pods belongs to the starts it was ordered for.
+    fn book_provisioning(&mut self) {
+        let gpus = self.cluster.gpus_per_node();
+        self.books.enter(self.now, Account::StartUp(Phase::Provisioning), gpus);
+    }
+
+    pub(super) fn node_booted(&mut self, id: NodeId) {
+        self.cluster.booted(id, self.now);
+        if self.cluster.billed_from() == BilledFrom::Boot {
+            self.book_provisioning();
+        }
+    }
+
+    pub(super) fn node_up(&mut self, id: NodeId) {
+        self.cluster.ready(id, self.now);
+        let gpus = self.cluster.gpus_per_node();
+        if self.cluster.billed_from() != BilledFrom::Ready {
+            self.books.leave(self.now, Account::StartUp(Phase::Provisioning), gpus);
+        }
+        self.books.enter(self.now, Account::Unallocated, gpus);
+        self.place();
+        self.watch_empty(id);
+    }
+
+    fn watch_empty(&mut self, id: NodeId) {
+        if let Some((at, generation)) = self.cluster.removal(id, self.now) {
+            self.queue.push(at, Rank::Phase, id.0, 2, Event::NodeIdle(id, generation));
+        }
+    }
+
+    pub(super) fn node_idle(&mut self, id: NodeId, generation: u32) {
+        if self.cluster.remove(id, generation, self.now) {
+            self.books.leave(self.now, Account::Unallocated, self.cluster.gpus_per_node());
+        }
+    }
+
+    /// Ends the phase a starting replica is in and begins another; GPUs follow.
+    fn enter(&mut self, id: ReplicaId, phase: Phase) {
+        let (now, gpus) = (self.now, self.sim.replica.gpus);
+        let replica = &mut self.replicas[id.index()];
+        replica.generation += 1;
+        let had_gpus = !matches!(replica.phase(), Some(Phase::Pending | Phase::Provisioning));
+        let State::Starting(starting) = &mut replica.state else { return };
+        let (before, since) = (starting.phase, starting.since);
+        if since < now {
+            replica.phases.push(PhaseSpan { phase: before, from: since, to: now });
+        }
+        starting.phase = phase;
+        starting.since = now;
+        self.by_phase[before as usize] -= 1;
+        self.by_phase[phase as usize] += 1;
+        if had_gpus {
+            self.books.leave(now, Account::StartUp(before), gpus);
+        }
+        if replica.node.is_some() {
+            self.books.enter(now, Account::StartUp(phase), gpus);
+        }
+    }
+
+    /// Begins the next stage of a start, or the wait for the readiness probe.
+    fn next_stage(&mut self, id: ReplicaId) {
+        let now = self.now;
+        let replica = &mut self.replicas[id.index()];
+        let State::Starting(starting) = &mut replica.state else { return };
+        let stage = starting.stages.pop();
+        if stage.is_none_or(|(phase, _)| phase != Phase::Pulling) && starting.container_started.is_none() {
+            starting.container_started = Some(now);
+            replica.container_started = Some(now);
+        }
+        let container_started = starting.container_started.unwrap_or(now);
+        let (phase, time) = stage.unwrap_or_else(|| (Phase::Probing, self.probe_wait(container_started)));
+        self.enter(id, phase);
+        let generation = self.replicas[id.index()].generation;
+        self.queue.push(now + time, Rank::Phase, id.0, generation, Event::PhaseDone(id, generation));
+    }
+
+    /// From now until the first probe that can pass, and from there until requests are routed.
+    fn probe_wait(&self, container_started: SimTime) -> SimDuration {
+        let readiness = &self.sim.replica.readiness;
+        let first = container_started + readiness.initial_delay;
+        let period = readiness.period.as_nanos();
+        let passes = if self.now <= first || period == 0 {
+            first.max(self.now)
+        } else {
+            let periods = self.now.since(first).as_nanos().div_ceil(period);
+            first + SimDuration::from_nanos(periods * period)
+        };
+        passes.since(self.now) + readiness.endpoint_delay
+    }
+
+    pub(super) fn phase_done(&mut self, id: ReplicaId, generation: u32) {
+        let replica = &self.replicas[id.index()];
+        if replica.generation != generation {
+            return;
+        }
+        match replica.phase() {
+            Some(Phase::Probing) => self.become_ready(id),
+            Some(phase) if phase.is_start_up() => self.next_stage(id),
+            _ => {}
+        }
+    }
+
+    fn become_ready(&mut self, id: ReplicaId) {
+        self.leave_start(id, StartResult::Ready);
+        let in_rotation = self.by_phase[Phase::Serving as usize] < self.ordered;
+        let warmed = self.sim.replica.readiness.after == ReadyAfter::WarmUp;
+        self.ready_log.push((self.now, id));
+        self.serve(id, in_rotation, warmed);
+        self.release_held();
+    }
+
+    /// Gives a replica its engine and puts it into rotation, or aside.
+    fn serve(&mut self, id: ReplicaId, in_rotation: bool, warmed: bool) {
+        let engine: Engine = self.factory.engine(warmed);
+        let serving = Serving {
+            engine,
+            exporter: Box::new(Exporter::new(self.now)),
+            outstanding: 0,
+            stalled: SimDuration::ZERO,
+            busy_base: SimDuration::ZERO,
+            turn: 0,
+            turn_at: None,
+        };
+        let replica = &mut self.replicas[id.index()];
+        replica.ready_at = Some(self.now);
+        replica.state = State::Ready(Box::new(serving), in_rotation);
+        self.count_ready(id, in_rotation, true);
+        if in_rotation {
+            self.router.add(id, 0);
+        }
+    }
+
+    /// Books a ready replica's arrival in, or departure from, rotation or the spares.
+    fn count_ready(&mut self, id: ReplicaId, in_rotation: bool, comes: bool) {
+        let (now, gpus) = (self.now, self.sim.replica.gpus);
+        let (phase, account) =
+            if in_rotation { (Phase::Serving, Account::ServingIdle) } else { (Phase::Held, Account::Held) };
+        if comes {
+            self.by_phase[phase as usize] += 1;
+            self.books.enter(now, account, gpus);
+        } else {
+            if in_rotation {
+                self.book_busy(id);
+            }
+            self.by_phase[phase as usize] -= 1;
+            self.books.leave(now, account, gpus);
+        }
+        let ready = self.by_phase[Phase::Serving as usize] + self.by_phase[Phase::Held as usize];
+        if let Some(needed) = &mut self.needed {
+            needed.set_ready(now, ready);
+        }
+    }
+
+    /// Books how long a replica in rotation has been busy since it was last asked.
+    pub(super) fn book_busy(&mut self, id: ReplicaId) {
+        let (now, gpus) = (self.now, self.sim.replica.gpus);
+        if let State::Ready(serving, true) = &mut self.replicas[id.index()].state {
+            let busy = serving.engine.busy(now);
+            let since = busy - serving.busy_base;
+            serving.busy_base = busy;
+            self.books.busy(since, gpus);
+        }
+    }
+
+    /// Moves a ready replica into or out of rotation.
+    pub(super) fn rotate(&mut self, id: ReplicaId, into: bool) {
+        self.count_ready(id, !into, false);
+        let now = self.now;
+        if let State::Ready(serving, in_rotation) = &mut self.replicas[id.index()].state {
+            *in_rotation = into;
+            serving.busy_base = serving.engine.busy(now);
+            if into {
+                self.router.add(id, serving.outstanding);
+            } else {
+                self.router.remove(id);
+            }
+        }
+        self.count_ready(id, into, true);
+    }
+
+    /// Takes a replica away: a start is cancelled, a ready one drains.
+    pub(super) fn remove(&mut self, id: ReplicaId) {
+        let replica = &mut self.replicas[id.index()];
+        match std::mem::replace(&mut replica.state, State::Gone) {
+            State::Starting(starting) => {
+                replica.state = State::Starting(starting);
+                self.leave_start(id, StartResult::Cancelled);
+                self.replicas[id.index()].state = State::Gone;
+                self.gone(id);
+            }
+            State::Ready(serving, in_rotation) => {
+                replica.state = State::Ready(serving, in_rotation);
+                self.count_ready(id, in_rotation, false);
+                if in_rotation {
+                    self.router.remove(id);
+                }
+                self.drain(id);
+            }
+            other => replica.state = other,
+        }
+    }
+
+    fn drain(&mut self, id: ReplicaId) {
+        let now = self.now;
+        let replica = &mut self.replicas[id.index()];
+        if let State::Ready(serving, _) = std::mem::replace(&mut replica.state, State::Gone) {
+            replica.state = State::Draining(serving);
+        }
+        self.by_phase[Phase::Draining as usize] += 1;
+        self.books.enter(now, Account::Draining, self.sim.replica.gpus);
+        let over = now.saturating_add(self.sim.replica.termination_grace_period);
+        self.queue.push(over, Rank::Phase, id.0, u32::MAX, Event::GraceOver(id));
+        self.retire_if_drained(id);
+    }
+
+    pub(super) fn retire_if_drained(&mut self, id: ReplicaId) {
+        let replica = &mut self.replicas[id.index()];
+        if matches!(&replica.state, State::Draining(serving) if serving.outstanding == 0) {
+            replica.state = State::Gone;
+            self.by_phase[Phase::Draining as usize] -= 1;
+            self.books.leave(self.now, Account::Draining, self.sim.replica.gpus);
+            self.gone(id);
+        }
+    }
+
+    pub(super) fn grace_over(&mut self, id: ReplicaId) {
+        if matches!(self.replicas[id.index()].state, State::Draining(_)) {
+            for slot in self.requests.in_replica(id) {
+                self.drop_request(slot, BreachOutcome::Killed);
+            }
+        }
+    }
+
+    /// A replica is no more: its GPUs are free.
+    fn gone(&mut self, id: ReplicaId) {
+        let now = self.now;
+        self.live.retain(|live| *live != id);
+        self.books.set_replicas(now, self.live.len() as u64);
+        if let Some(node) = self.replicas[id.index()].node.take() {
+            self.books.enter(now, Account::Unallocated, self.sim.replica.gpus);
+            self.cluster.unbind(node, now);
+            self.place();
+            self.watch_empty(node);
+        }
+    }
+
+    /// Ends a start: its last phase, its books, its record.
+    fn leave_start(&mut self, id: ReplicaId, result: StartResult) {
+        let (now, gpus) = (self.now, self.sim.replica.gpus);
+        let replica = &mut self.replicas[id.index()];
+        replica.generation += 1;
+        let State::Starting(starting) = &replica.state else { return };
+        let (phase, since) = (starting.phase, starting.since);
+        if since < now {
+            replica.phases.push(PhaseSpan { phase, from: since, to: now });
+        }
+        if replica.node.is_some() {
+            self.books.leave(now, Account::StartUp(phase), gpus);
+        }
+        self.by_phase[phase as usize] -= 1;
+        self.starting.retain(|s| *s != id);
+        let phases = replica.phases.clone();
+        self.starts.push(StartRecord { replica: id, ordered: replica.created, phases, result });
+    }
+
+    /// Writes the record of a start that the end of the run cut short.
+    pub(super) fn record_start(&mut self, id: ReplicaId, result: StartResult) {
+        let replica = &self.replicas[id.index()];
+        let phases = replica.spans(self.now).filter(|s| s.from < s.to).collect();
+        self.starts.push(StartRecord { replica: id, ordered: replica.created, phases, result });
+    }
+}

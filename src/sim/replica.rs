@@ -1,0 +1,124 @@
+//! A replica: from its creation through its start-up phases to serving, draining, gone.
+//!
+//! Only a replica that is ready or draining holds an engine: a request cannot be given
+//! to one that is still loading, because there is nothing to give it to.
+
+use super::engine::Engine;
+use super::telemetry::Exporter;
+use crate::kernel::{NodeId, ReplicaId, SimDuration, SimTime};
+use crate::outcome::{Phase, PhaseSpan};
+
+/// A replica on its way.
+#[derive(Clone, Debug)]
+pub struct Starting {
+    /// Phase it is in.
+    pub phase: Phase,
+    /// Since when.
+    pub since: SimTime,
+    /// Stages it still has to go through, the next one last.
+    pub stages: Vec<(Phase, SimDuration)>,
+    /// When its container started, once it has.
+    pub container_started: Option<SimTime>,
+}
+
+/// A replica with an engine.
+#[derive(Clone, Debug)]
+pub struct Serving {
+    /// Its engine.
+    pub engine: Engine,
+    /// What it publishes.
+    pub exporter: Box<Exporter>,
+    /// Requests given to it and not yet ended.
+    pub outstanding: u32,
+    /// Penalty that its requests have had to wait for so far, because nothing had warmed it.
+    pub stalled: SimDuration,
+    /// Engine busy time when it last entered rotation.
+    pub busy_base: SimDuration,
+    /// Generation of its next turn; older turns are stale.
+    pub turn: u32,
+    /// The turn that is in the queue.
+    pub turn_at: Option<SimTime>,
+}
+
+/// Where a replica is in its life.
+#[derive(Clone, Debug)]
+pub enum State {
+    /// On its way.
+    Starting(Starting),
+    /// Warm; in rotation or held.
+    Ready(Box<Serving>, /** In rotation. */ bool),
+    /// Finishing what it has.
+    Draining(Box<Serving>),
+    /// No more.
+    Gone,
+}
+
+/// One replica (one pod).
+#[derive(Clone, Debug)]
+pub struct Replica {
+    /// Which.
+    pub id: ReplicaId,
+    /// When its pod was created.
+    pub created: SimTime,
+    /// Where its GPUs are.
+    pub node: Option<NodeId>,
+    /// When the kubelet took it up.
+    pub bound_at: Option<SimTime>,
+    /// When its container started.
+    pub container_started: Option<SimTime>,
+    /// When it became ready.
+    pub ready_at: Option<SimTime>,
+    /// Start-up phases behind it.
+    pub phases: Vec<PhaseSpan>,
+    /// Whether it went through a start (and was not simply there at time 0).
+    pub cold: bool,
+    /// Bumped with each phase: older phase events are stale.
+    pub generation: u32,
+    /// Where it is in its life.
+    pub state: State,
+}
+
+impl Replica {
+    /// The phase it is in; `None` once it is gone.
+    pub fn phase(&self) -> Option<Phase> {
+        match &self.state {
+            State::Starting(s) => Some(s.phase),
+            State::Ready(_, true) => Some(Phase::Serving),
+            State::Ready(_, false) => Some(Phase::Held),
+            State::Draining(_) => Some(Phase::Draining),
+            State::Gone => None,
+        }
+    }
+
+    /// Its engine and exporter, if it has them.
+    pub fn serving(&mut self) -> Option<&mut Serving> {
+        match &mut self.state {
+            State::Ready(s, _) | State::Draining(s) => Some(s),
+            _ => None,
+        }
+    }
+
+    /// Start-up phases up to `now`, the running one included.
+    pub fn spans(&self, now: SimTime) -> impl Iterator<Item = PhaseSpan> + '_ {
+        let running = match &self.state {
+            State::Starting(s) => Some(PhaseSpan { phase: s.phase, from: s.since, to: now }),
+            _ => None,
+        };
+        self.phases.iter().copied().chain(running)
+    }
+
+    /// How soon it goes when replicas are taken away, first ones first: whether it is ready,
+    /// whether it is in rotation, then the youngest. The order of Kubernetes' ReplicaSet
+    /// controller (unscheduled, not ready, more recently ready, newer), with spares before
+    /// replicas in rotation.
+    pub fn removal_key(&self) -> (u8, std::cmp::Reverse<SimTime>, std::cmp::Reverse<ReplicaId>) {
+        let newest = std::cmp::Reverse(self.ready_at.unwrap_or(self.created));
+        let rank = match &self.state {
+            State::Starting(_) if self.node.is_none() => 0,
+            State::Starting(_) => 1,
+            State::Ready(_, false) => 2,
+            _ => 3,
+        };
+        (rank, newest, std::cmp::Reverse(self.id))
+    }
+}

@@ -1,0 +1,151 @@
+//! Requests in flight: a slab whose slots are reused, so that memory follows what is in
+//! the system and not the length of the trace.
+
+use std::collections::VecDeque;
+
+use super::engine::Ticket;
+use crate::kernel::{ReplicaId, SimDuration, SimTime};
+use crate::workload::Request;
+
+/// Where a request is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// At the gateway, being routed.
+    Gateway,
+    /// Held at the gateway because nothing is in rotation.
+    Held,
+    /// In a replica.
+    Replica(ReplicaId, Ticket),
+    /// Ended; the slot is free.
+    Ended,
+}
+
+/// A request in flight.
+#[derive(Clone, Copy, Debug)]
+pub struct InFlight {
+    /// Its number in order of arrival.
+    pub id: u64,
+    /// What was asked.
+    pub request: Request,
+    /// Where it is.
+    pub place: Place,
+    /// When the gateway forwarded it.
+    pub routed: SimTime,
+    /// When the engine first scheduled it.
+    pub scheduled: Option<SimTime>,
+    /// When its first token left.
+    pub first_token: Option<SimTime>,
+    /// Its replica's stall counter when it came.
+    pub stalled_base: SimDuration,
+    /// How often it was preempted.
+    pub preemptions: u32,
+}
+
+/// The slab.
+#[derive(Clone, Debug, Default)]
+pub struct Requests {
+    slots: Vec<InFlight>,
+    free: Vec<u32>,
+    /// Ends that must happen by a time, in order of arrival: (deadline, slot, id).
+    deadlines: VecDeque<(SimTime, u32, u64)>,
+}
+
+impl Requests {
+    /// Takes a request in.
+    pub fn insert(&mut self, id: u64, request: Request) -> u32 {
+        let new = InFlight {
+            id,
+            request,
+            place: Place::Gateway,
+            routed: request.arrival,
+            scheduled: None,
+            first_token: None,
+            stalled_base: SimDuration::ZERO,
+            preemptions: 0,
+        };
+        if let Some(slot) = self.free.pop() {
+            self.slots[slot as usize] = new;
+            slot
+        } else {
+            self.slots.push(new);
+            self.slots.len() as u32 - 1
+        }
+    }
+
+    /// Frees a slot and returns what was in it.
+    pub fn remove(&mut self, slot: u32) -> InFlight {
+        let ended = self.slots[slot as usize];
+        self.slots[slot as usize].place = Place::Ended;
+        self.free.push(slot);
+        ended
+    }
+
+    /// The request in a slot.
+    pub fn get_mut(&mut self, slot: u32) -> &mut InFlight {
+        &mut self.slots[slot as usize]
+    }
+
+    /// The request in a slot.
+    pub fn get(&self, slot: u32) -> &InFlight {
+        &self.slots[slot as usize]
+    }
+
+    /// How many are in flight.
+    pub fn len(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    /// Whether none is in flight.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Slots in use whose request is in `replica`, in order of arrival. A scan: for drains only.
+    pub fn in_replica(&self, replica: ReplicaId) -> Vec<u32> {
+        let here = |s: &u32| matches!(self.slots[*s as usize].place, Place::Replica(r, _) if r == replica);
+        let mut slots: Vec<u32> = (0..self.slots.len() as u32).filter(here).collect();
+        slots.sort_unstable_by_key(|s| self.slots[*s as usize].id);
+        slots
+    }
+
+    /// All slots in use, in order of arrival.
+    pub fn all(&self) -> Vec<u32> {
+        let used = |s: &u32| self.slots[*s as usize].place != Place::Ended;
+        let mut slots: Vec<u32> = (0..self.slots.len() as u32).filter(used).collect();
+        slots.sort_unstable_by_key(|s| self.slots[*s as usize].id);
+        slots
+    }
+
+    /// Gives a request a deadline, no earlier than all before it.
+    pub fn add_deadline(&mut self, at: SimTime, slot: u32) {
+        self.drop_ended();
+        self.deadlines.push_back((at, slot, self.slots[slot as usize].id));
+    }
+
+    /// The next request whose deadline has passed.
+    pub fn expired(&mut self, now: SimTime) -> Option<u32> {
+        self.drop_ended();
+        let &(at, slot, _) = self.deadlines.front()?;
+        if at > now {
+            return None;
+        }
+        self.deadlines.pop_front();
+        Some(slot)
+    }
+
+    /// The first deadline of a request still in flight.
+    pub fn next_deadline(&mut self) -> Option<SimTime> {
+        self.drop_ended();
+        self.deadlines.front().map(|(at, _, _)| *at)
+    }
+
+    fn drop_ended(&mut self) {
+        while let Some(&(_, slot, id)) = self.deadlines.front() {
+            let held = &self.slots[slot as usize];
+            if held.place != Place::Ended && held.id == id {
+                break;
+            }
+            self.deadlines.pop_front();
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! Routers: which ready replica gets a request. Every choice and update is O(1) in the
+//! number of replicas, or a scan of one bit each.
+
+use rand::Rng;
+use rand::rngs::ChaCha8Rng;
+
+use super::config::RouterKind;
+use crate::kernel::ReplicaId;
+
+/// Replicas in rotation and how many requests each has.
+#[derive(Debug)]
+pub struct Router {
+    kind: RouterKind,
+    rng: ChaCha8Rng,
+    /// Replicas in rotation; a replica's seat is its index here.
+    seats: Vec<ReplicaId>,
+    /// Requests of each seat not yet ended.
+    loads: Vec<u32>,
+    /// Seat of each replica that ever was in rotation.
+    seat_of: Vec<u32>,
+    /// For least outstanding: the seats with each load, as bits.
+    levels: Vec<Vec<u64>>,
+    /// No level below this has a seat.
+    lowest: usize,
+    /// Last seat chosen.
+    last: usize,
+}
+
+const NO_SEAT: u32 = u32::MAX;
+
+impl Router {
+    /// A router with nobody in rotation.
+    pub fn new(kind: RouterKind, rng: ChaCha8Rng) -> Self {
+        Self {
+            kind,
+            rng,
+            seats: Vec::new(),
+            loads: Vec::new(),
+            seat_of: Vec::new(),
+            levels: Vec::new(),
+            lowest: 0,
+            last: 0,
+        }
+    }
+
+    /// Replicas in rotation.
+    pub fn len(&self) -> usize {
+        self.seats.len()
+    }
+
+    /// Whether nobody is in rotation.
+    pub fn is_empty(&self) -> bool {
+        self.seats.is_empty()
+    }
+
+    /// Puts a replica with `load` requests into rotation.
+    pub fn add(&mut self, replica: ReplicaId, load: u32) {
+        if self.seat_of.len() <= replica.index() {
+            self.seat_of.resize(replica.index() + 1, NO_SEAT);
+        }
+        self.seat_of[replica.index()] = self.seats.len() as u32;
+        self.seats.push(replica);
+        self.loads.push(load);
+        self.mark(self.seats.len() - 1, load, true);
+    }
+
+    /// Takes a replica out of rotation; the last seat moves into its place.
+    pub fn remove(&mut self, replica: ReplicaId) {
+        let seat = self.seat_of[replica.index()] as usize;
+        let end = self.seats.len() - 1;
+        self.mark(seat, self.loads[seat], false);
+        if seat != end {
+            self.mark(end, self.loads[end], false);
+            self.mark(seat, self.loads[end], true);
+            self.seat_of[self.seats[end].index()] = seat as u32;
+        }
+        self.seats.swap_remove(seat);
+        self.loads.swap_remove(seat);
+        self.seat_of[replica.index()] = NO_SEAT;
+    }
+
+    /// One of a replica's requests ended. Replicas out of rotation are nobody's concern.
+    pub fn ended(&mut self, replica: ReplicaId) {
+        let seat = self.seat_of.get(replica.index()).copied().unwrap_or(NO_SEAT);
+        if seat == NO_SEAT {
+            return;
+        }
+        let seat = seat as usize;
+        let load = self.loads[seat];
+        self.move_level(seat, load, load - 1);
+    }
+
+    /// Chooses a replica for a request and counts the request there.
+    pub fn pick(&mut self) -> Option<ReplicaId> {
+        let count = self.seats.len();
+        let seat = match (count, self.kind) {
+            (0, _) => return None,
+            (1, _) => 0,
+            (_, RouterKind::LeastOutstanding) => self.least_loaded(),
+            (_, RouterKind::RoundRobin) => (self.last + 1) % count,
+            (_, RouterKind::PowerOfTwo) => {
+                let first = self.below(count);
+                let other = (first + 1 + self.below(count - 1)) % count;
+                if self.loads[other] < self.loads[first] { other } else { first }
+            }
+        };
+        self.last = seat;
+        let load = self.loads[seat];
+        self.move_level(seat, load, load + 1);
+        Some(self.seats[seat])
+    }
+
+    /// A uniform index below `n`, by multiplication; the bias is below 2^-32 for any real fleet.
+    fn below(&mut self, n: usize) -> usize {
+        ((u128::from(self.rng.next_u64()) * n as u128) >> 64) as usize
+    }
+
+    /// The next seat after the last choice, going round, among those with the lowest load.
+    fn least_loaded(&mut self) -> usize {
+        while self.levels[self.lowest].iter().all(|word| *word == 0) {
+            self.lowest += 1;
+        }
+        let words = &self.levels[self.lowest];
+        let start = self.last + 1;
+        let (word, bit) = (start / 64, start % 64);
+        let after = words.get(word).map_or(0, |w| w >> bit << bit);
+        if after != 0 {
+            return word * 64 + after.trailing_zeros() as usize;
+        }
+        let later = words.iter().enumerate().skip(word + 1);
+        let round = words.iter().enumerate();
+        let (index, bits) = later.chain(round).find(|(_, w)| **w != 0).expect("the level has a seat");
+        index * 64 + bits.trailing_zeros() as usize
+    }
+
+    fn move_level(&mut self, seat: usize, from: u32, to: u32) {
+        self.mark(seat, from, false);
+        self.loads[seat] = to;
+        self.mark(seat, to, true);
+    }
+
+    fn mark(&mut self, seat: usize, load: u32, on: bool) {
+        if self.kind != RouterKind::LeastOutstanding {
+            return;
+        }
+        let level = load as usize;
+        if self.levels.len() <= level {
+            self.levels.resize(level + 1, Vec::new());
+        }
+        let words = &mut self.levels[level];
+        if words.len() <= seat / 64 {
+            words.resize(seat / 64 + 1, 0);
+        }
+        let bit = 1u64 << (seat % 64);
+        if on {
+            words[seat / 64] |= bit;
+            self.lowest = self.lowest.min(level);
+        } else {
+            words[seat / 64] &= !bit;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::rng::{Purpose, Streams};
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    fn router(kind: RouterKind) -> Router {
+        Router::new(kind, Streams::new(1, 0).stream(Purpose::Router, 0))
+    }
+
+    proptest! {
+        #[test]
+        fn least_outstanding_is_least(ops in prop::collection::vec((0u8..6, 0u32..150), 1..400)) {
+            let mut router = router(RouterKind::LeastOutstanding);
+            let mut loads: BTreeMap<u32, u32> = BTreeMap::new();
+            for (op, who) in ops {
+                match op {
+                    0 | 1 if !loads.contains_key(&who) => {
+                        router.add(ReplicaId(who), 0);
+                        loads.insert(who, 0);
+                    }
+                    2 => {
+                        if loads.remove(&who).is_some() {
+                            router.remove(ReplicaId(who));
+                        }
+                    }
+                    3 => {
+                        if let Some((id, load)) = loads.iter_mut().find(|(_, load)| **load > 0) {
+                            *load -= 1;
+                            router.ended(ReplicaId(*id));
+                        }
+                    }
+                    _ => {
+                        let picked = router.pick();
+                        let least = loads.values().min().copied();
+                        prop_assert_eq!(picked.map(|p| loads[&p.0]), least);
+                        if let Some(id) = picked {
+                            *loads.get_mut(&id.0).unwrap() += 1;
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn ties_and_turns_go_round() {
+        for kind in [RouterKind::LeastOutstanding, RouterKind::RoundRobin] {
+            let mut router = router(kind);
+            (0..4).for_each(|i| router.add(ReplicaId(i), 0));
+            let picked: Vec<_> = (0..8).map(|_| router.pick().unwrap().0).collect();
+            assert_eq!(picked, [1, 2, 3, 0, 1, 2, 3, 0], "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn power_of_two_prefers_the_less_loaded_and_never_the_same_twice() {
+        let mut router = router(RouterKind::PowerOfTwo);
+        (0..10).for_each(|i| router.add(ReplicaId(i), 0));
+        let mut loads = [0u32; 10];
+        for _ in 0..10_000 {
+            loads[router.pick().unwrap().index()] += 1;
+        }
+        let (least, most) = (loads.iter().min().unwrap(), loads.iter().max().unwrap());
+        assert!(most - least <= 6, "{loads:?}");
+    }
+}

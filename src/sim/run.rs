@@ -1,0 +1,361 @@
+//! The loop: take the earlier of the next arrival and the next event, and match.
+
+use std::collections::VecDeque;
+
+use sha2::{Digest, Sha256};
+
+use super::books::{Books, Needed};
+use super::cluster::{Cluster, initial_nodes};
+use super::config::InitialState;
+use super::facts::Finished;
+use super::replica::Replica;
+use super::requests::Requests;
+use super::router::Router;
+use super::telemetry::Pipeline;
+use super::{Factory, Simulation};
+use crate::kernel::queue::Rank;
+use crate::kernel::rng::Purpose;
+use crate::kernel::{EventQueue, NodeId, ReplicaId, SimDuration, SimTime, Streams, dist};
+use crate::outcome::breach::RequestRecord;
+use crate::outcome::recorder::Recorder;
+use crate::outcome::timeline::Point;
+use crate::outcome::{Account, DecisionRecord, Ledger, Phase, RunOutcome, StartRecord, Timeline};
+use crate::policy::{Autoscaler, Loop};
+
+/// How long after the end of the trace requests may still be waiting for an answer before they count as never served.
+const PATIENCE: SimDuration = SimDuration::from_secs(24 * 3600);
+
+/// The timeline halves its resolution rather than grow past this.
+const TIMELINE_POINTS_MAX: usize = 8192;
+
+/// What is going to happen. The `u32` beside an id is a generation: a stale event is ignored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Event {
+    /// A replica's engine has its turn.
+    Turn(ReplicaId, u32),
+    /// A replica's phase ends.
+    PhaseDone(ReplicaId, u32),
+    /// A draining replica's grace period ends.
+    GraceOver(ReplicaId),
+    /// A node's machine has booted.
+    NodeBooted(NodeId),
+    /// A node takes pods.
+    NodeUp(NodeId),
+    /// A node that is still empty goes.
+    NodeIdle(NodeId, u32),
+    /// Some request's deadline passes.
+    Deadline,
+    /// Metrics are scraped.
+    Scrape,
+    /// The timeline gets a point.
+    Tick,
+    /// A control loop decides.
+    Decide(usize),
+    /// The trace ends; money stops.
+    TraceEnd,
+    /// Nobody waits any longer.
+    GiveUp,
+}
+
+/// One run.
+pub(super) struct Run<'a> {
+    pub sim: &'a Simulation,
+    pub streams: Streams,
+    pub policy: Box<dyn Autoscaler>,
+    pub loops: Vec<Loop>,
+    pub factory: Factory,
+    pub queue: EventQueue<Event>,
+    pub now: SimTime,
+    /// Every replica that ever was, by id.
+    pub replicas: Vec<Replica>,
+    /// Replicas that are not gone, in order of creation.
+    pub live: Vec<ReplicaId>,
+    /// Replicas on their way, in order of creation.
+    pub starting: Vec<ReplicaId>,
+    pub by_phase: [u32; Phase::ALL.len()],
+    /// When each replica became ready, in that order.
+    pub ready_log: Vec<(SimTime, ReplicaId)>,
+    pub cluster: Cluster,
+    pub router: Router,
+    pub requests: Requests,
+    /// Requests held at the gateway: (slot, id); some may have ended.
+    pub held: VecDeque<(u32, u64)>,
+    pub held_count: u32,
+    pub in_replicas: u32,
+    pub arrivals: u64,
+    pub arrivals_at_scrape: u64,
+    pub arrivals_at_tick: u64,
+    pub deadline_pending: bool,
+    pub books: Books,
+    pub needed: Option<Needed>,
+    pub ledger: Ledger,
+    pub recorder: Recorder,
+    pub pipeline: Pipeline,
+    pub last_scrape: SimTime,
+    pub timeline: Timeline,
+    pub ordered: u32,
+    pub spare: u32,
+    pub starts: Vec<StartRecord>,
+    pub decisions: Vec<DecisionRecord>,
+    pub finished: Vec<Finished>,
+    pub trace_end: Option<SimTime>,
+    pub watched: Option<u64>,
+    pub record: Option<RequestRecord>,
+    over: bool,
+}
+
+/// Runs a scenario under a policy; `watched` is the number of a request whose chain is wanted.
+///
+/// # Errors
+/// If the workload stopped early: a file that changed or vanished under the run.
+pub fn run(
+    sim: &Simulation,
+    policy: Box<dyn Autoscaler>,
+    replication: u32,
+    watched: Option<u64>,
+) -> Result<(RunOutcome, Option<RequestRecord>), String> {
+    let mut run = Run::new(sim, policy, replication, watched);
+    run.start();
+    run.play();
+    if let Some(failure) = sim.source.failure() {
+        return Err(failure);
+    }
+    Ok(run.outcome())
+}
+
+impl<'a> Run<'a> {
+    fn new(sim: &'a Simulation, policy: Box<dyn Autoscaler>, replication: u32, watched: Option<u64>) -> Self {
+        let streams = Streams::new(sim.seed, u64::from(replication));
+        let (replicas, spare) = policy.initial();
+        let ordered = sim.initial.replicas.unwrap_or(replicas);
+        let warm = sim.initial.state == InitialState::Warm;
+        let at_start = if warm { ordered + spare } else { 0 };
+        let nodes = initial_nodes(&sim.pool, sim.replica.gpus, at_start);
+        Self {
+            sim,
+            streams,
+            loops: policy.loops(),
+            policy,
+            factory: sim.engine.factory(),
+            queue: EventQueue::new(),
+            now: SimTime::ZERO,
+            replicas: Vec::new(),
+            live: Vec::new(),
+            starting: Vec::new(),
+            by_phase: [0; Phase::ALL.len()],
+            ready_log: Vec::new(),
+            cluster: Cluster::new(sim.pool.clone(), sim.replica.gpus, nodes, streams),
+            router: Router::new(sim.gateway.router, streams.stream(Purpose::Router, 0)),
+            requests: Requests::default(),
+            held: VecDeque::new(),
+            held_count: 0,
+            in_replicas: 0,
+            arrivals: 0,
+            arrivals_at_scrape: 0,
+            arrivals_at_tick: 0,
+            deadline_pending: false,
+            books: Books::default(),
+            needed: sim.capacity_per_s.map(Needed::new),
+            ledger: Ledger {
+                price_micro_usd_per_gpu_hour: sim.price_micro_usd_per_gpu_hour,
+                gpus_per_replica: sim.replica.gpus,
+                ..Ledger::default()
+            },
+            recorder: Recorder::default(),
+            pipeline: Pipeline::new(sim.telemetry.delay),
+            last_scrape: SimTime::ZERO,
+            timeline: Timeline { step: sim.telemetry.timeline_step, points: Vec::new() },
+            ordered,
+            spare,
+            starts: Vec::new(),
+            decisions: Vec::new(),
+            finished: Vec::new(),
+            trace_end: None,
+            watched,
+            record: None,
+            over: false,
+        }
+    }
+
+    /// Puts the first replicas and the first event of every loop in place.
+    fn start(&mut self) {
+        let gpus = self.cluster.count() * self.cluster.gpus_per_node();
+        self.books.enter(SimTime::ZERO, Account::Unallocated, gpus);
+        let count = self.ordered + self.spare;
+        match self.sim.initial.state {
+            InitialState::Warm => (0..count).for_each(|i| self.create_warm(i < self.ordered)),
+            InitialState::Cold => self.create(count),
+        }
+        let telemetry = &self.sim.telemetry;
+        let scrape = self.phase(telemetry.scrape_phase, telemetry.scrape_interval, u64::from(u32::MAX));
+        self.queue.push(scrape, Rank::Scrape, 0, 0, Event::Scrape);
+        self.queue.push(SimTime::ZERO + telemetry.timeline_step, Rank::Scrape, 1, 0, Event::Tick);
+        for index in 0..self.loops.len() {
+            let (phase, period) = (self.loops[index].phase, self.loops[index].period);
+            let first = self.phase(phase, period, index as u64);
+            self.queue.push(first, Rank::Decide, index as u32, 0, Event::Decide(index));
+        }
+        if let Some(span) = self.sim.source.span() {
+            self.queue.push(SimTime::ZERO + span, Rank::End, 0, 0, Event::TraceEnd);
+        }
+    }
+
+    /// The first turn of a loop: as given, or drawn uniformly within its period.
+    fn phase(&self, given: Option<SimDuration>, period: SimDuration, entity: u64) -> SimTime {
+        let drawn = || {
+            let share = dist::uniform(&mut self.streams.stream(Purpose::LoopPhase, entity));
+            SimDuration::from_nanos((period.as_nanos() as f64 * share) as u64)
+        };
+        SimTime::ZERO + given.unwrap_or_else(drawn)
+    }
+
+    fn play(&mut self) {
+        let sim = self.sim;
+        let mut arrivals = sim.source.requests(&self.streams);
+        let mut next = arrivals.next();
+        if next.is_none() {
+            self.traffic_over();
+        }
+        while !self.over {
+            let event = self.queue.peek();
+            match next {
+                Some(request) if event.is_none_or(|at| (request.arrival, Rank::Arrival) < at) => {
+                    self.now = request.arrival;
+                    self.arrive(request);
+                    next = arrivals.next();
+                    if next.is_none() {
+                        self.traffic_over();
+                    }
+                }
+                _ => {
+                    let Some((now, event)) = self.queue.pop() else { return };
+                    self.now = now;
+                    self.handle(event);
+                    self.over |= next.is_none() && self.trace_end.is_some() && self.requests.is_empty();
+                }
+            }
+        }
+    }
+
+    /// No request will arrive any more. A source that did not know its span ends here.
+    fn traffic_over(&mut self) {
+        if self.sim.source.span().is_none() {
+            self.queue.push(self.now, Rank::End, 0, 0, Event::TraceEnd);
+        }
+    }
+
+    fn handle(&mut self, event: Event) {
+        match event {
+            Event::Turn(id, turn) => self.turn(id, turn),
+            Event::PhaseDone(id, generation) => self.phase_done(id, generation),
+            Event::GraceOver(id) => self.grace_over(id),
+            Event::NodeBooted(id) => self.node_booted(id),
+            Event::NodeUp(id) => self.node_up(id),
+            Event::NodeIdle(id, generation) => self.node_idle(id, generation),
+            Event::Deadline => self.deadline(),
+            Event::Scrape => self.scrape(),
+            Event::Tick => self.tick(),
+            Event::Decide(index) => self.decide(index),
+            Event::TraceEnd => self.close_books(),
+            Event::GiveUp => self.give_up(),
+        }
+    }
+
+    fn tick(&mut self) {
+        let next = self.now + self.timeline.step;
+        if self.trace_end.is_none() {
+            let point = self.point();
+            self.timeline.points.push(point);
+            if self.timeline.points.len() == TIMELINE_POINTS_MAX {
+                self.timeline.halve();
+            }
+            self.queue.push(next, Rank::Scrape, 1, 0, Event::Tick);
+        }
+    }
+
+    fn point(&mut self) -> Point {
+        let point = Point {
+            arrived: (self.arrivals - self.arrivals_at_tick) as u32,
+            finished: std::mem::take(&mut self.recorder.finished_since),
+            breached: std::mem::take(&mut self.recorder.breached_since),
+            held_requests: self.held_count,
+            in_replicas: self.in_replicas,
+            replicas: self.by_phase,
+            nodes: self.cluster.billed_count(),
+            ordered: self.ordered,
+        };
+        self.arrivals_at_tick = self.arrivals;
+        point
+    }
+
+    /// The trace ends: busy time is booked, and neither GPUs nor nodes cost anything from here on.
+    fn close_books(&mut self) {
+        let now = self.now;
+        self.trace_end = Some(now);
+        for index in 0..self.live.len() {
+            self.book_busy(self.live[index]);
+        }
+        self.books.close(now);
+        self.books.write(&mut self.ledger);
+        self.ledger.billed_gpu_ns = self.cluster.close_bill(now);
+        self.ledger.needed_replica_ns = self.needed.as_mut().map(|n| n.close(now));
+        let starts = self.replicas.iter().filter(|r| r.cold);
+        self.ledger.cold_starts = starts.clone().count() as u64;
+        let with_node = |r: &Replica| {
+            let phases = r.spans(now).filter(|s| !matches!(s.phase, Phase::Pending | Phase::Provisioning));
+            phases.map(|s| u128::from(s.to.since(s.from).as_nanos())).sum::<u128>()
+        };
+        self.ledger.start_up_ns = starts.map(with_node).sum();
+        let point = self.point();
+        self.timeline.points.push(point);
+        self.queue.push(now + PATIENCE, Rank::End, 1, 0, Event::GiveUp);
+    }
+
+    fn outcome(mut self) -> (RunOutcome, Option<RequestRecord>) {
+        let run_end = self.now;
+        for index in 0..self.starting.len() {
+            self.record_start(self.starting[index], crate::outcome::StartResult::Unfinished);
+        }
+        self.starts.sort_by_key(|s| s.replica);
+        let facts_digest = self.digest();
+        let Recorder { counts, latency, steps, breaches, .. } = self.recorder;
+        let outcome = RunOutcome {
+            trace_end: self.trace_end.unwrap_or(run_end).since(SimTime::ZERO),
+            run_end: run_end.since(SimTime::ZERO),
+            counts,
+            latency,
+            breaches: self.sim.slo.map(|_| breaches),
+            ledger: self.ledger,
+            timeline: self.timeline,
+            starts: self.starts,
+            decisions: self.decisions,
+            steps,
+            facts_digest,
+        };
+        (outcome, self.record)
+    }
+
+    /// SHA-256 over the running digest, the distributions, the ledger and the counts.
+    fn digest(&self) -> String {
+        let mut hash = Sha256::new();
+        hash.update(self.recorder.digest.bytes());
+        let latency = &self.recorder.latency;
+        for l in [&latency.ttft, &latency.tpot, &latency.itl, &latency.e2e, &latency.queue_wait] {
+            for (to, count) in l.buckets() {
+                hash.update(to.to_le_bytes());
+                hash.update(count.to_le_bytes());
+            }
+            hash.update(l.infinite().to_le_bytes());
+        }
+        for gpu_ns in self.ledger.gpu_ns {
+            hash.update(gpu_ns.to_le_bytes());
+        }
+        hash.update(self.recorder.steps.total.to_le_bytes());
+        hash.update(self.recorder.steps.extrapolated.to_le_bytes());
+        hash.update(self.recorder.counts.preemptions.to_le_bytes());
+        for cause in self.recorder.breaches.by_cause {
+            hash.update(cause.to_le_bytes());
+        }
+        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
