@@ -44,10 +44,10 @@ pub(super) fn github(diagnostic: &Diagnostic) -> String {
     };
     let mut properties = String::new();
     if let Some(place) = &diagnostic.place {
-        properties.push_str(&format!("file={},", property(&place.file)));
+        properties = format!("file={},", property(&place.file));
         if place.line > 0 {
             let end = place.column + place.len.max(1) - 1;
-            properties.push_str(&format!("line={},col={},endColumn={end},", place.line, place.column));
+            properties = format!("{properties}line={},col={},endColumn={end},", place.line, place.column);
         }
     }
     let mut message = diagnostic.message.clone();
