@@ -14,7 +14,7 @@ pub(super) fn report(diagnostics: &[Diagnostic]) {
     let mut text = render(diagnostics, Style::Coloured);
     let errors = diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Error).count();
     if errors > 1 {
-        text.push_str(&format!("\n{errors} errors; `thawline explain CODE` says more\n"));
+        text = format!("{text}\n{errors} errors; `thawline explain CODE` says more\n");
     }
     let _ = anstream::stderr().write_all(text.as_bytes());
 }

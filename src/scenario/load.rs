@@ -30,15 +30,18 @@ impl Scenario {
     /// The profile it names, a file or a shipped one, with warnings about it.
     pub fn read_profile(&self) -> Result<(Profile, Vec<Diagnostic>), Vec<Diagnostic>> {
         let written = self.spec.profile.as_str();
-        if let Some(shipped) = shipped::find(written) {
-            return Ok((shipped.profile(), Vec::new()));
-        }
         let path = self.resolve(written);
-        let text = std::fs::read_to_string(&path).map_err(|error| {
-            let message = format!("cannot read the profile `{written}`: {}", why(&error));
-            let fault = self.document.fault("E0401", &yaml::Path::keys(["profile"]), message);
-            vec![fault.helped("a path relative to the scenario, or a name of `thawline profile list`")]
-        })?;
+        let text = match (std::fs::read_to_string(&path), shipped::find(written)) {
+            (Ok(text), _) => text,
+            (Err(_), Some(shipped)) => return Profile::from_yaml(shipped.name, shipped.text),
+            (Err(error), None) => {
+                let message = format!("cannot read the profile `{written}`: {}", why(&error));
+                let fault = self.document.fault("E0401", &yaml::Path::keys(["profile"]), message);
+                let help =
+                    "paths are relative to the scenario; `thawline profile list` shows what is shipped";
+                return Err(vec![fault.helped(help)]);
+            }
+        };
         Profile::from_yaml(&path.display().to_string(), &text)
     }
 }
@@ -89,7 +92,7 @@ fn read_text(path: &Path, name: &str) -> Result<String, Vec<Diagnostic>> {
     String::from_utf8(bytes).map_err(|error| {
         let good = error.utf8_error().valid_up_to();
         let before = &error.as_bytes()[..good];
-        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+        let line = before.split(|byte| *byte == b'\n').count();
         let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
         let column = String::from_utf8_lossy(&before[line_start..]).chars().count() + 1;
         let byte = error.as_bytes()[good];

@@ -121,7 +121,7 @@ pair: [1]
         |
       5 |     max_nodes: 4
         |     ^^^^^^^^^ did you mean `maxNodes`?
-      help: one of gpusPerNode, minNodes, maxNodes, pricePerGpuHour, provision, scaleDownUnneeded, billedFrom
+      help: one of gpusPerNode, minNodes, maxNodes, pricePerGpuHour, provision, setup, scaleDownUnneeded, billedFrom
 
       error[E0205]: p95 is below the median
        --> s.yaml:6:16
@@ -401,7 +401,7 @@ fn set_writes_over_the_tree() {
         |
       1 | pools.a.maxNods=9
         | ^^^^^^^^^^^^^^^
-      help: one of gpusPerNode, minNodes, maxNodes, pricePerGpuHour, provision, scaleDownUnneeded, billedFrom
+      help: one of gpusPerNode, minNodes, maxNodes, pricePerGpuHour, provision, setup, scaleDownUnneeded, billedFrom
     "##);
 }
 
