@@ -1,6 +1,5 @@
 //! Scrapes, decisions, and what a decision does.
 
-use super::facts::Facts;
 use super::replica::State;
 use super::run::{Event, Run};
 use super::telemetry::Scrape;
@@ -14,18 +13,12 @@ impl Run<'_> {
     pub(super) fn scrape(&mut self) {
         let now = self.now;
         let mut pods = Vec::with_capacity(self.live.len());
-        for id in &self.live {
+        for index in 0..self.live.len() {
+            let id = self.live[index];
+            self.settle(id);
             let Some(serving) = self.replicas[id.index()].serving() else { continue };
-            let mut facts = Facts {
-                requests: &mut self.requests,
-                recorder: &mut self.recorder,
-                exporter: &mut serving.exporter,
-                stalled: &mut serving.stalled,
-                finished: &mut self.finished,
-            };
-            serving.engine.settle(now, &mut facts);
             let (gauges, busy) = (serving.engine.gauges(), serving.engine.busy(now));
-            pods.push((*id, serving.exporter.scrape(now, gauges, busy, self.sim.replica.cpu)));
+            pods.push((id, serving.exporter.scrape(now, gauges, busy, self.sim.replica.cpu)));
         }
         let window_secs = now.since(self.last_scrape).as_secs_f64();
         let arrived = (self.arrivals - self.arrivals_at_scrape) as f64;

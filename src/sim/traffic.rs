@@ -143,6 +143,20 @@ impl Run<'_> {
         self.retire_if_drained(id);
     }
 
+    /// Brings an engine's facts up to now.
+    pub(super) fn settle(&mut self, id: ReplicaId) {
+        let now = self.now;
+        let Some(serving) = self.replicas[id.index()].serving() else { return };
+        let mut facts = Facts {
+            requests: &mut self.requests,
+            recorder: &mut self.recorder,
+            exporter: &mut serving.exporter,
+            stalled: &mut serving.stalled,
+            finished: &mut self.finished,
+        };
+        serving.engine.settle(now, &mut facts);
+    }
+
     /// Closes the requests that engines have finished since the last call.
     fn end_finished(&mut self) {
         let mut finished = std::mem::take(&mut self.finished);
@@ -159,6 +173,8 @@ impl Run<'_> {
         match place {
             Place::Held => self.held_count -= 1,
             Place::Replica(id, ticket) => {
+                // An engine that is about to vanish has steps behind it that nobody has counted yet.
+                self.settle(id);
                 if let Some(serving) = self.replicas[id.index()].serving() {
                     serving.engine.abort(now, ticket);
                 }
