@@ -169,6 +169,12 @@ pub const CODES: &[Code] = &[
          utilisation also needs `replica.cpuRequest`. A missing model is an error and never 0.",
     ),
     code(
+        "E0315",
+        "beyond what can be simulated",
+        "A period below 1 ms, or a pool of more than a million GPUs: the run would take forever or all memory. \
+         It is most often a slip in the unit.",
+    ),
+    code(
         "E0401",
         "cannot read a file",
         "The file is missing, a directory, or may not be read. Paths in a scenario are relative to the \
@@ -189,8 +195,21 @@ pub const CODES: &[Code] = &[
     code(
         "E0404",
         "nothing to explain",
-        "`thawline explain` takes a code such as E0203, or the path of a scenario's field such as \
-         `telemetry.scrapeInterval`.",
+        "`thawline explain` takes a code such as E0203, the path of a scenario's field such as \
+         `telemetry.scrapeInterval`, `metrics`, or the name of one. `thawline explain-request` takes a request, a \
+         policy and a replication that the outcome has.",
+    ),
+    code(
+        "E0405",
+        "the scenario has changed",
+        "`outcome.json` keeps the chains of the first requests that breached. Any other request is simulated \
+         again, from the scenario, its profile and its trace. Their digest of facts is not the outcome's, so \
+         something has changed since: run `thawline simulate` again. `--scenario` and `--set` say what was run.",
+    ),
+    code(
+        "E0406",
+        "there is a file already",
+        "`thawline init` overwrites nothing. Choose another name with `--out`, or remove the file.",
     ),
     code(
         "E0501",
