@@ -25,7 +25,7 @@ fn bad_scenarios_say_what_is_wrong() {
     let mut names: Vec<String> = fs::read_dir(root.join(BAD))
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .filter(|name| name.ends_with(".yaml"))
+        .filter(|name| Path::new(name).extension().is_some_and(|extension| extension == "yaml"))
         .collect();
     names.sort();
     assert!(names.len() >= 15, "{names:?}");

@@ -86,13 +86,13 @@ fn again(
     // Capacity splits the bill, and the bill is among the facts.
     resolved.measure_capacity().map_err(failed)?;
     let Some(spec) = resolved.policies.get(&policy.name) else {
-        return Err(changed(&file, format!("it has no policy `{}` any more", policy.name)));
+        return Err(changed(&file, &format!("it has no policy `{}` any more", policy.name)));
     };
     let replication = u32::try_from(run.replication).unwrap_or(u32::MAX);
     let (outcome, record) =
         sim::run(&resolved.simulation, spec.build(), replication, Some(args.request)).map_err(failed)?;
     if outcome.facts_digest != run.facts_digest {
-        return Err(changed(&file, "simulated again, it gives another digest of facts".to_owned()));
+        return Err(changed(&file, "simulated again, it gives another digest of facts"));
     }
     let request = record.ok_or_else(|| none(format!("the run has no request {}", args.request)))?;
     let chain = Chain {
@@ -104,7 +104,7 @@ fn again(
     Ok(explain(&chain, slo))
 }
 
-fn changed(file: &Path, how: String) -> Vec<Diagnostic> {
+fn changed(file: &Path, how: &str) -> Vec<Diagnostic> {
     let message = format!("this scenario is not the one that the outcome is of: {how}");
     let fault = Diagnostic::in_file("E0405", &file.display().to_string(), message);
     vec![fault.helped(

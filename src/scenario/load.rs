@@ -116,7 +116,7 @@ fn utf8(bytes: Vec<u8>, name: &str) -> Result<String, Vec<Diagnostic>> {
         let column = String::from_utf8_lossy(&before[line_start..]).chars().count() + 1;
         let byte = error.as_bytes()[good];
         let message = format!("the file is not UTF-8 text: byte 0x{byte:02x}");
-        vec![Diagnostic::at("E0101", name, line, column, 1, "", message)]
+        vec![Diagnostic::at("E0101", name, line, column, 1, "", message).helped("save it as UTF-8")]
     })
 }
 

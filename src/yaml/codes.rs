@@ -3,6 +3,8 @@
 //! E01xx: text that is no YAML. E02xx: YAML that is no scenario. E03xx: a scenario that
 //! makes no sense. E04xx: files. E05xx: profiles. E06xx: traces. W01xx: warnings of a run.
 
+use std::fmt::Write as _;
+
 /// A code and its documentation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Code {
@@ -302,7 +304,7 @@ pub fn errors_markdown() -> String {
          CODE` prints the same text.\nThis file is written from `src/yaml/codes.rs`; a test keeps it so.\n",
     );
     for Code { code, title, explanation } in CODES {
-        out.push_str(&format!("\n## {code}: {title}\n\n{explanation}\n"));
+        _ = write!(out, "\n## {code}: {title}\n\n{explanation}\n");
     }
     out
 }
