@@ -169,7 +169,7 @@ impl Resolver<'_> {
                 Some(workload)
             }
             Err(faults) => {
-                self.faults.extend(workload_diagnostics(self.scenario, &faults));
+                self.faults.extend(workload_diagnostics(Some(&self.scenario.document), &faults));
                 None
             }
         }
@@ -241,7 +241,7 @@ impl Resolver<'_> {
 
     /// The replicas a run starts with must fit the pool.
     fn room_at_the_start(&mut self, pool_name: &str, pool: &PoolSpec, gpus: u32) {
-        let room = pool.max_nodes * (pool.gpus_per_node / gpus.max(1));
+        let room = u64::from(pool.max_nodes) * u64::from(pool.gpus_per_node / gpus.max(1));
         let given = self.spec().initial.replicas;
         let policies = self.spec().policies.clone();
         for (name, policy) in &policies {
@@ -249,7 +249,7 @@ impl Resolver<'_> {
                 continue;
             }
             let (replicas, spare) = policy.build().initial();
-            let needed = given.unwrap_or(replicas) + spare;
+            let needed = u64::from(given.unwrap_or(replicas)) + u64::from(spare);
             if needed > room {
                 let message = format!(
                     "`{name}` starts with {needed} replicas, and pool `{pool_name}` has room for {room}"
