@@ -53,7 +53,9 @@ fn every_command_runs_and_the_picture_shows_the_quickstart() {
         let output = command.current_dir(directory.path()).args(arguments).output().unwrap();
         let (stdout, stderr) =
             (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        assert_eq!(output.status.code(), Some(0), "{arguments:?}\n{stdout}\n{stderr}");
+        // A gate that fails (1) is an answer; the quickstart's hold.
+        let ran = output.status.code() == Some(0) || (index > 0 && output.status.code() == Some(1));
+        assert!(ran, "{arguments:?}: {:?}\n{stdout}\n{stderr}", output.status.code());
         if index == 0 {
             assert_eq!(arguments[..], ["simulate", "scenarios/quickstart.yaml"], "the first command");
             pictured(&stdout);
