@@ -17,7 +17,7 @@ fn read(directory: &Path, file: &str) -> String {
 }
 
 fn json(text: &str) -> Value {
-    serde_json::from_str(text).unwrap()
+    serde_json::from_str(text).expect("it is JSON")
 }
 
 #[test]

@@ -23,11 +23,6 @@ pub(super) fn check(scenario: &Scenario) -> Vec<Diagnostic> {
     checker.slo();
     checker.runs();
     checker.gates();
-    // The scenario's own faults first, in the order of its text; then its files', in theirs.
-    let name = scenario.document.name();
-    checker.faults.sort_by_key(|fault| {
-        fault.place.as_ref().map(|place| (place.file != name, place.line, place.column))
-    });
     checker.faults
 }
 
