@@ -270,7 +270,7 @@ impl fmt::Display for Bytes {
             (1_000_000, "M"),
             (1_000, "k"),
         ];
-        match SUFFIXES.iter().find(|(unit, _)| self.0 >= *unit && self.0 % unit == 0) {
+        match SUFFIXES.iter().find(|(unit, _)| self.0 >= *unit && self.0.is_multiple_of(*unit)) {
             Some((unit, suffix)) => write!(f, "{}{suffix}", self.0 / unit),
             None => write!(f, "{}", self.0),
         }

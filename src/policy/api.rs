@@ -102,12 +102,15 @@ pub struct PodSample {
     pub rates: [f64; Series::COUNT],
     /// CPU usage over `window`, milli-cores; `None` where the profile has no CPU model.
     pub cpu_milli: Option<i64>,
+    /// Whether the engine answered; while it loads, only the container's CPU is known.
+    pub engine_up: bool,
 }
 
 impl PodSample {
-    /// What an adapter rule for the series would return: a gauge's value, a counter's rate per second.
-    pub fn metric(&self, series: Series) -> f64 {
-        self.rates[series as usize]
+    /// What an adapter rule for the series would return: a gauge's value, a counter's rate per second;
+    /// nothing while the engine does not answer.
+    pub fn metric(&self, series: Series) -> Option<f64> {
+        self.engine_up.then(|| self.rates[series as usize])
     }
 }
 

@@ -210,7 +210,7 @@ impl LinearLayers {
 impl PrefillGrid {
     fn at(&self, tokens: u64, work_twice: u64) -> (i64, bool) {
         // One chunk with the same P and A has context A/P - P/2.
-        let context = if tokens == 0 { 0 } else { (work_twice / tokens).saturating_sub(tokens) / 2 };
+        let context = work_twice.checked_div(tokens).map_or(0, |reach| reach.saturating_sub(tokens) / 2);
         let row = segment(self.tokens.len(), |i| self.tokens[i], tokens);
         let along_context = |row: usize| {
             let at = |column: usize| self.times_fs[row * self.contexts.len() + column] as i64;

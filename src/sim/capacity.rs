@@ -94,7 +94,7 @@ pub fn search(
         Ok((share <= breach_share_max && keeps_up)
             .then_some(Capacity { per_s: rate_per_s, breach_share: share }))
     };
-    // Bracket by doubling, then bisect.
+    // Bracket in steps of four, then bisect.
     let mut low = None;
     let mut high = 1.0 / 64.0;
     while high < RATE_MAX {
@@ -102,7 +102,7 @@ pub fn search(
             Some(held) => low = Some(held),
             None => break,
         }
-        high *= 2.0;
+        high *= 4.0;
     }
     let Some(mut low) = low else { return Ok(None) };
     while high - low.per_s > PRECISION * high {

@@ -3,7 +3,7 @@
 use rand::rngs::ChaCha8Rng;
 
 use super::config::{BilledFrom, PoolSpec};
-use crate::kernel::{NodeId, SimDuration, SimTime, Streams, rng::Purpose};
+use crate::kernel::{NodeId, SimTime, Streams, rng::Purpose};
 
 /// Where a node is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -154,9 +154,10 @@ impl Cluster {
         node.billed_since = node.billed_since.or(Some(now));
     }
 
-    /// Replicas that could be bound at once.
-    pub fn nodes_on_their_way(&self) -> bool {
-        self.nodes.iter().any(|n| matches!(n.state, NodeState::Ordered | NodeState::Booted))
+    /// Replicas that the nodes on their way have room for.
+    pub fn room_on_the_way(&self) -> usize {
+        let coming = self.nodes.iter().filter(|n| matches!(n.state, NodeState::Ordered | NodeState::Booted));
+        coming.count() * (self.spec.gpus_per_node / self.gpus_per_replica.max(1)) as usize
     }
 
     /// Removes an empty node if it is still the empty one it was, and the pool may shrink.
@@ -194,9 +195,4 @@ impl Cluster {
 pub fn initial_nodes(spec: &PoolSpec, gpus_per_replica: u32, replicas: u32) -> u32 {
     let per_node = (spec.gpus_per_node / gpus_per_replica.max(1)).max(1);
     replicas.div_ceil(per_node).max(spec.min_nodes)
-}
-
-/// How long an order takes at the median; for plans and reports.
-pub fn provision_median(spec: &PoolSpec) -> SimDuration {
-    spec.provision.median() + spec.setup.median()
 }

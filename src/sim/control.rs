@@ -16,7 +16,16 @@ impl Run<'_> {
         for index in 0..self.live.len() {
             let id = self.live[index];
             self.settle(id);
-            let Some(serving) = self.replicas[id.index()].serving() else { continue };
+            let replica = &mut self.replicas[id.index()];
+            let container_started = replica.container_started;
+            let Some(serving) = replica.serving() else {
+                // CPU usage is a difference of two readings: the container must have been there at the one before.
+                let measured = container_started.is_some_and(|at| at <= self.last_scrape);
+                if let Some(cpu) = self.sim.replica.cpu.filter(|_| measured) {
+                    pods.push((id, cpu.loading(now, now.since(self.last_scrape))));
+                }
+                continue;
+            };
             let (gauges, busy) = (serving.engine.gauges(), serving.engine.busy(now));
             pods.push((id, serving.exporter.scrape(now, gauges, busy, self.sim.replica.cpu)));
         }

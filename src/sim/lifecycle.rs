@@ -82,8 +82,9 @@ impl Run<'_> {
             self.queue.push(order.boots, Rank::Phase, order.node.0, 0, Event::NodeBooted(order.node));
             self.queue.push(order.ready, Rank::Phase, order.node.0, 1, Event::NodeUp(order.node));
         }
-        let phase = if self.cluster.nodes_on_their_way() { Phase::Provisioning } else { Phase::Pending };
-        for id in waiting {
+        let room = self.cluster.room_on_the_way();
+        for (index, id) in waiting.into_iter().enumerate() {
+            let phase = if index < room { Phase::Provisioning } else { Phase::Pending };
             if self.replicas[id.index()].phase() != Some(phase) {
                 self.enter(id, phase);
             }

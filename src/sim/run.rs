@@ -1,6 +1,7 @@
 //! The loop: take the earlier of the next arrival and the next event, and match.
 
 use std::collections::VecDeque;
+use std::fmt::Write;
 
 use sha2::{Digest, Sha256};
 
@@ -356,6 +357,10 @@ impl<'a> Run<'a> {
         for cause in self.recorder.breaches.by_cause {
             hash.update(cause.to_le_bytes());
         }
-        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        hash.finalize().iter().fold(String::with_capacity(64), |mut text, byte| {
+            // Writing to a string cannot fail.
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
     }
 }

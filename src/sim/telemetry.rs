@@ -148,6 +148,22 @@ pub struct CpuModel {
     pub busy_cores: f64,
 }
 
+impl CpuModel {
+    /// Milli-cores, rounded up, at a share of time in which a step runs.
+    fn milli(self, busy_share: f64) -> i64 {
+        let cores = self.idle_cores + (self.busy_cores - self.idle_cores) * busy_share;
+        (cores * 1000.0).ceil() as i64
+    }
+
+    /// What the kubelet reports of a container whose engine does not answer yet. How much CPU loading
+    /// takes is not in a profile: it counts as idle.
+    pub fn loading(self, now: SimTime, window: SimDuration) -> PodSample {
+        let values = [0.0; Series::COUNT];
+        let cpu_milli = Some(self.milli(0.0));
+        PodSample { at: now, window, values, rates: values, cpu_milli, engine_up: false }
+    }
+}
+
 impl Exporter {
     /// The exporter of an engine that has just started at `now`.
     pub fn new(now: SimTime) -> Self {
@@ -198,9 +214,8 @@ impl Exporter {
             rates[index] = if secs > 0.0 { rise / secs } else { 0.0 };
         }
         self.last = Reading { at: now, busy, values };
-        let cores = cpu.map(|c| c.idle_cores + (c.busy_cores - c.idle_cores) * busy_share);
-        let cpu_milli = cores.map(|c| (c * 1000.0).ceil() as i64);
-        PodSample { at: now, window, values, rates, cpu_milli }
+        let cpu_milli = cpu.map(|c| c.milli(busy_share));
+        PodSample { at: now, window, values, rates, cpu_milli, engine_up: true }
     }
 }
 
@@ -306,8 +321,8 @@ mod tests {
         exporter.scrape(SimTime::from_secs(15), Gauges::default(), secs(15), cpu);
         exporter.generation_tokens = 450;
         let sample = exporter.scrape(SimTime::from_secs(30), Gauges::default(), secs(18), cpu);
-        assert!((sample.metric(Series::GenerationTokens) - 10.0).abs() < 1e-12);
-        assert!((sample.metric(Series::GpuUtilization) - 20.0).abs() < 1e-12);
+        assert!((sample.metric(Series::GenerationTokens).unwrap() - 10.0).abs() < 1e-12);
+        assert!((sample.metric(Series::GpuUtilization).unwrap() - 20.0).abs() < 1e-12);
         assert_eq!(sample.cpu_milli, Some(900));
     }
 }

@@ -304,3 +304,46 @@ fn a_replica_without_load_is_idle_and_the_rest_unallocated() {
     assert!(gpu_s(Account::ServingBusy) > 0.0 && gpu_s(Account::ServingBusy) < 0.1);
     assert_eq!(outcome.ledger.billed_gpu_ns, 400_000_000_000);
 }
+
+#[test]
+fn littles_law_holds() {
+    // Requests in the system, sampled by the timeline, against arrivals times time in the system.
+    let (workers, utilisation, count) = (2, 0.7, 60_000);
+    let rate_per_s = utilisation * f64::from(workers);
+    let engine = EngineParams::Workers {
+        workers: WorkersParams { workers, queue_limit: None, penalties: Arc::new([]) },
+        service: Distribution::Exponential { mean: secs(1) },
+    };
+    let mut sim = simulation(engine, Arc::new(Poisson { rate_per_s, count }), 5);
+    sim.gateway.request_timeout = SimDuration::ZERO;
+    sim.replica.per_request = SimDuration::ZERO;
+    let ratios: Vec<f64> = (0..30)
+        .into_par_iter()
+        .map(|r| {
+            let outcome = result(&sim, Script::new(&[(1, 0)], secs(1_000_000)), r);
+            let points = &outcome.timeline.points;
+            let in_system =
+                points.iter().map(|p| f64::from(p.in_replicas)).sum::<f64>() / points.len() as f64;
+            let arrivals_per_s = outcome.counts.arrived as f64 / outcome.trace_end.as_secs_f64();
+            in_system / (arrivals_per_s * outcome.latency.e2e.mean_secs().expect("requests were served"))
+        })
+        .collect();
+    let mean = ratios.iter().sum::<f64>() / 30.0;
+    let error = (ratios.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / 29.0 / 30.0).sqrt();
+    assert!(error < 0.01, "too wide to tell: {error}");
+    assert!((mean - 1.0).abs() < 3.0 * error, "L / (lambda W) = {mean} +- {error}");
+}
+
+#[test]
+fn a_single_worker_is_busy_for_its_share() {
+    let engine = EngineParams::Workers {
+        workers: WorkersParams { workers: 1, queue_limit: None, penalties: Arc::new([]) },
+        service: constant(1),
+    };
+    let sim = simulation(engine, Arc::new(Poisson { rate_per_s: 0.6, count: 100_000 }), 3);
+    let outcome = result(&sim, Script::new(&[(1, 0)], secs(1_000_000)), 0);
+    let serving = outcome.ledger.ready_gpu_ns() as f64;
+    let busy = outcome.ledger.account(Account::ServingBusy) as f64 / serving;
+    let offered = outcome.counts.finished as f64 / outcome.trace_end.as_secs_f64();
+    assert!((busy - offered).abs() < 1e-3, "busy {busy}, offered {offered}");
+}

@@ -216,7 +216,7 @@ mod tests {
         let secs = rate.follow().locate(mass, &mut rng);
         match (secs, expected) {
             (Some(secs), Some(expected)) => {
-                assert!((secs - expected).abs() < 1e-6, "{rate:?} {mass}: {secs}")
+                assert!((secs - expected).abs() < 1e-6, "{rate:?} {mass}: {secs}");
             }
             _ => assert_eq!(secs, expected, "{rate:?} {mass}"),
         }

@@ -157,7 +157,7 @@ mod tests {
         let mut values = [0.0; Series::COUNT];
         values[Series::RequestsWaiting as usize] = waiting;
         let window = SimDuration::from_secs(15);
-        PodSample { at: SimTime::from_secs(at_s), window, values, rates: values, cpu_milli }
+        PodSample { at: SimTime::from_secs(at_s), window, values, rates: values, cpu_milli, engine_up: true }
     }
 
     fn pod(id: u32, sample: Option<&PodSample>) -> PodView<'_> {

@@ -35,7 +35,7 @@ impl<'a> ViewCluster<'a> {
 
     /// The value of a series for each pod that was scraped.
     fn series_values(&self, series: Series) -> impl Iterator<Item = Milli> + '_ {
-        self.view.pods.iter().filter_map(move |pod| Some(milli(pod.sample?.metric(series))))
+        self.view.pods.iter().filter_map(move |pod| Some(milli(pod.sample?.metric(series)?)))
     }
 
     fn gateway_value(&self, series: GatewaySeries) -> Result<Milli, MetricError> {
@@ -86,7 +86,7 @@ impl Cluster for ViewCluster<'_> {
         let series = Series::from_name(metric).ok_or_else(|| no_data(metric))?;
         let sample = |pod: &PodView<'_>| {
             let sample = pod.sample?;
-            let value = milli(sample.metric(series));
+            let value = milli(sample.metric(series)?);
             let (at, window) = (instant(sample.at), duration(sample.window.as_nanos()));
             Some((pod.id.to_string(), Sample { value, at, window }))
         };

@@ -207,6 +207,14 @@ mod tests {
         of.map(|f| format!("{}: {}", f.path, f.message)).collect()
     }
 
+    fn grid(spec: &mut StepTimeSpec) -> &mut DecodeGrid {
+        &mut spec.decode.grid.as_mut().unwrap().value
+    }
+
+    fn fit(spec: &mut StepTimeSpec) -> &mut DecodeFit {
+        &mut spec.decode.fit.as_mut().unwrap().value
+    }
+
     #[test]
     fn step_times_that_could_reach_zero_are_refused() {
         let check = |change: &dyn Fn(&mut StepTimeSpec), expected: &str| {
@@ -217,12 +225,6 @@ mod tests {
             assert_eq!(found.len(), 1, "{found:?}");
             assert!(found[0].contains(expected), "{found:?}");
         };
-        fn grid(spec: &mut StepTimeSpec) -> &mut DecodeGrid {
-            &mut spec.decode.grid.as_mut().unwrap().value
-        }
-        fn fit(spec: &mut StepTimeSpec) -> &mut DecodeFit {
-            &mut spec.decode.fit.as_mut().unwrap().value
-        }
         check(&|s| grid(s).kv_tokens.swap(0, 1), "grid.value.kvTokens: its values do not increase");
         check(&|s| grid(s).times_us[1].push(1.0), "grid.value.timesUs: it is not 2 rows of 2 values");
         check(&|s| grid(s).times_us[1][0] = 0.0, "a time that is not positive");
