@@ -93,6 +93,7 @@ fn values_without_sense_are_refused_where_they_stand() {
     check("telemetry.timelineStep=1ns", "E0315");
     check("replica.readiness.period=0s", "E0306");
     check("replications=0", "E0306");
+    check("replications=4294967295", "E0315");
     check("policies={}", "E0308");
     check("policies.one.fixed.replicas=0", "E0310");
     check("policies.hpa.hpa.controller.syncPeriod=0s", "E0310");

@@ -13,6 +13,9 @@ const SHORTEST_PERIOD: SimDuration = SimDuration::from_millis(1);
 /// Each replica takes memory; more GPUs than the largest clusters have are a slip of the finger.
 const MOST_GPUS: u64 = 1_000_000;
 
+/// Every run is kept until the last is over.
+const MOST_REPLICATIONS: u32 = 10_000;
+
 /// All that makes no sense.
 pub(super) fn check(scenario: &Scenario) -> Vec<Diagnostic> {
     let mut checker = Checker { scenario, faults: Vec::new() };
@@ -23,11 +26,6 @@ pub(super) fn check(scenario: &Scenario) -> Vec<Diagnostic> {
     checker.slo();
     checker.runs();
     checker.gates();
-    // The scenario's own faults first, in the order of its text; then its files', in theirs.
-    let name = scenario.document.name();
-    checker.faults.sort_by_key(|fault| {
-        fault.place.as_ref().map(|place| (place.file != name, place.line, place.column))
-    });
     checker.faults
 }
 
@@ -142,6 +140,10 @@ impl Checker<'_> {
         }
         if spec.replications == 0 {
             self.zero(&Path::keys(["replications"]), "replications");
+        } else if spec.replications > MOST_REPLICATIONS {
+            let message = format!("{} replications are more than {MOST_REPLICATIONS}", spec.replications);
+            let help = "intervals hardly narrow beyond a few dozen";
+            self.fault("E0315", &Path::keys(["replications"]), message, help);
         }
         for name in spec.policies.keys() {
             if name.trim().is_empty() || name.chars().any(char::is_control) {

@@ -105,12 +105,21 @@ pub fn resolve(scenario: &Scenario, exact_steps: bool) -> Result<Resolved, Vec<D
     let workload = resolver.workload();
     let parts = profile.as_ref().and_then(|profile| resolver.replica(profile, exact_steps));
     let (Some(profile), Some(workload), Some(parts)) = (profile, workload, parts) else {
-        return Err(resolver.faults);
+        return Err(in_order(resolver.faults, scenario.document.name()));
     };
     if !resolver.faults.is_empty() {
-        return Err(resolver.faults);
+        return Err(in_order(resolver.faults, scenario.document.name()));
     }
     Ok(resolver.finish(&profile, &workload, parts))
+}
+
+/// The scenario's own faults first, in the order of its text; then those of its files, in theirs.
+fn in_order(mut faults: Vec<Diagnostic>, scenario: &str) -> Vec<Diagnostic> {
+    faults.sort_by_key(|fault| match &fault.place {
+        Some(place) if place.file == scenario => (0, place.line, place.column),
+        _ => (1, 0, 0),
+    });
+    faults
 }
 
 /// What the profile and the scenario say together about a replica.

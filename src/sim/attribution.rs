@@ -54,10 +54,10 @@ impl Run<'_> {
         }
     }
 
-    /// How long its replica was stalled, because nothing had warmed it, while the request was there.
+    /// How long it was delayed because nothing had warmed its replica.
     fn penalty(&mut self, flight: &InFlight) -> SimDuration {
         let Place::Replica(id, _) = flight.place else { return SimDuration::ZERO };
-        let stalled = self.replicas[id.index()].serving().map(|s| s.stalled);
+        let stalled = self.replicas[id.index()].serving().map(|s| s.stalls.total());
         stalled.map_or(SimDuration::ZERO, |s| s.saturating_sub(flight.stalled_base))
     }
 

@@ -1,6 +1,7 @@
 //! Where an engine's facts go: exporter, recorder and the request they are about.
 
 use super::engine::{DecodeRun, Sink};
+use super::replica::Stalls;
 use super::requests::Requests;
 use super::telemetry::{Exporter, for_each_bucket};
 use crate::kernel::{SimDuration, SimTime};
@@ -22,7 +23,8 @@ pub struct Facts<'a> {
     pub(super) requests: &'a mut Requests,
     pub(super) recorder: &'a mut Recorder,
     pub(super) exporter: &'a mut Exporter,
-    pub(super) stalled: &'a mut SimDuration,
+    pub(super) now: SimTime,
+    pub(super) stalls: &'a mut Stalls,
     /// Requests that ended, for the loop to close once the turn is over.
     pub(super) finished: &'a mut Vec<Finished>,
 }
@@ -83,6 +85,6 @@ impl Sink for Facts<'_> {
     }
 
     fn stalled(&mut self, penalty: SimDuration) {
-        *self.stalled += penalty;
+        self.stalls.add(self.now, penalty);
     }
 }

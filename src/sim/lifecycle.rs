@@ -2,7 +2,7 @@
 
 use super::config::{BilledFrom, ReadyAfter};
 use super::engine::Engine;
-use super::replica::{Replica, Serving, Starting, State};
+use super::replica::{Replica, Serving, Stalls, Starting, State};
 use super::run::{Event, Run};
 use super::telemetry::Exporter;
 use crate::kernel::queue::Rank;
@@ -209,7 +209,7 @@ impl Run<'_> {
             engine,
             exporter: Box::new(Exporter::new(self.now)),
             outstanding: 0,
-            stalled: SimDuration::ZERO,
+            stalls: Stalls::default(),
             busy_base: SimDuration::ZERO,
             turn: 0,
             turn_at: None,

@@ -21,6 +21,42 @@ pub struct Starting {
     pub container_started: Option<SimTime>,
 }
 
+/// The penalties of a replica that nothing had warmed.
+///
+/// A stall delays whoever is there, and whoever comes before the queue behind it is gone: in a
+/// queue that is never empty every later start is late by the whole stall, and in one that would
+/// have been empty without it the whole wait is due to it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stalls {
+    /// All of them, whether over or not.
+    total: SimDuration,
+    /// Those of them that nobody waits for any more.
+    past: SimDuration,
+    /// When the last of them is over.
+    until: SimTime,
+}
+
+impl Stalls {
+    /// Books a penalty that begins now.
+    pub fn add(&mut self, now: SimTime, penalty: SimDuration) {
+        self.total += penalty;
+        self.until = self.until.max(now) + penalty;
+    }
+
+    /// Those that do not delay a request that comes now; `waiting` tells how many wait before it.
+    pub fn past(&mut self, now: SimTime, waiting: impl FnOnce() -> u32) -> SimDuration {
+        if self.past < self.total && self.until <= now && waiting() == 0 {
+            self.past = self.total;
+        }
+        self.past
+    }
+
+    /// All of them, whether over or not.
+    pub fn total(&self) -> SimDuration {
+        self.total
+    }
+}
+
 /// A replica with an engine.
 #[derive(Clone, Debug)]
 pub struct Serving {
@@ -30,8 +66,8 @@ pub struct Serving {
     pub exporter: Box<Exporter>,
     /// Requests given to it and not yet ended.
     pub outstanding: u32,
-    /// Penalty that its requests have had to wait for so far, because nothing had warmed it.
-    pub stalled: SimDuration,
+    /// What its requests had to wait for because nothing had warmed it.
+    pub stalls: Stalls,
     /// Engine busy time when it last entered rotation.
     pub busy_base: SimDuration,
     /// Generation of its next turn; older turns are stale.

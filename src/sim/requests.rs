@@ -35,7 +35,7 @@ pub struct InFlight {
     pub scheduled: Option<SimTime>,
     /// When its first token left.
     pub first_token: Option<SimTime>,
-    /// Its replica's stall counter when it came.
+    /// Stalls of its replica that were past when it came.
     pub stalled_base: SimDuration,
     /// How often it was preempted.
     pub preemptions: u32,

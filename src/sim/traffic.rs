@@ -92,6 +92,7 @@ impl Run<'_> {
             service: self.sim.engine.service(&self.streams, id),
         };
         let serving = self.replicas[replica.index()].serving().expect("only ready replicas are in rotation");
+        let stalled_base = serving.stalls.past(now, || serving.engine.gauges().waiting);
         let Some(ticket) = serving.engine.submit(now, job) else {
             self.router.ended(replica);
             self.drop_request(slot, BreachOutcome::Rejected);
@@ -99,7 +100,6 @@ impl Run<'_> {
         };
         serving.outstanding += 1;
         self.in_replicas += 1;
-        let stalled_base = serving.stalled;
         let held = self.requests.get_mut(slot);
         held.place = Place::Replica(replica, ticket);
         held.routed = now;
@@ -134,7 +134,8 @@ impl Run<'_> {
             requests: &mut self.requests,
             recorder: &mut self.recorder,
             exporter: &mut serving.exporter,
-            stalled: &mut serving.stalled,
+            now,
+            stalls: &mut serving.stalls,
             finished: &mut self.finished,
         };
         serving.engine.turn(now, &mut facts);
@@ -151,7 +152,8 @@ impl Run<'_> {
             requests: &mut self.requests,
             recorder: &mut self.recorder,
             exporter: &mut serving.exporter,
-            stalled: &mut serving.stalled,
+            now,
+            stalls: &mut serving.stalls,
             finished: &mut self.finished,
         };
         serving.engine.settle(now, &mut facts);

@@ -173,8 +173,8 @@ pub const CODES: &[Code] = &[
     code(
         "E0315",
         "beyond what can be simulated",
-        "A period below 1 ms, or a pool of more than a million GPUs: the run would take forever or all memory. \
-         It is most often a slip in the unit.",
+        "A period below 1 ms, a pool of more than a million GPUs, or more than 10,000 replications: the run would \
+         take forever or all memory. It is most often a slip in the unit.",
     ),
     code(
         "E0401",
