@@ -17,7 +17,7 @@ fn resolved(scenario: &str, sets: &[&str]) -> Resolved {
 
 fn run(resolved: &Resolved, policy: &str, replication: u32) -> RunOutcome {
     let policy = resolved.policies[policy].build();
-    sim::run(&resolved.simulation, policy, replication, None).unwrap().0
+    sim::run(&resolved.simulation, policy, replication, None).expect("a workload in memory does not fail").0
 }
 
 fn at(secs: u64) -> SimTime {
@@ -26,7 +26,7 @@ fn at(secs: u64) -> SimTime {
 
 /// Breaches of a run, and how many of them took 1.2 s or more.
 fn breaches(run: &RunOutcome) -> (u64, usize) {
-    let breaches = run.breaches.as_ref().unwrap();
+    let breaches = run.breaches.as_ref().expect("the scenario has an SLO");
     assert_eq!(breaches.total as usize, breaches.first.len(), "all of them are kept");
     let slow = |took: SimDuration| took >= SimDuration::from_millis(1200);
     (breaches.total, breaches.first.iter().filter(|r| slow(r.end.since(r.arrival))).count())
@@ -110,7 +110,9 @@ fn the_quickstart_teaches_what_it_says() {
         let runs: Vec<f64> = (0..5).map(|r| of(&run(&resolved, policy, r))).collect();
         runs.iter().sum::<f64>() / 5.0
     };
-    let share = |run: &RunOutcome| run.breaches.as_ref().unwrap().total as f64 / run.counts.arrived as f64;
+    let share = |run: &RunOutcome| {
+        run.breaches.as_ref().expect("the scenario has an SLO").total as f64 / run.counts.arrived as f64
+    };
     let cost = |run: &RunOutcome| run.ledger.cost_total();
     assert!(mean("fixed", share) < 0.01);
     assert!(mean("hpa", share) > 0.1);

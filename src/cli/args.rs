@@ -133,17 +133,19 @@ pub struct ValidateArgs {
 /// `explain`.
 #[derive(Debug, ClapArgs)]
 #[command(
-    after_help = "Examples:\n  thawline explain E0203\n  thawline explain cluster.pools.maxNodes\n  thawline explain policies"
+    after_help = "Examples:\n  thawline explain E0203\n  thawline explain cluster.pools.maxNodes\n  thawline explain policies\n  thawline explain metrics\n  thawline explain ttft.p99"
 )]
 pub struct ExplainArgs {
-    /// A code, or the path of a field
-    #[arg(value_name = "CODE|FIELD.PATH")]
+    /// A code, the path of a field, `metrics`, or the name of a metric
+    #[arg(value_name = "CODE|FIELD.PATH|METRIC")]
     pub what: String,
 }
 
 /// `explain-request`.
 #[derive(Debug, ClapArgs)]
-#[command(after_help = "Example:\n  thawline explain-request reports/quickstart/outcome.json 4711")]
+#[command(
+    after_help = "Example:\n  thawline explain-request reports/quickstart/outcome.json 4711 --policy hpa"
+)]
 pub struct ExplainRequestArgs {
     /// The outcome.json of a run
     #[arg(value_name = "OUTCOME")]
@@ -151,12 +153,18 @@ pub struct ExplainRequestArgs {
     /// The request's number, from 0 in the order of arrival
     #[arg(value_name = "ID")]
     pub request: u64,
-    /// The policy [default: the scenario's first]
+    /// The policy [default: each under which outcome.json keeps this request, else the first]
     #[arg(long, value_name = "NAME")]
     pub policy: Option<String>,
     /// The replication, from 0
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub replication: u32,
+    /// The scenario that was run [default: NAME.yaml near the outcome, here, or in scenarios/]
+    #[arg(long, value_name = "FILE")]
+    pub scenario: Option<PathBuf>,
+    /// What was set with --set in that run; may be given several times
+    #[arg(long = "set", value_name = "PATH=VALUE")]
+    pub sets: Vec<String>,
 }
 
 /// `trace`.
@@ -171,7 +179,7 @@ pub struct TraceArgs {
 #[derive(Debug, Subcommand)]
 pub enum TraceCommand {
     /// Print a trace's span, rate, burstiness and lengths
-    #[command(after_help = "Example:\n  thawline trace stats scenarios/traces/azure-llm-2023-conv.csv")]
+    #[command(after_help = "Example:\n  thawline trace stats scenarios/traces/azure_llm_2023_conv.csv")]
     Stats {
         /// The trace, plain or gzip
         #[arg(value_name = "FILE")]

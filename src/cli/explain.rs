@@ -1,7 +1,10 @@
-//! `thawline explain`: the documentation of a code or of a scenario's field.
+//! `thawline explain`: the documentation of a code, of a scenario's field, or of a metric.
 
 use super::args::ExplainArgs;
+use super::columns::table;
 use super::{Answer, Exit, console};
+use crate::experiment::metric::Better;
+use crate::experiment::{METRICS, Metric};
 use crate::scenario::explain_field;
 use crate::yaml::{CODES, Diagnostic, find_code, suggest};
 
@@ -19,6 +22,14 @@ pub(super) fn run(args: &ExplainArgs) -> Answer {
         };
         return Err(vec![fault]);
     }
+    if what == "metrics" {
+        console::print(&metrics());
+        return Ok(Exit::Success);
+    }
+    if let Some(metric) = Metric::find(what) {
+        console::print(&page(metric));
+        return Ok(Exit::Success);
+    }
     match explain_field(what) {
         Ok(page) => {
             console::print(&page);
@@ -27,9 +38,31 @@ pub(super) fn run(args: &ExplainArgs) -> Answer {
         Err(why) => {
             let mut lines = why.lines();
             let fault = Diagnostic::error("E0404", lines.next().unwrap_or_default());
-            Err(vec![lines.fold(fault, Diagnostic::helped)])
+            let fault = lines.fold(fault, Diagnostic::helped);
+            Err(vec![match Metric::nearest(what) {
+                Some(metric) => fault.helped(format!("or the metric `{metric}`?")),
+                None => fault,
+            }])
         }
     }
+}
+
+/// Everything that a gate can bind.
+fn metrics() -> String {
+    let rows = METRICS.iter().map(|m| vec![m.name.to_owned(), m.unit.label().to_owned(), m.doc.to_owned()]);
+    format!(
+        "What a gate can bind, as `METRIC < LIMIT` (<, <=, >, >=):\n\n{}",
+        table(&["METRIC", "UNIT", "WHAT IT IS"], rows, &[])
+    )
+}
+
+fn page(metric: &Metric) -> String {
+    let better = match metric.better {
+        Better::Lower => "\nless is better",
+        Better::Higher => "\nmore is better",
+        Better::Neither => "",
+    };
+    format!("{}\n\n{}\n\nlimit: {}{better}\n", metric.name, metric.doc, metric.unit.example())
 }
 
 fn is_code(what: &str) -> bool {

@@ -8,6 +8,7 @@
 
 pub mod args;
 mod calibrate;
+mod columns;
 mod completions;
 mod console;
 mod explain;

@@ -17,7 +17,7 @@ use crate::sim;
 use crate::yaml::Diagnostic;
 
 /// The file beside the reports that holds the scenario as it was run.
-const RESOLVED: &str = "resolved.yaml";
+pub(super) const RESOLVED: &str = "resolved.yaml";
 
 /// Progress shows up only in runs longer than this.
 const PATIENCE: Duration = Duration::from_secs(1);

@@ -1,5 +1,7 @@
 //! `thawline validate`: every check of a scenario, and no run.
 
+use std::fmt::Write as _;
+
 use super::args::{ValidateArgs, ValidateFormat};
 use super::{Answer, Exit, console};
 use crate::scenario;
@@ -45,10 +47,10 @@ pub(super) fn github(diagnostic: &Diagnostic) -> String {
     };
     let mut properties = String::new();
     if let Some(place) = &diagnostic.place {
-        properties.push_str(&format!("file={},", property(&place.file)));
+        _ = write!(properties, "file={},", property(&place.file));
         if place.line > 0 {
             let end = place.column + place.len.max(1) - 1;
-            properties.push_str(&format!("line={},col={},endColumn={end},", place.line, place.column));
+            _ = write!(properties, "line={},col={},endColumn={end},", place.line, place.column);
         }
     }
     let mut message = diagnostic.message.clone();

@@ -75,6 +75,22 @@ impl Latency {
         }
     }
 
+    /// The buckets merged to at most 1 % of their value, as (upper end in ns, count): enough to draw.
+    pub fn outline(&self) -> Vec<(u64, u64)> {
+        let mut outline: Vec<(u64, u64)> = Vec::new();
+        let mut start = 0;
+        for (to, count) in self.buckets() {
+            match outline.last_mut() {
+                Some(last) if to - start <= to / 100 => *last = (to, last.1 + count),
+                _ => {
+                    start = to;
+                    outline.push((to, count));
+                }
+            }
+        }
+        outline
+    }
+
     /// Buckets as (upper end in ns, count), empty ones left out; infinite values are not among them.
     pub fn buckets(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
         self.histogram.iter_recorded().map(|v| (v.value_iterated_to(), v.count_at_value()))
@@ -113,6 +129,16 @@ mod tests {
         assert!((ms(0.98) - 98.0).abs() < 0.1);
         assert_eq!(latency.quantile(0.99), Some(SimDuration::MAX));
         assert_eq!(latency.mean_secs(), Some(f64::INFINITY));
+    }
+
+    #[test]
+    fn an_outline_keeps_counts_and_is_coarse() {
+        let mut latency = Latency::default();
+        (1_000..20_000).for_each(|us| latency.record_n(us * 1_000, 2));
+        let (all, outline) = (latency.buckets().count(), latency.outline());
+        assert_eq!(outline.iter().map(|(_, count)| count).sum::<u64>(), 38_000);
+        assert!(outline.len() < all / 5, "{} of {all}", outline.len());
+        assert!(outline.windows(2).all(|w| w[0].0 < w[1].0 && w[1].0 <= w[0].0 * 102 / 100));
     }
 
     #[test]

@@ -287,7 +287,8 @@ pub struct LatencyDoc {
     pub count: u64,
     /// How many of them are infinite.
     pub infinite: u64,
-    /// The finite ones: (upper end of the bucket in ns, count).
+    /// The finite ones, to draw: (upper end in ns, count), merged to 1 % of their value.
+    /// Percentiles are among the run's metrics, at full resolution.
     pub buckets: Vec<(u64, u64)>,
 }
 

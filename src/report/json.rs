@@ -173,7 +173,7 @@ fn run_doc(replication: usize, run: &RunOutcome, figures: &[Option<f64>]) -> Run
 }
 
 fn latency(latency: &Latency) -> LatencyDoc {
-    LatencyDoc { count: latency.count(), infinite: latency.infinite(), buckets: latency.buckets().collect() }
+    LatencyDoc { count: latency.count(), infinite: latency.infinite(), buckets: latency.outline() }
 }
 
 fn breaches(breaches: &Breaches) -> BreachesDoc {

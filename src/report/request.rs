@@ -10,15 +10,39 @@ use crate::kernel::{SimDuration, SimTime};
 use crate::outcome::breach::RequestRecord;
 use crate::outcome::{BreachOutcome, Cause, StartRecord, StartResult};
 
-/// Explains a chain found in an outcome file: one paragraph for each run that kept it.
-pub fn explain(found: &Found<'_>, slo: &str) -> String {
-    let request = found.request;
-    let start = request.waited_for.and_then(|id| found.run.starts.iter().find(|start| start.replica == id));
+/// The chain of a request, with the run it belongs to.
+#[derive(Clone, Copy, Debug)]
+pub struct Chain<'a> {
+    /// Name of the policy.
+    pub policy: &'a str,
+    /// The replication, from 0.
+    pub replication: usize,
+    /// The starts of the run: one of them may explain the wait.
+    pub starts: &'a [StartRecord],
+    /// What happened to the request.
+    pub request: &'a RequestRecord,
+}
+
+impl<'a> From<Found<'a>> for Chain<'a> {
+    fn from(found: Found<'a>) -> Self {
+        Self {
+            policy: &found.policy.name,
+            replication: found.run.replication,
+            starts: &found.run.starts,
+            request: found.request,
+        }
+    }
+}
+
+/// Explains a chain; `slo` holds the limits in words, empty if there are none.
+pub fn explain(chain: &Chain<'_>, slo: &str) -> String {
+    let request = chain.request;
+    let start = request.waited_for.and_then(|id| chain.starts.iter().find(|start| start.replica == id));
     let mut out = format!(
         "request {} · {} · replication {} · {} prompt + {} output tokens\n",
         request.id,
-        found.policy.name,
-        found.run.replication,
+        chain.policy,
+        chain.replication,
         format::whole(u64::from(request.prompt_tokens)),
         format::whole(u64::from(request.output_tokens)),
     );
@@ -192,7 +216,7 @@ mod tests {
         let mut text = String::new();
         for id in [417, 523] {
             let found = document.requests(id).next().unwrap();
-            text.push_str(&explain(&found, "ttft 2s, tpot 60ms"));
+            text.push_str(&explain(&found.into(), "ttft 2s, tpot 60ms"));
             text.push('\n');
         }
         insta::assert_snapshot!(text);

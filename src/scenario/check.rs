@@ -4,7 +4,17 @@ use super::fault::below;
 use super::load::Scenario;
 use crate::experiment::Gate;
 use crate::kernel::SimDuration;
+use crate::sim::config::EngineSpec;
 use crate::yaml::{Diagnostic, Path};
+
+/// Each tick of a period is an event: shorter ones would fill hours and memory to no purpose.
+const SHORTEST_PERIOD: SimDuration = SimDuration::from_millis(1);
+
+/// Each replica takes memory; more GPUs than the largest clusters have are a slip of the finger.
+const MOST_GPUS: u64 = 1_000_000;
+
+/// Every run is kept until the last is over.
+const MOST_REPLICATIONS: u32 = 10_000;
 
 /// All that makes no sense.
 pub(super) fn check(scenario: &Scenario) -> Vec<Diagnostic> {
@@ -12,14 +22,10 @@ pub(super) fn check(scenario: &Scenario) -> Vec<Diagnostic> {
     checker.name();
     checker.pools();
     checker.periods();
+    checker.engine();
     checker.slo();
     checker.runs();
     checker.gates();
-    // The scenario's own faults first, in the order of its text; then its files', in theirs.
-    let name = scenario.document.name();
-    checker.faults.sort_by_key(|fault| {
-        fault.place.as_ref().map(|place| (place.file != name, place.line, place.column))
-    });
     checker.faults
 }
 
@@ -56,6 +62,11 @@ impl Checker<'_> {
             if pool.gpus_per_node == 0 {
                 self.zero(&at.key("gpusPerNode"), "gpusPerNode");
             }
+            let gpus = u64::from(pool.gpus_per_node) * u64::from(pool.max_nodes);
+            if gpus > MOST_GPUS {
+                let message = format!("a pool of {gpus} GPUs is beyond the largest, {MOST_GPUS}");
+                self.fault("E0315", &at.key("maxNodes"), message, "");
+            }
             if pool.max_nodes == 0 {
                 self.zero(&at.key("maxNodes"), "maxNodes");
             } else if pool.max_nodes < pool.min_nodes {
@@ -84,8 +95,29 @@ impl Checker<'_> {
             (&["telemetry", "scrapeInterval"], spec.telemetry.scrape_interval),
             (&["telemetry", "timelineStep"], spec.telemetry.timeline_step),
         ];
-        for (keys, _) in periods.iter().filter(|(_, value)| value.is_zero()) {
-            self.zero(&Path::keys(keys.iter().copied()), keys[keys.len() - 1]);
+        for (keys, value) in periods {
+            let path = Path::keys(keys.iter().copied());
+            if value.is_zero() {
+                self.zero(&path, keys[keys.len() - 1]);
+            } else if value < SHORTEST_PERIOD {
+                let message = format!("a period of {value} is below the shortest, {SHORTEST_PERIOD}");
+                self.fault("E0315", &path, message, "nothing that scrapes or probes is that quick");
+            }
+        }
+    }
+
+    fn engine(&mut self) {
+        let at = |kind: &'static str, field: &'static str| Path::keys(["engine", kind, field]);
+        match &self.scenario.spec.engine {
+            Some(EngineSpec::Workers(spec)) if spec.workers == 0 => {
+                self.zero(&at("workers", "workers"), "workers");
+            }
+            Some(EngineSpec::Continuous(spec)) => {
+                if spec.max_model_len == Some(0) {
+                    self.zero(&at("continuous", "maxModelLen"), "maxModelLen");
+                }
+            }
+            Some(EngineSpec::Workers(_)) | None => {}
         }
     }
 
@@ -108,6 +140,10 @@ impl Checker<'_> {
         }
         if spec.replications == 0 {
             self.zero(&Path::keys(["replications"]), "replications");
+        } else if spec.replications > MOST_REPLICATIONS {
+            let message = format!("{} replications are more than {MOST_REPLICATIONS}", spec.replications);
+            let help = "intervals hardly narrow beyond a few dozen";
+            self.fault("E0315", &Path::keys(["replications"]), message, help);
         }
         for name in spec.policies.keys() {
             if name.trim().is_empty() || name.chars().any(char::is_control) {

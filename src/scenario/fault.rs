@@ -1,8 +1,7 @@
 //! Faults that other floors found, as diagnostics that point into the scenario or its files.
 
-use super::load::Scenario;
 use crate::workload::{Fault, FaultKind};
-use crate::yaml::{Diagnostic, Path, Place};
+use crate::yaml::{Diagnostic, Document, Path, Place};
 
 /// A path below another, as the floors that know no document write it: `metrics[0].type`.
 pub(super) fn below(path: &Path, field: &str) -> Path {
@@ -12,12 +11,12 @@ pub(super) fn below(path: &Path, field: &str) -> Path {
     }
 }
 
-/// What [`crate::workload::load`] found wrong with the scenario's workload.
-pub fn workload_diagnostics(scenario: &Scenario, faults: &[Fault]) -> Vec<Diagnostic> {
-    faults.iter().map(|fault| workload_diagnostic(scenario, fault)).collect()
+/// What [`crate::workload::load`] found wrong with a workload, in the scenario's text if there is one.
+pub fn workload_diagnostics(document: Option<&Document>, faults: &[Fault]) -> Vec<Diagnostic> {
+    faults.iter().map(|fault| workload_diagnostic(document, fault)).collect()
 }
 
-fn workload_diagnostic(scenario: &Scenario, fault: &Fault) -> Diagnostic {
+fn workload_diagnostic(document: Option<&Document>, fault: &Fault) -> Diagnostic {
     let code = match fault.kind {
         FaultKind::Spec => "E0311",
         FaultKind::File => "E0401",
@@ -45,10 +44,13 @@ fn workload_diagnostic(scenario: &Scenario, fault: &Fault) -> Diagnostic {
             };
             Diagnostic::error(code, fault.message.as_str()).placed(place)
         }
-        (Some(file), None) if fault.kind != FaultKind::File => {
+        (Some(file), None) if fault.kind != FaultKind::File || document.is_none() => {
             Diagnostic::in_file(code, &file.display().to_string(), fault.message.as_str())
         }
-        _ => scenario.document.fault(code, &path, fault.message.as_str()),
+        _ => match document {
+            Some(document) => document.fault(code, &path, fault.message.as_str()),
+            None => Diagnostic::error(code, fault.message.as_str()),
+        },
     };
     Diagnostic { help: fault.help.clone().into_iter().collect(), ..found }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::spec::{GateSpec, ScenarioSpec};
 use crate::experiment::{Gate, GateError};
-use crate::profile::{Profile, shipped};
+use crate::profile::{Profile, SHIPPED, shipped};
 use crate::yaml::{self, Diagnostic, Document};
 
 /// A scenario that was read and makes sense; nothing of what it refers to is read yet.
@@ -29,21 +29,35 @@ impl Scenario {
 
     /// The profile it names, a file or a shipped one, with warnings about it.
     pub fn read_profile(&self) -> Result<(Profile, Vec<Diagnostic>), Vec<Diagnostic>> {
-        let written = self.spec.profile.as_str();
-        let path = self.resolve(written);
-        let text = match (std::fs::read_to_string(&path), shipped::find(written)) {
-            (Ok(text), _) => text,
-            (Err(_), Some(shipped)) => return Profile::from_yaml(shipped.name, shipped.text),
-            (Err(error), None) => {
-                let message = format!("cannot read the profile `{written}`: {}", why(&error));
-                let fault = self.document.fault("E0401", &yaml::Path::keys(["profile"]), message);
-                let help =
-                    "paths are relative to the scenario; `thawline profile list` shows what is shipped";
-                return Err(vec![fault.helped(help)]);
-            }
-        };
-        Profile::from_yaml(&path.display().to_string(), &text)
+        read_profile(&self.spec.profile, &self.directory, |message| {
+            self.document
+                .fault("E0401", &yaml::Path::keys(["profile"]), message)
+                .helped("paths are relative to the scenario")
+        })
     }
+}
+
+/// A profile by the path of its file below `directory`, else by the name of a shipped one, with warnings
+/// about it. `unreadable` makes a fault of the message that there is neither.
+pub fn read_profile(
+    named: &str,
+    directory: &Path,
+    unreadable: impl FnOnce(String) -> Diagnostic,
+) -> Result<(Profile, Vec<Diagnostic>), Vec<Diagnostic>> {
+    let path = directory.join(named);
+    let error = match std::fs::read(&path) {
+        Ok(bytes) => {
+            let name = path.display().to_string();
+            return Profile::from_yaml(&name, &utf8(bytes, &name)?);
+        }
+        Err(error) => error,
+    };
+    if let Some(shipped) = shipped::find(named) {
+        return Profile::from_yaml(shipped.name, shipped.text);
+    }
+    let fault = unreadable(format!("cannot read the profile `{named}`: {}", why(&error)))
+        .suggesting(named, SHIPPED.iter().map(|shipped| shipped.name));
+    Err(vec![fault.helped("`thawline profile list` shows what is shipped")])
 }
 
 /// Reads a scenario from a file, with `path=value` assignments written over it.
@@ -89,6 +103,11 @@ fn read_text(path: &Path, name: &str) -> Result<String, Vec<Diagnostic>> {
     let bytes = std::fs::read(path).map_err(|error| {
         vec![Diagnostic::in_file("E0401", name, format!("cannot read the scenario: {}", why(&error)))]
     })?;
+    utf8(bytes, name)
+}
+
+/// A text, or the place of the first byte that keeps it from being one.
+fn utf8(bytes: Vec<u8>, name: &str) -> Result<String, Vec<Diagnostic>> {
     String::from_utf8(bytes).map_err(|error| {
         let good = error.utf8_error().valid_up_to();
         let before = &error.as_bytes()[..good];
@@ -97,7 +116,7 @@ fn read_text(path: &Path, name: &str) -> Result<String, Vec<Diagnostic>> {
         let column = String::from_utf8_lossy(&before[line_start..]).chars().count() + 1;
         let byte = error.as_bytes()[good];
         let message = format!("the file is not UTF-8 text: byte 0x{byte:02x}");
-        vec![Diagnostic::at("E0101", name, line, column, 1, "", message)]
+        vec![Diagnostic::at("E0101", name, line, column, 1, "", message).helped("save it as UTF-8")]
     })
 }
 

@@ -12,6 +12,6 @@ mod spec;
 
 pub use explain::{explain_field, schema};
 pub use fault::workload_diagnostics;
-pub use load::{Scenario, load, parse};
+pub use load::{Scenario, load, parse, read_profile};
 pub use resolve::{Resolved, resolve};
 pub use spec::{ClusterSpec, GateSpec, ScenarioSpec, SloSpec};

@@ -105,12 +105,21 @@ pub fn resolve(scenario: &Scenario, exact_steps: bool) -> Result<Resolved, Vec<D
     let workload = resolver.workload();
     let parts = profile.as_ref().and_then(|profile| resolver.replica(profile, exact_steps));
     let (Some(profile), Some(workload), Some(parts)) = (profile, workload, parts) else {
-        return Err(resolver.faults);
+        return Err(in_order(resolver.faults, scenario.document.name()));
     };
     if !resolver.faults.is_empty() {
-        return Err(resolver.faults);
+        return Err(in_order(resolver.faults, scenario.document.name()));
     }
     Ok(resolver.finish(&profile, &workload, parts))
+}
+
+/// The scenario's own faults first, in the order of its text; then those of its files, in theirs.
+fn in_order(mut faults: Vec<Diagnostic>, scenario: &str) -> Vec<Diagnostic> {
+    faults.sort_by_key(|fault| match &fault.place {
+        Some(place) if place.file == scenario => (0, place.line, place.column),
+        _ => (1, 0, 0),
+    });
+    faults
 }
 
 /// What the profile and the scenario say together about a replica.
@@ -169,7 +178,7 @@ impl Resolver<'_> {
                 Some(workload)
             }
             Err(faults) => {
-                self.faults.extend(workload_diagnostics(self.scenario, &faults));
+                self.faults.extend(workload_diagnostics(Some(&self.scenario.document), &faults));
                 None
             }
         }
@@ -241,7 +250,7 @@ impl Resolver<'_> {
 
     /// The replicas a run starts with must fit the pool.
     fn room_at_the_start(&mut self, pool_name: &str, pool: &PoolSpec, gpus: u32) {
-        let room = pool.max_nodes * (pool.gpus_per_node / gpus.max(1));
+        let room = u64::from(pool.max_nodes) * u64::from(pool.gpus_per_node / gpus.max(1));
         let given = self.spec().initial.replicas;
         let policies = self.spec().policies.clone();
         for (name, policy) in &policies {
@@ -249,7 +258,7 @@ impl Resolver<'_> {
                 continue;
             }
             let (replicas, spare) = policy.build().initial();
-            let needed = given.unwrap_or(replicas) + spare;
+            let needed = u64::from(given.unwrap_or(replicas)) + u64::from(spare);
             if needed > room {
                 let message = format!(
                     "`{name}` starts with {needed} replicas, and pool `{pool_name}` has room for {room}"

@@ -40,15 +40,17 @@ impl<'de> de::SeqAccess<'de> for Items<'_> {
 pub(super) struct Entries<'a> {
     reader: &'a Reader<'a>,
     owner: NodeId,
-    entries: std::slice::Iter<'a, Entry>,
+    left: std::slice::Iter<'a, Entry>,
     missing: std::vec::IntoIter<&'static str>,
+    /// The value of the key that was read last; within, `None` is a hole.
+    #[allow(clippy::option_option)]
     value: Option<Option<NodeId>>,
 }
 
 impl<'a> Entries<'a> {
     pub(super) fn new(of: NodeDe<'a>, entries: &'a [Entry]) -> Self {
         let missing = of.reader.missing_of(of.id).into_iter();
-        Self { reader: of.reader, owner: of.id, entries: entries.iter(), missing, value: None }
+        Self { reader: of.reader, owner: of.id, left: entries.iter(), missing, value: None }
     }
 }
 
@@ -57,7 +59,7 @@ impl<'de> de::MapAccess<'de> for Entries<'_> {
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>> {
         let reader = self.reader;
-        if let Some(entry) = self.entries.find(|entry| !reader.is_skipped(entry.value)) {
+        if let Some(entry) = self.left.find(|entry| !reader.is_skipped(entry.value)) {
             self.value = Some(Some(entry.value));
             let key = seed.deserialize(KeyDe(&entry.key));
             return key.map(Some).map_err(|error| error.or_at(Spot::Key(entry.value)));

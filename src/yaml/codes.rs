@@ -3,6 +3,8 @@
 //! E01xx: text that is no YAML. E02xx: YAML that is no scenario. E03xx: a scenario that
 //! makes no sense. E04xx: files. E05xx: profiles. E06xx: traces. W01xx: warnings of a run.
 
+use std::fmt::Write as _;
+
 /// A code and its documentation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Code {
@@ -169,6 +171,12 @@ pub const CODES: &[Code] = &[
          utilisation also needs `replica.cpuRequest`. A missing model is an error and never 0.",
     ),
     code(
+        "E0315",
+        "beyond what can be simulated",
+        "A period below 1 ms, a pool of more than a million GPUs, or more than 10,000 replications: the run would \
+         take forever or all memory. It is most often a slip in the unit.",
+    ),
+    code(
         "E0401",
         "cannot read a file",
         "The file is missing, a directory, or may not be read. Paths in a scenario are relative to the \
@@ -189,8 +197,21 @@ pub const CODES: &[Code] = &[
     code(
         "E0404",
         "nothing to explain",
-        "`thawline explain` takes a code such as E0203, or the path of a scenario's field such as \
-         `telemetry.scrapeInterval`.",
+        "`thawline explain` takes a code such as E0203, the path of a scenario's field such as \
+         `telemetry.scrapeInterval`, `metrics`, or the name of one. `thawline explain-request` takes a request, a \
+         policy and a replication that the outcome has.",
+    ),
+    code(
+        "E0405",
+        "the scenario has changed",
+        "`outcome.json` keeps the chains of the first requests that breached. Any other request is simulated \
+         again, from the scenario, its profile and its trace. Their digest of facts is not the outcome's, so \
+         something has changed since: run `thawline simulate` again. `--scenario` and `--set` say what was run.",
+    ),
+    code(
+        "E0406",
+        "there is a file already",
+        "`thawline init` overwrites nothing. Choose another name with `--out`, or remove the file.",
     ),
     code(
         "E0501",
@@ -283,7 +304,7 @@ pub fn errors_markdown() -> String {
          CODE` prints the same text.\nThis file is written from `src/yaml/codes.rs`; a test keeps it so.\n",
     );
     for Code { code, title, explanation } in CODES {
-        out.push_str(&format!("\n## {code}: {title}\n\n{explanation}\n"));
+        _ = write!(out, "\n## {code}: {title}\n\n{explanation}\n");
     }
     out
 }

@@ -39,6 +39,8 @@ pub(super) struct Fault {
 }
 
 impl Fault {
+    // Errors carry it boxed.
+    #[allow(clippy::unnecessary_box_returns)]
     pub(super) fn new(kind: Kind) -> Box<Self> {
         Box::new(Self { at: None, kind })
     }

@@ -158,6 +158,8 @@ impl<'a> Builder<'a> {
         false
     }
 
+    // The parser hands over what it read.
+    #[allow(clippy::needless_pass_by_value)]
     fn scalar(
         &mut self,
         text: Cow<'_, str>,
@@ -202,6 +204,8 @@ impl<'a> Builder<'a> {
         Ok(self.document.push(Node { span, value, parent: None, height: 0 }))
     }
 
+    // The parser hands over what it read.
+    #[allow(clippy::needless_pass_by_value)]
     fn open(
         &mut self,
         value: Value,

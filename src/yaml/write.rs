@@ -1,5 +1,7 @@
 //! Values back to YAML: block style, keys in their order, text quoted where YAML needs it.
 
+use std::fmt::Write as _;
+
 use serde_json::Value;
 
 use super::path::Path;
@@ -130,7 +132,7 @@ fn text(value: &str) -> String {
             c if c.is_control()
                 || matches!(c, '\u{feff}' | '\u{2028}' | '\u{2029}' | '\u{fffe}' | '\u{ffff}') =>
             {
-                quoted.push_str(&format!("\\U{:08X}", u32::from(c)));
+                _ = write!(quoted, "\\U{:08X}", u32::from(c));
             }
             c => quoted.push(c),
         }

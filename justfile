@@ -1,0 +1,27 @@
+# What there is to do here; `just` lists it.
+default:
+    @just --list
+
+# Everything CI checks
+check:
+    .ci/run
+
+# The quickstart
+demo:
+    cargo run --release -- simulate scenarios/quickstart.yaml
+
+# Writes every expected output anew: look at the diff before you commit it
+bless:
+    THAWLINE_BLESS=1 INSTA_UPDATE=always cargo test
+    just picture
+
+# How long the simulation takes
+bench:
+    cargo bench
+
+# Writes docs/quickstart.svg from what the quickstart prints
+picture:
+    cargo build --release --bin thawline --example picture
+    CLICOLOR_FORCE=1 target/release/thawline simulate scenarios/quickstart.yaml --exit-zero --out target/quickstart \
+        | target/release/examples/picture > target/quickstart.svg
+    mv target/quickstart.svg docs/quickstart.svg
