@@ -70,7 +70,7 @@ fn continuous_engine(bencher: Bencher) {
                 let job = Job { slot, prompt_tokens: 1000, output_tokens: 200, service: SimDuration::ZERO };
                 engine.submit(arrival, job).expect("a continuous engine has no queue limit");
                 slot += 1;
-                arrival = arrival + gap;
+                arrival += gap;
             } else {
                 engine.turn(turn.expect("requests are left in it"), &mut ends);
             }

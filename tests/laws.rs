@@ -81,7 +81,7 @@ fn traffic(unit: u64) -> thawline::workload::Packed {
         let minute = at.as_nanos() / unit / 60_000_000_000;
         // A gap of 100 ms to 300 ms, unlike its neighbours.
         let base = if minute % 10 >= 5 { 60_000_000 } else { 250_000_000 };
-        at = at + SimDuration::from_nanos((base + index * 7_919_113 % 50_000_000) * unit);
+        at += SimDuration::from_nanos((base + index * 7_919_113 % 50_000_000) * unit);
         if at.since(thawline::kernel::SimTime::ZERO) >= span {
             break;
         }
@@ -93,11 +93,13 @@ fn traffic(unit: u64) -> thawline::workload::Packed {
 }
 
 fn run(resolved: &Resolved, policy: &str, replication: u32) -> RunOutcome {
-    sim::run(&resolved.simulation, resolved.policies[policy].build(), replication, None).unwrap().0
+    sim::run(&resolved.simulation, resolved.policies[policy].build(), replication, None)
+        .expect("its workload is in memory or shipped")
+        .0
 }
 
 fn breached(run: &RunOutcome) -> u64 {
-    run.breaches.as_ref().unwrap().total
+    run.breaches.as_ref().expect("there is an SLO").total
 }
 
 #[test]
@@ -176,9 +178,11 @@ fn digests(name: &str, resolved: &Resolved, jobs: usize) -> String {
         sim::run(&resolved.simulation, policy, replication, None).map(|(outcome, _)| outcome)
     };
     let mut lines = String::new();
-    for (policy, runs) in resolved.policies.keys().zip(matrix.run(one, |_| ()).unwrap()) {
+    for (policy, runs) in
+        resolved.policies.keys().zip(matrix.run(one, |_| ()).expect("every workload is there"))
+    {
         for (replication, run) in runs.iter().enumerate() {
-            writeln!(lines, "{name} {policy} {replication} {}", run.facts_digest).unwrap();
+            writeln!(lines, "{name} {policy} {replication} {}", run.facts_digest).expect("a string takes it");
         }
     }
     lines
