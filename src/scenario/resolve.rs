@@ -388,7 +388,13 @@ impl Resolver<'_> {
             *pool = parts.pool;
         }
         let trust = profile.trust();
-        let kind = if trust.measured > 0 { "measured" } else { "published" };
+        // The best it can claim; how much of it is assumed stands beside.
+        let kind = match trust {
+            t if t.measured > 0 => "measured",
+            t if t.published > 0 => "published",
+            t if t.derived > 0 => "derived",
+            _ => "assumed",
+        };
         let header = Header {
             scenario: spec.name.clone(),
             profile: format!(
