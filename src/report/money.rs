@@ -34,12 +34,12 @@ pub struct AccountLine {
     pub part: Part,
 }
 
-/// The monthly cost equation as people write it. It is an approximation: the average of all
-/// replicas already holds the start-ups and the buffer, it knows nothing of unallocated GPUs,
-/// and it takes every replica for one GPU.
+/// The monthly cost equation as people write it. Its first term is the steady part: the replicas
+/// the traffic needed, so that buffer and start-ups are not counted twice. It is an approximation:
+/// it takes every replica for one GPU, and knows nothing of draining and unallocated GPUs.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Equation {
-    /// Replicas that existed, on average.
+    /// Replicas needed, on average; without an SLO, which has no need, those that were ready.
     pub replicas: f64,
     /// US dollars of a GPU-hour.
     pub price_usd_per_hour: f64,
@@ -52,7 +52,7 @@ pub struct Equation {
 }
 
 impl Equation {
-    /// Average concurrent replicas x price x 730 h, US dollars a month.
+    /// Average concurrent replicas that the traffic needs x price x 730 h, US dollars a month.
     pub fn replicas_usd(&self) -> f64 {
         self.replicas * self.price_usd_per_hour * HOURS_PER_MONTH
     }
@@ -213,7 +213,11 @@ fn equation(runs: &[RunOutcome], is_split: bool) -> Equation {
         run.ledger.buffer_gpu_ns().unwrap_or(0.0).max(0.0) / gpus / span_ns(run)
     };
     Equation {
-        replicas: over_runs(&|run| run.ledger.replica_ns as f64 / span_ns(run)),
+        replicas: over_runs(&|run| {
+            let gpus = f64::from(run.ledger.gpus_per_replica.max(1));
+            let ready_replica_ns = run.ledger.ready_gpu_ns() as f64 / gpus;
+            run.ledger.needed_replica_ns.filter(|_| is_split).unwrap_or(ready_replica_ns) / span_ns(run)
+        }),
         price_usd_per_hour: over_runs(&|run| run.ledger.price_micro_usd_per_gpu_hour as f64 / 1e6),
         starts_per_month: over_runs(&|run| {
             run.ledger.cold_starts as f64 * HOURS_PER_MONTH * 3600.0 / run.trace_end.as_secs_f64()
@@ -261,7 +265,8 @@ mod tests {
         assert_eq!(term("buffer").cents, 420);
         assert!((term("scale-up load").usd - 0.1158).abs() < 1e-9);
         let equation = money.equation.unwrap();
-        assert!((equation.replicas_usd() - 3.5 * 3.6 * 730.0).abs() < 1e-6);
+        // Two replicas needed, of the 3.5 that existed: the rest is in the other terms.
+        assert!((equation.replicas_usd() - 2.0 * 3.6 * 730.0).abs() < 1e-6);
         assert!((equation.starts_usd() - 3.0 * 730.0 * 38.6 / 3600.0 * 3.6).abs() < 1e-6);
         assert!((equation.buffer_usd() - 4200.0 / 3600.0 * 3.6 * 730.0).abs() < 1e-6);
     }

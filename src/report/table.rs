@@ -224,9 +224,10 @@ fn written_out(equation: &super::money::Equation) -> Vec<String> {
     let usd = |amount: f64| month_part((amount * 100.0).round() as u64, 1_000_000);
     let price = format::value(Unit::Usd, equation.price_usd_per_hour);
     let replicas = format!(
-        "{} a month: {:.2} replicas × {price} × 730 h = {}",
+        "{} a month: {:.2} replicas {} × {price} × 730 h = {}",
         usd(equation.total_usd()),
         equation.replicas,
+        if equation.buffer_replicas.is_some() { "needed" } else { "ready" },
         usd(equation.replicas_usd())
     );
     let starts = (equation.starts_per_month > 0.0).then(|| {
