@@ -1,6 +1,6 @@
 //! Requests through the gateway: arrival, routing, waiting, and every way to end.
 
-use super::engine::Job;
+use super::engine::{Engine, Job};
 use super::facts::{Facts, Finished};
 use super::requests::{InFlight, Place};
 use super::run::{Event, Run};
@@ -130,15 +130,7 @@ impl Run<'_> {
             return;
         }
         serving.turn_at = None;
-        let mut facts = Facts {
-            requests: &mut self.requests,
-            recorder: &mut self.recorder,
-            exporter: &mut serving.exporter,
-            now,
-            stalls: &mut serving.stalls,
-            finished: &mut self.finished,
-        };
-        serving.engine.turn(now, &mut facts);
+        self.with_engine(id, |engine, facts| engine.turn(now, facts));
         self.plan_turn(id);
         self.end_finished();
         self.retire_if_drained(id);
@@ -147,16 +139,21 @@ impl Run<'_> {
     /// Brings an engine's facts up to now.
     pub(super) fn settle(&mut self, id: ReplicaId) {
         let now = self.now;
+        self.with_engine(id, |engine, facts| engine.settle(now, facts));
+    }
+
+    /// Lets a replica's engine, if it has one, work with the sink its facts go to.
+    fn with_engine(&mut self, id: ReplicaId, work: impl FnOnce(&mut Engine, &mut Facts<'_>)) {
         let Some(serving) = self.replicas[id.index()].serving() else { return };
         let mut facts = Facts {
             requests: &mut self.requests,
             recorder: &mut self.recorder,
             exporter: &mut serving.exporter,
-            now,
+            now: self.now,
             stalls: &mut serving.stalls,
             finished: &mut self.finished,
         };
-        serving.engine.settle(now, &mut facts);
+        work(&mut serving.engine, &mut facts);
     }
 
     /// Closes the requests that engines have finished since the last call.
