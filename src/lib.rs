@@ -4,6 +4,8 @@
 //! `ARCHITECTURE.md` draws the house. Floors only point down: `kernel` knows nothing,
 //! `sim` knows no file, and only `cli` prints or exits.
 
+#![forbid(unsafe_code)]
+
 pub mod cli;
 pub mod experiment;
 pub mod kernel;

@@ -1,7 +1,8 @@
 //! Every code a diagnostic may carry, and what `thawline explain CODE` says about it.
 //!
 //! E01xx: text that is no YAML. E02xx: YAML that is no scenario. E03xx: a scenario that
-//! makes no sense. E04xx: files. E05xx: profiles. E06xx: traces. W01xx: warnings of a run.
+//! makes no sense. E04xx: files. E05xx: profiles. E06xx: traces. E07xx: calibration. W01xx: warnings of a run.
+//! W07xx: warnings of a calibration.
 
 use std::fmt::Write as _;
 
@@ -256,6 +257,62 @@ pub const CODES: &[Code] = &[
         "The file has more faults than are listed; this is their number.",
     ),
     code(
+        "E0701",
+        "no usable GPU",
+        "`thawline-calibrate gpu` loads the NVIDIA driver and the CUDA libraries when it runs. The message names \
+         what is missing: the driver (`libcuda.so.1`), a device, a driver of CUDA 12.8 or newer, or one of NVRTC, \
+         cuBLAS and cuBLASLt. Libraries of a pip install are found through LD_LIBRARY_PATH. Without a GPU, \
+         `--backend cpu` runs the same plan on small shapes, and `server`, `pull` and `import` need none.",
+    ),
+    code(
+        "E0702",
+        "the server did not become ready",
+        "Nothing answers at the address, or the launched server ended or ran out of time before it was healthy. \
+         Its last log lines are shown. What was measured before is in the raw file.",
+    ),
+    code(
+        "E0703",
+        "requests failed",
+        "The server answered with an HTTP error, or a stream stopped before its end. Each failed request is kept \
+         in the raw file with its reason; too many of them, and no profile is written.",
+    ),
+    code(
+        "E0704",
+        "the registry refuses",
+        "The registry cannot be reached, has no such image, or refuses to hand it out; or a layer's digest is not \
+         the one of the manifest. The message holds its answer.",
+    ),
+    code(
+        "E0705",
+        "unknown format",
+        "The file is none of the logs, events or benchmark results that `thawline-calibrate import` reads. \
+         `thawline-calibrate import --list` names them.",
+    ),
+    code(
+        "E0706",
+        "a raw file that cannot be used",
+        "A raw file is JSON, one record a line, with a header first. This one is broken at the line named, or \
+         belongs to another measurement. A file that a kill cut off is no fault: the same command goes on with it.",
+    ),
+    code(
+        "E0707",
+        "too little to fit",
+        "The raw samples do not determine what was asked for. The message says which points are missing and which \
+         command measures them.",
+    ),
+    code(
+        "E0708",
+        "a poor fit",
+        "The fitted step times miss the samples that were held out by more than 10 % on average, so no profile is \
+         written. A noisy host, throttling or mixed settings are the usual reasons. `--allow-poor-fit` writes it \
+         with its errors inside.",
+    ),
+    code(
+        "E0709",
+        "a probe failed",
+        "A probe ran out of its time, its memory or its disk, or its process died. The others are in the raw file.",
+    ),
+    code(
         "W0101",
         "a figure to look at twice",
         "The profile can be used. A figure in it says nothing of where it comes from, or looks like a bad \
@@ -289,6 +346,12 @@ pub const CODES: &[Code] = &[
         "requests that can never run",
         "Prompt and output together exceed the context or the KV cache of a replica. Such requests are refused on \
          arrival and count as breaches.",
+    ),
+    code(
+        "W0701",
+        "a measurement to look at twice",
+        "The sample was kept and marked: it scatters, lies below what the hardware can do or far above it, or the \
+         device was throttled. The flag is in the raw file and in the profile's validation.",
     ),
 ];
 

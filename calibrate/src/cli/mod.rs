@@ -1,0 +1,61 @@
+//! The command line, and the only code that prints or exits. One file a command.
+
+mod console;
+mod profile;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::Fault;
+
+/// Measures what a GPU replica needs to become useful.
+#[derive(Parser)]
+#[command(name = "thawline-calibrate", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Look into profiles.
+    Profile {
+        #[command(subcommand)]
+        command: profile::ProfileCommand,
+    },
+}
+
+/// How the program ends; faults end it with 2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Exit {
+    /// It did what was asked.
+    Success,
+    /// It ran, and what it checked does not hold.
+    #[allow(dead_code)]
+    Failed,
+}
+
+/// What a command answers.
+type Answer = Result<Exit, Vec<Fault>>;
+
+/// Parses the command line, runs the command, and says how it ended.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        // Help and version are asked for and end in 0; wrong usage ends in 2.
+        Err(error) => error.exit(),
+    };
+    let answer = match &cli.command {
+        Command::Profile { command } => profile::run(command),
+    };
+    match answer {
+        Ok(Exit::Success) => ExitCode::SUCCESS,
+        Ok(Exit::Failed) => ExitCode::from(1),
+        Err(faults) => {
+            console::report(&faults);
+            ExitCode::from(2)
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! The host side of Thawline: measures what a replica needs to become useful and what a
+//! token costs, keeps the raw samples, and fits them into a profile.
+//!
+//! It shares nothing with the simulator but profiles (and the kernel and YAML below them).
+//! `gpu`, `server`, `pull` and `import` write raw samples; `fit` alone draws conclusions.
+
+pub mod cli;
+pub mod gpu;
+pub mod raw;
+
+/// What is wrong, in the words and codes of all of Thawline.
+pub type Fault = thawline::yaml::Diagnostic;
