@@ -10,3 +10,11 @@ pub mod raw;
 
 /// What is wrong, in the words and codes of all of Thawline.
 pub type Fault = thawline::yaml::Diagnostic;
+
+/// Either what was asked for, or every fault that stood in its way.
+pub type Result<T, E = Vec<Fault>> = std::result::Result<T, E>;
+
+/// A single fault.
+pub(crate) fn fault(code: &'static str, message: impl Into<String>) -> Vec<Fault> {
+    vec![Fault::error(code, message)]
+}

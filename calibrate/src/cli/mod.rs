@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::Fault;
+use crate::Result;
 
 /// Measures what a GPU replica needs to become useful.
 #[derive(Parser)]
@@ -38,7 +38,7 @@ enum Exit {
 }
 
 /// What a command answers.
-type Answer = Result<Exit, Vec<Fault>>;
+type Answer = Result<Exit>;
 
 /// Parses the command line, runs the command, and says how it ended.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {

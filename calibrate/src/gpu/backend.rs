@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::shape::Shape;
-use crate::Fault;
+use crate::Result;
 use crate::raw::{DeviceReading, Flag, Launch};
 
 /// A device, as profiles and rooflines need to know it.
@@ -96,59 +96,59 @@ pub trait Backend {
     ///
     /// # Errors
     /// Out of memory, and whatever the device reports.
-    fn load(&mut self, shape: &Shape, kv_tokens: u64) -> Result<(), Fault>;
+    fn load(&mut self, shape: &Shape, kv_tokens: u64) -> Result<()>;
 
     /// Compares each kernel's result on a small case with a plain computation on the host.
     /// What deviates comes back as flags, never silently.
     ///
     /// # Errors
     /// Whatever the device reports.
-    fn verify(&mut self) -> Result<Vec<Flag>, Fault>;
+    fn verify(&mut self) -> Result<Vec<Flag>>;
 
     /// Makes `work` the thing that [`Backend::time`] runs: buffers, block tables, algorithm
     /// choice, graph capture, one untimed pass.
     ///
     /// # Errors
     /// Work that does not fit what was loaded, and whatever the device reports.
-    fn prepare(&mut self, work: &Work, launch: Launch) -> Result<Prepared, Fault>;
+    fn prepare(&mut self, work: &Work, launch: Launch) -> Result<Prepared>;
 
     /// Runs what was prepared `passes` times in a row and returns the mean time of one, µs,
     /// by the device's own clock.
     ///
     /// # Errors
     /// Whatever the device reports.
-    fn time(&mut self, passes: u32) -> Result<f64, Fault>;
+    fn time(&mut self, passes: u32) -> Result<f64>;
 
     /// Copies `bytes` in blocks of `block` bytes once; s.
     ///
     /// # Errors
     /// Out of memory, and whatever the device reports.
-    fn copy(&mut self, direction: Direction, host: Host, bytes: u64, block: u64) -> Result<f64, Fault>;
+    fn copy(&mut self, direction: Direction, host: Host, bytes: u64, block: u64) -> Result<f64>;
 
     /// Begins to receive a weight file of `bytes` through `buffers` host buffers of `block` bytes.
     ///
     /// # Errors
     /// Out of memory, and whatever the device reports.
-    fn begin_upload(&mut self, bytes: u64, host: Host, block: u64, buffers: u32) -> Result<(), Fault>;
+    fn begin_upload(&mut self, bytes: u64, host: Host, block: u64, buffers: u32) -> Result<()>;
 
     /// Hands out the next free host buffer, once the copy that used it last is over.
     ///
     /// # Errors
     /// Whatever the device reports.
-    fn upload_buffer(&mut self) -> Result<&mut [u8], Fault>;
+    fn upload_buffer(&mut self) -> Result<&mut [u8]>;
 
     /// Sends the first `bytes` of the buffer handed out last to `offset` of the device's buffer,
     /// without waiting for it.
     ///
     /// # Errors
     /// Whatever the device reports.
-    fn send(&mut self, offset: u64, bytes: u64) -> Result<(), Fault>;
+    fn send(&mut self, offset: u64, bytes: u64) -> Result<()>;
 
     /// Waits for all copies, checks the first and last block on the device, frees the buffers.
     ///
     /// # Errors
     /// Whatever the device reports, or bytes that did not arrive.
-    fn end_upload(&mut self) -> Result<(), Fault>;
+    fn end_upload(&mut self) -> Result<()>;
 
     /// Clocks, power, temperature, throttling, as far as the device tells.
     fn reading(&mut self, when: &str) -> DeviceReading;

@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 
 use super::record::{Header, RAW_VERSION, Record};
-use crate::Fault;
+use crate::{Fault, Result, fault};
 
 /// A raw file in memory.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,22 +30,24 @@ impl RawFile {
 ///
 /// # Errors
 /// Every fault with its line (the first 20), or that the file cannot be read.
-pub fn read(path: &Path) -> Result<RawFile, Vec<Fault>> {
+pub fn read(path: &Path) -> Result<RawFile> {
     let name = path.display().to_string();
-    let file = File::open(path).map_err(|e| vec![Fault::error("E0401", format!("cannot read {name}: {e}"))])?;
+    let file = File::open(path).map_err(|e| fault("E0401", format!("cannot read {name}: {e}")))?;
     let mut lines = BufReader::new(file);
     let (mut header, mut records, mut faults, mut torn_bytes) = (None, Vec::new(), Vec::new(), 0);
     let mut line = Vec::new();
     for number in 1_usize.. {
         line.clear();
         let read = lines.read_until(b'\n', &mut line);
-        let read = read.map_err(|e| vec![Fault::error("E0401", format!("cannot read {name}: {e}"))])?;
+        let read = read.map_err(|e| fault("E0401", format!("cannot read {name}: {e}")))?;
         if read == 0 || faults.len() == 20 {
             break;
         }
         let whole = line.last() == Some(&b'\n');
         match serde_json::from_slice::<Record>(&line) {
-            Ok(Record::Header(found)) if number == 1 && found.raw_version == RAW_VERSION => header = Some(*found),
+            Ok(Record::Header(found)) if number == 1 && found.raw_version == RAW_VERSION => {
+                header = Some(*found);
+            }
             Ok(Record::Header(found)) if number == 1 => faults.push(Fault::error(
                 "E0706",
                 format!("{name}:1: raw version {}, and this tool reads {RAW_VERSION}", found.raw_version),
@@ -83,9 +85,9 @@ impl RawWriter {
     ///
     /// # Errors
     /// A file that is complete, of other settings, broken, or cannot be written.
-    pub fn start_or_resume(path: &Path, header: &Header) -> Result<Self, Vec<Fault>> {
+    pub fn start_or_resume(path: &Path, header: &Header) -> Result<Self> {
         if !path.exists() {
-            return Self::start(path, header).map_err(|fault| vec![fault]);
+            return Self::start(path, header);
         }
         let name = path.display();
         let found = read(path)?;
@@ -110,12 +112,12 @@ impl RawWriter {
         let staged = path.with_extension("jsonl.part");
         let write = std::fs::write(&staged, text).and_then(|()| std::fs::rename(&staged, path));
         let file = write.and_then(|()| OpenOptions::new().append(true).open(path));
-        let file = file.map_err(|e| vec![Fault::error("E0402", format!("cannot write {name}: {e}"))])?;
+        let file = file.map_err(|e| fault("E0402", format!("cannot write {name}: {e}")))?;
         Ok(Self { path: path.to_owned(), file, done: found.records })
     }
 
-    fn start(path: &Path, header: &Header) -> Result<Self, Fault> {
-        let failed = |e: std::io::Error| Fault::error("E0402", format!("cannot write {}: {e}", path.display()));
+    fn start(path: &Path, header: &Header) -> Result<Self> {
+        let failed = |e: std::io::Error| fault("E0402", format!("cannot write {}: {e}", path.display()));
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             std::fs::create_dir_all(folder).map_err(failed)?;
         }
@@ -134,9 +136,9 @@ impl RawWriter {
     ///
     /// # Errors
     /// The disk's.
-    pub fn push(&mut self, record: &Record) -> Result<(), Fault> {
+    pub fn push(&mut self, record: &Record) -> Result<()> {
         let written = self.file.write_all(line(record).as_bytes()).and_then(|()| self.file.flush());
-        written.map_err(|e| Fault::error("E0402", format!("cannot write {}: {e}", self.path.display())))
+        written.map_err(|e| fault("E0402", format!("cannot write {}: {e}", self.path.display())))
     }
 }
 
