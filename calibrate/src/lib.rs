@@ -6,6 +6,8 @@
 
 pub mod cli;
 pub mod gpu;
+pub mod import;
+pub mod logs;
 pub mod raw;
 
 /// What is wrong, in the words and codes of all of Thawline.

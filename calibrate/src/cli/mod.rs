@@ -1,6 +1,7 @@
 //! The command line, and the only code that prints or exits. One file a command.
 
 mod console;
+mod import;
 mod profile;
 
 use std::ffi::OsString;
@@ -20,6 +21,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Import(Box<import::ImportArgs>),
     /// Look into profiles.
     Profile {
         #[command(subcommand)]
@@ -48,6 +50,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(error) => error.exit(),
     };
     let answer = match &cli.command {
+        Command::Import(args) => import::run(args),
         Command::Profile { command } => profile::run(command),
     };
     match answer {
