@@ -32,21 +32,34 @@ fn requests(merged: &Merged) -> Vec<&RequestSample> {
 }
 
 fn loads(merged: &Merged) -> Vec<Load> {
-    merged.records.iter().filter_map(|r| if let Record::Series(s) = r { Some(s.load) } else { None }).collect()
+    merged
+        .records
+        .iter()
+        .filter_map(|r| if let Record::Series(s) = r { Some(s.load) } else { None })
+        .collect()
 }
 
 fn flags(merged: &Merged) -> Vec<&str> {
-    merged.records.iter().filter_map(|r| if let Record::Flag(f) = r { Some(f.flag.as_str()) } else { None }).collect()
+    merged
+        .records
+        .iter()
+        .filter_map(|r| if let Record::Flag(f) = r { Some(f.flag.as_str()) } else { None })
+        .collect()
 }
 
 type Row<'a> = (u32, Stage, &'a str, f64);
 
 #[track_caller]
 fn check_stages(merged: &Merged, expected: &[Row<'_>]) {
-    let found: Vec<Row<'_>> =
-        stages(merged).iter().map(|s| (s.run, s.stage, s.label.as_deref().unwrap_or(""), s.seconds)).collect();
+    let found: Vec<Row<'_>> = stages(merged)
+        .iter()
+        .map(|s| (s.run, s.stage, s.label.as_deref().unwrap_or(""), s.seconds))
+        .collect();
     let same = found.len() == expected.len()
-        && found.iter().zip(expected).all(|(a, b)| (a.0, a.1, a.2) == (b.0, b.1, b.2) && (a.3 - b.3).abs() < 1e-9);
+        && found
+            .iter()
+            .zip(expected)
+            .all(|(a, b)| (a.0, a.1, a.2) == (b.0, b.1, b.2) && (a.3 - b.3).abs() < 1e-9);
     assert!(same, "found    {found:#?}\nexpected {expected:#?}");
 }
 
@@ -126,7 +139,11 @@ fn separate_lists_are_one_cluster() {
         let items: Vec<_> = all["items"].as_array().unwrap().iter().filter(of_kind).cloned().collect();
         let mut one = serde_json::json!({"kind": list, "items": items});
         // Lists of one kind leave it out of their items.
-        one["items"].as_array_mut().unwrap().iter_mut().for_each(|i| drop(i.as_object_mut().unwrap().remove("kind")));
+        one["items"]
+            .as_array_mut()
+            .unwrap()
+            .iter_mut()
+            .for_each(|i| drop(i.as_object_mut().unwrap().remove("kind")));
         read(list, one.to_string().as_bytes(), &Options::default()).unwrap()
     };
     let pieces = [list("Pod", "PodList"), list("Event", "EventList")].concat();
@@ -175,16 +192,20 @@ fn vllm_serve() {
     assert_eq!((all[0].done_ns, all[0].output_tokens), (Some(103_000_000), Some(8)));
     assert_eq!((all[5].done_ns, all[5].error.is_some()), (None, true));
     assert_eq!(detailed.model.as_deref(), Some("llama-3-8b"));
-    assert_eq!(detailed.records[0], Record::Source(raw::Source {
-        file: "vllm-serve-detailed.json".to_owned(),
-        format: "vLLM bench serve".to_owned(),
-    }));
+    assert_eq!(
+        detailed.records[0],
+        Record::Source(raw::Source {
+            file: "vllm-serve-detailed.json".to_owned(),
+            format: "vLLM bench serve".to_owned(),
+        })
+    );
 }
 
 #[test]
 fn sglang_serving_has_a_run_a_line() {
     let merged = import(&["benchmarks/sglang-serving.jsonl"], &Options::default()).unwrap();
-    let means = merged.records.iter().filter(|r| matches!(r, Record::Benchmark(b) if b.concurrency == 3.6)).count();
+    let means =
+        merged.records.iter().filter(|r| matches!(r, Record::Benchmark(b) if b.concurrency == 3.6)).count();
     assert_eq!((means, requests(&merged).len()), (1, 4));
     // It keeps no sending times, but four clients and four requests all start at once.
     assert!(requests(&merged).iter().all(|r| r.sent_ns == 0));
@@ -193,35 +214,53 @@ fn sglang_serving_has_a_run_a_line() {
 #[test]
 fn steps_of_one_batch() {
     let decode = |merged: &Merged| -> Vec<(u32, u64, f64)> {
-        let of = |r: &Record| if let Record::Decode(d) = r { Some((d.batch, d.kv_tokens, d.timing.samples_us[0])) } else { None };
+        let of = |r: &Record| {
+            if let Record::Decode(d) = r {
+                Some((d.batch, d.kv_tokens, d.timing.samples_us[0]))
+            } else {
+                None
+            }
+        };
         merged.records.iter().filter_map(of).collect()
     };
     let prefill = |merged: &Merged| -> Vec<(u64, f64)> {
-        let of = |r: &Record| if let Record::Prefill(p) = r { Some((p.tokens, p.timing.samples_us[0])) } else { None };
+        let of = |r: &Record| {
+            if let Record::Prefill(p) = r { Some((p.tokens, p.timing.samples_us[0])) } else { None }
+        };
         merged.records.iter().filter_map(of).collect()
     };
     let sglang = import(&["benchmarks/sglang-one-batch.jsonl"], &Options::default()).unwrap();
     assert_eq!(decode(&sglang), [(1, 520, 6110.0), (8, 4160, 6850.0), (32, 33_024, 9420.0)]);
     assert_eq!(prefill(&sglang), [(512, 31_200.0)]);
     let llama = import(&["benchmarks/llama-batched-bench.jsonl"], &Options::default()).unwrap();
-    assert_eq!(decode(&llama).iter().map(|d| (d.0, d.1)).collect::<Vec<_>>(), [(1, 40), (2, 80), (4, 160), (1, 136), (2, 272), (4, 544)]);
+    assert_eq!(
+        decode(&llama).iter().map(|d| (d.0, d.1)).collect::<Vec<_>>(),
+        [(1, 40), (2, 80), (4, 160), (1, 136), (2, 272), (4, 544)]
+    );
     assert_eq!(prefill(&llama).iter().map(|p| p.0).collect::<Vec<_>>(), [32, 128]);
     assert!(decode(&llama).iter().all(|d| d.2 > 100.0 && d.2 < 100_000.0));
 }
 
 #[test]
 fn offline_results_ask_for_what_they_leave_out() {
-    let full = Options { batch_size: Some(8), input_len: Some(512), output_len: Some(128), ..Options::default() };
-    for (file, flag) in [("benchmarks/vllm-latency.json", "--batch-size"), ("benchmarks/vllm-throughput.json", "--input-len")] {
+    let full =
+        Options { batch_size: Some(8), input_len: Some(512), output_len: Some(128), ..Options::default() };
+    for (file, flag) in
+        [("benchmarks/vllm-latency.json", "--batch-size"), ("benchmarks/vllm-throughput.json", "--input-len")]
+    {
         assert!(import(&[file], &Options::default()).unwrap_err().contains(flag));
         let merged = import(&[file], &full).unwrap();
-        assert!(matches!(&merged.records[1], Record::Benchmark(b) if b.latency_ms.unwrap() > 1000.0 && b.prompt_tokens == 512.0));
+        assert!(
+            matches!(&merged.records[1], Record::Benchmark(b) if b.latency_ms.unwrap() > 1000.0 && b.prompt_tokens == 512.0)
+        );
     }
     let wrong = Options { output_len: Some(1000), ..full.clone() };
     assert!(import(&["benchmarks/vllm-throughput.json"], &wrong).unwrap_err().contains("640.0 tokens each"));
     let prefill = Options { batch_size: Some(1), output_len: Some(1), ..full };
     let merged = import(&["benchmarks/vllm-latency.json"], &prefill).unwrap();
-    assert!(matches!(&merged.records[1], Record::Prefill(p) if p.tokens == 512 && p.timing.samples_us.len() == 3));
+    assert!(
+        matches!(&merged.records[1], Record::Prefill(p) if p.tokens == 512 && p.timing.samples_us.len() == 3)
+    );
 }
 
 #[test]
@@ -253,7 +292,8 @@ fn guidellm() {
     let ms: Vec<u64> = all[0].events_ns.iter().map(|ns| (ns + 500_000) / 1_000_000).collect();
     assert_eq!(ms, [42, 51, 60, 69, 78, 87, 96, 105]);
     assert!(flags(&merged).contains(&"evenTokens"));
-    let means = merged.records.iter().filter(|r| matches!(r, Record::Benchmark(b) if b.concurrency == 3.9)).count();
+    let means =
+        merged.records.iter().filter(|r| matches!(r, Record::Benchmark(b) if b.concurrency == 3.9)).count();
     assert_eq!(means, 1);
 }
 
@@ -262,7 +302,11 @@ fn aiperf_and_its_forerunner() {
     for (file, ttft) in [("benchmarks/aiperf.json", 50.0), ("benchmarks/genai-perf.json", 49.0)] {
         let merged = import(&[file], &Options::default()).unwrap();
         let Record::Benchmark(sample) = &merged.records[1] else { panic!("{:?}", merged.records) };
-        assert_eq!((sample.ttft_ms, sample.itl_ms, sample.concurrency), (Some(ttft), Some(9.0), 4.0), "{file}");
+        assert_eq!(
+            (sample.ttft_ms, sample.itl_ms, sample.concurrency),
+            (Some(ttft), Some(9.0), 4.0),
+            "{file}"
+        );
     }
     let merged = import(&["benchmarks/aiperf.jsonl"], &Options::default()).unwrap();
     let all = requests(&merged);
@@ -277,7 +321,10 @@ fn aiperf_and_its_forerunner() {
 fn inference_perf() {
     let merged = import(&["benchmarks/inference-perf-summary.json"], &Options::default()).unwrap();
     let Record::Benchmark(sample) = &merged.records[1] else { panic!("{:?}", merged.records) };
-    assert_eq!((sample.prompt_tokens, sample.concurrency, sample.ttft_ms, sample.itl_ms), (200.0, 1.0, Some(50.0), Some(9.0)));
+    assert_eq!(
+        (sample.prompt_tokens, sample.concurrency, sample.ttft_ms, sample.itl_ms),
+        (200.0, 1.0, Some(50.0), Some(9.0))
+    );
     let merged = import(&["benchmarks/inference-perf-requests.json"], &Options::default()).unwrap();
     let all = requests(&merged);
     assert_eq!((all.len(), all[0].events_ns.clone()), (4, vec![50_000_000, 200_000_000, 500_000_000]));
@@ -287,7 +334,12 @@ fn inference_perf() {
 
 #[test]
 fn runs_and_series_are_numbered_through() {
-    let files = ["kubernetes/events-pods.json", "benchmarks/vllm-startup.json", "benchmarks/vllm-serve-detailed.json", "benchmarks/guidellm.json"];
+    let files = [
+        "kubernetes/events-pods.json",
+        "benchmarks/vllm-startup.json",
+        "benchmarks/vllm-serve-detailed.json",
+        "benchmarks/guidellm.json",
+    ];
     let merged = import(&files, &Options::default()).unwrap();
     let runs: std::collections::BTreeSet<u32> = stages(&merged).iter().map(|s| s.run).collect();
     assert_eq!(runs.into_iter().collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
@@ -303,14 +355,23 @@ fn the_command_writes_one_raw_file() {
     let folder = tempfile::tempdir().unwrap();
     let raw = folder.path().join("sub/x.raw.jsonl");
     let zipped = folder.path().join("engine.log.gz");
-    let mut packer = flate2::write::GzEncoder::new(std::fs::File::create(&zipped).unwrap(), flate2::Compression::fast());
+    let mut packer =
+        flate2::write::GzEncoder::new(std::fs::File::create(&zipped).unwrap(), flate2::Compression::fast());
     packer.write_all(&std::fs::read(fixture("logs/vllm-v1-0.19.log")).unwrap()).unwrap();
     packer.finish().unwrap();
     let mut command = calibrate();
-    command.arg("import").arg(&zipped).arg(fixture("benchmarks/vllm-serve-detailed.json")).arg("--raw").arg(&raw);
-    let done = command.args(["--gpu", "H200 SXM", "--gpu-count", "2", "--gpu-memory", "141Gi"]).assert().success();
+    command
+        .arg("import")
+        .arg(&zipped)
+        .arg(fixture("benchmarks/vllm-serve-detailed.json"))
+        .arg("--raw")
+        .arg(&raw);
+    let done =
+        command.args(["--gpu", "H200 SXM", "--gpu-count", "2", "--gpu-memory", "141Gi"]).assert().success();
     let out = String::from_utf8(done.get_output().stdout.clone()).unwrap();
-    for word in ["engine.log.gz", "vLLM log", "when the process began", "6 requests", "thawline-calibrate fit"] {
+    for word in
+        ["engine.log.gz", "vLLM log", "when the process began", "6 requests", "thawline-calibrate fit"]
+    {
         assert!(out.contains(word), "no `{word}` in\n{out}");
     }
     let file = raw::read(&raw).unwrap();
@@ -318,7 +379,9 @@ fn the_command_writes_one_raw_file() {
     let (gpu, engine) = (file.header.gpu.unwrap(), file.header.engine.unwrap());
     assert_eq!((gpu.count, engine.version.as_str()), (2, "0.19.0"));
     assert_eq!(file.header.model.as_deref(), Some("llama-3-70b"));
-    assert!(file.records.iter().any(|r| matches!(r, Record::Memory(m) if m.kv_cache_tokens == Some(380_880))));
+    assert!(
+        file.records.iter().any(|r| matches!(r, Record::Memory(m) if m.kv_cache_tokens == Some(380_880)))
+    );
     assert_eq!(std::fs::read_dir(raw.parent().unwrap()).unwrap().count(), 1, "nothing else is left behind");
     // A second time it stays as it is.
     let mut again = calibrate();
@@ -338,12 +401,29 @@ fn all_faults_are_told_at_once_and_nothing_is_written() {
     };
     let mut command = calibrate();
     command.arg("import").arg(file("notes.txt", "buy milk\n"));
-    command.arg(file("broken.jsonl", "{\"pp\": 1, \"tg\": 1, \"pl\": 1, \"t_pp\": 1, \"t_tg\": 1}\n{\"pp\": \n"));
-    command.arg(file("other.json", "{\"a\": 1}")).arg(file("empty.log", "")).arg(folder.path().join("nowhere.log"));
+    command.arg(file(
+        "broken.jsonl",
+        "{\"pp\": 1, \"tg\": 1, \"pl\": 1, \"t_pp\": 1, \"t_tg\": 1}\n{\"pp\": \n",
+    ));
+    command
+        .arg(file("other.json", "{\"a\": 1}"))
+        .arg(file("empty.log", ""))
+        .arg(folder.path().join("nowhere.log"));
     command.arg(fixture("benchmarks/vllm-latency.json")).arg("--raw").arg(&raw);
     let refused = command.assert().code(2);
     let text = String::from_utf8_lossy(&refused.get_output().stderr).into_owned();
-    for word in ["notes.txt", "broken.jsonl", "line 2", "other.json", "empty.log", "nowhere.log", "--batch-size", "E0705", "SGLang log", "import --list"] {
+    for word in [
+        "notes.txt",
+        "broken.jsonl",
+        "line 2",
+        "other.json",
+        "empty.log",
+        "nowhere.log",
+        "--batch-size",
+        "E0705",
+        "SGLang log",
+        "import --list",
+    ] {
         assert!(text.contains(word), "no `{word}` in\n{text}");
     }
     assert!(!raw.exists());
@@ -353,7 +433,16 @@ fn all_faults_are_told_at_once_and_nothing_is_written() {
 fn the_list_names_every_format() {
     let done = calibrate().args(["import", "--list"]).assert().success();
     let text = String::from_utf8(done.get_output().stdout.clone()).unwrap();
-    for word in ["vLLM log", "Ollama log", "Kubernetes", "GuideLLM", "AIPerf", "inference-perf", "batched-bench", "bench_one_batch"] {
+    for word in [
+        "vLLM log",
+        "Ollama log",
+        "Kubernetes",
+        "GuideLLM",
+        "AIPerf",
+        "inference-perf",
+        "batched-bench",
+        "bench_one_batch",
+    ] {
         assert!(text.contains(word), "no `{word}` in\n{text}");
     }
     calibrate().arg("import").assert().code(2);

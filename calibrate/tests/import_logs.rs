@@ -124,7 +124,8 @@ fn bars_count_where_no_line_says_how_long_the_graphs_took() {
     let without: String =
         bars.split_inclusive('\n').filter(|line| !line.contains("Graph capturing finished")).collect();
     let found = read(&without).unwrap();
-    let capture = found.starts[0].stages.iter().find(|s| s.label.as_deref() == Some("graph capture")).unwrap();
+    let capture =
+        found.starts[0].stages.iter().find(|s| s.label.as_deref() == Some("graph capture")).unwrap();
     assert_eq!(capture.seconds, 8.0, "5 s and 3 s, each printed twice");
 }
 
@@ -223,7 +224,10 @@ fn tensorrt_llm() {
 #[test]
 fn llama_cpp_counts_from_the_process_start() {
     let found = read(&text("llama-cpp.log")).unwrap();
-    assert_eq!((found.engine.name.as_str(), found.model.as_deref()), ("llama.cpp", Some("random-llama.gguf")));
+    assert_eq!(
+        (found.engine.name.as_str(), found.model.as_deref()),
+        ("llama.cpp", Some("random-llama.gguf"))
+    );
     check(
         &found.starts[0],
         1e-6,
@@ -253,7 +257,10 @@ fn llama_cpp_counts_from_the_process_start() {
     // 8 layers, keys and values, 4 heads of 64, 2 bytes; 4 slots of 2048 tokens.
     assert_eq!((memory.kv_bytes_per_token, memory.kv_cache_tokens), (Some(8192.0), Some(8192)));
     assert_eq!(memory.weights_bytes, Some((49.91 * f64::from(1 << 20)).round() as u64));
-    assert_eq!((&verbose.settings["maxNumSeqs"], &verbose.settings["maxModelLen"]), (&4.into(), &2048.into()));
+    assert_eq!(
+        (&verbose.settings["maxNumSeqs"], &verbose.settings["maxModelLen"]),
+        (&4.into(), &2048.into())
+    );
     assert_eq!(verbose.engine.version, "1");
 }
 
@@ -291,16 +298,22 @@ fn receive_times_win_over_stamps_and_show_what_came_before_the_first_line() {
     assert_eq!(stages(&found.starts[0])[0], (Init, "process start to first line", 7.0));
     let sum: f64 = found.starts[0].stages.iter().map(|s| s.seconds).sum();
     assert!(sum >= 7.0 + lines - 1.0 - 1e-9, "{sum}");
-    assert!(found.starts[0].notes.iter().all(|n| !n.contains("process began")), "{:?}", found.starts[0].notes);
+    assert!(
+        found.starts[0].notes.iter().all(|n| !n.contains("process began")),
+        "{:?}",
+        found.starts[0].notes
+    );
 }
 
 #[test]
 fn collectors_that_stamp_or_name_every_line_change_nothing_but_the_clock() {
     let plain = read(&text("vllm-v1-0.8.log")).unwrap();
-    let named: String = text("vllm-v1-0.8.log").lines().map(|line| format!("vllm-1  | \x1b[36m{line}\x1b[0m\n")).collect();
+    let named: String =
+        text("vllm-v1-0.8.log").lines().map(|line| format!("vllm-1  | \x1b[36m{line}\x1b[0m\n")).collect();
     assert_eq!(read(&named).unwrap(), plain);
     let log = text("llama-cpp.log");
-    let stamped = log.lines().enumerate().map(|(n, line)| format!("2026-01-01T00:00:{n:02}.500000000Z {line}\n"));
+    let stamped =
+        log.lines().enumerate().map(|(n, line)| format!("2026-01-01T00:00:{n:02}.500000000Z {line}\n"));
     let found = read(&stamped.collect::<String>()).unwrap();
     assert_eq!(found.starts[0].seconds, Some(10.0), "from the first line to `listening`");
 }

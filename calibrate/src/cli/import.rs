@@ -104,7 +104,8 @@ fn read_all(files: &[PathBuf], options: &Options) -> Result<Vec<Piece>> {
     let (mut pieces, mut faults) = (Vec::new(), Vec::new());
     for path in files {
         let name = path.display().to_string();
-        let bytes = std::fs::read(path).map_err(|e| vec![Fault::in_file("E0401", &name, format!("cannot be read: {e}"))]);
+        let bytes = std::fs::read(path)
+            .map_err(|e| vec![Fault::in_file("E0401", &name, format!("cannot be read: {e}"))]);
         match bytes.and_then(|bytes| read(&name, &bytes, options)) {
             Ok(found) => pieces.extend(found),
             Err(more) => faults.extend(more),

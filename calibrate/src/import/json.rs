@@ -115,14 +115,18 @@ mod tests {
         let faults = parse("f", "{\"a\": 1}\n{\"a\": \n\n{\"a\": 2}\nx\n").unwrap().unwrap_err();
         let messages: Vec<&str> = faults.iter().map(|f| f.message.as_str()).collect();
         assert_eq!(messages.len(), 2, "{messages:?}");
-        assert!(messages[0].starts_with("line 2 is not JSON") && messages[1].starts_with("line 5"), "{messages:?}");
+        assert!(
+            messages[0].starts_with("line 2 is not JSON") && messages[1].starts_with("line 5"),
+            "{messages:?}"
+        );
         let cut = parse("f", "{\"duration\": 1.5, \"ttfts\": [1, ").unwrap().unwrap_err();
         assert!(cut[0].message.contains("not JSON at line 1"), "{cut:?}");
     }
 
     #[test]
     fn logs_are_not_json() {
-        for log in ["", "INFO 01-01 ..", "[2024-11-10 19:56:34] server_args=x\n{not json", "[TRT-LLM] [I] x"] {
+        for log in ["", "INFO 01-01 ..", "[2024-11-10 19:56:34] server_args=x\n{not json", "[TRT-LLM] [I] x"]
+        {
             assert!(parse("f", log).is_none(), "{log}");
         }
     }

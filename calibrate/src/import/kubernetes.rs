@@ -120,7 +120,13 @@ pub(super) fn starts(objects: &[&Value], container: Option<&str>) -> Result<Vec<
 
 fn read_event<'v>(event: &'v Value, about: &'v Value) -> Event<'v> {
     // The first time: a later one is a restart's.
-    let stamps = ["/eventTime", "/firstTimestamp", "/deprecatedFirstTimestamp", "/lastTimestamp", "/deprecatedLastTimestamp"];
+    let stamps = [
+        "/eventTime",
+        "/firstTimestamp",
+        "/deprecatedFirstTimestamp",
+        "/lastTimestamp",
+        "/deprecatedLastTimestamp",
+    ];
     let container = text(about, "/fieldPath").and_then(|path| path.strip_prefix("spec.containers{"));
     let counts = ["/series/count", "/count", "/deprecatedCount"];
     Event {
@@ -196,16 +202,37 @@ fn start(pod: &Pod<'_>, container: &str) -> PodStart {
 
     let created = pod.object.and_then(|o| time(o, "/metadata/creationTimestamp"));
     let scheduled = condition("PodScheduled").or_else(|| at("Scheduled"));
-    push(Stage::ContainerStart, Some("scheduling"), None, between(created, scheduled), None, "PodScheduled - creationTimestamp");
+    push(
+        Stage::ContainerStart,
+        Some("scheduling"),
+        None,
+        between(created, scheduled),
+        None,
+        "PodScheduled - creationTimestamp",
+    );
     let sandbox = condition("PodReadyToStartContainers");
     let (ready_to_start, says) = match sandbox {
         Some(at) => (Some(at), "PodReadyToStartContainers - PodScheduled"),
         None => (at("Pulling").or_else(|| at("Pulled")), "event Pulling - PodScheduled"),
     };
-    push(Stage::ContainerStart, Some("sandbox and network"), None, between(scheduled, ready_to_start), None, says);
+    push(
+        Stage::ContainerStart,
+        Some("sandbox and network"),
+        None,
+        between(scheduled, ready_to_start),
+        None,
+        says,
+    );
     let inits = pod.object.and_then(|o| o.pointer("/spec/initContainers")).and_then(Value::as_array);
     let initialized = condition("Initialized").filter(|_| inits.is_some_and(|list| !list.is_empty()));
-    push(Stage::ContainerStart, Some("init containers"), None, between(sandbox, initialized), None, "Initialized - PodReadyToStartContainers");
+    push(
+        Stage::ContainerStart,
+        Some("init containers"),
+        None,
+        between(sandbox, initialized),
+        None,
+        "Initialized - PodReadyToStartContainers",
+    );
 
     let pulled = event("Pulled");
     if let Some(groups) = pulled.and_then(|e| PULLED.captures(e.message)) {
@@ -219,10 +246,24 @@ fn start(pod: &Pod<'_>, container: &str) -> PodStart {
     let started = status("/state/running/startedAt").and_then(Value::as_str).and_then(|s| s.parse().ok());
     let started: Option<Timestamp> = started.or_else(|| at("Started"));
     if let Some(pulled) = pulled {
-        push(Stage::ContainerStart, Some("create and start"), None, between(pulled.at, started), None, "startedAt - event Pulled");
+        push(
+            Stage::ContainerStart,
+            Some("create and start"),
+            None,
+            between(pulled.at, started),
+            None,
+            "startedAt - event Pulled",
+        );
     } else {
         let from = initialized.or(ready_to_start);
-        push(Stage::ContainerStart, Some("pull and start, not split"), None, between(from, started), None, "startedAt - PodReadyToStartContainers");
+        push(
+            Stage::ContainerStart,
+            Some("pull and start, not split"),
+            None,
+            between(from, started),
+            None,
+            "startedAt - PodReadyToStartContainers",
+        );
     }
     let ready = condition("Ready").or_else(|| condition("ContainersReady"));
     push(Stage::RuntimeInit, Some(BOOT), None, between(started, ready), None, "Ready - startedAt");
@@ -234,7 +275,9 @@ fn start(pod: &Pod<'_>, container: &str) -> PodStart {
     found.flags = flags(pod, container, ready.is_some());
     let restarts = status("/restartCount").and_then(Value::as_u64).unwrap_or(0);
     if restarts > 0 {
-        let what = format!("a container was restarted {restarts} times; its time to ready is that of the last start");
+        let what = format!(
+            "a container was restarted {restarts} times; its time to ready is that of the last start"
+        );
         found.flags.push(Flag { flag: "restarted".to_owned(), message: what });
     }
     found
@@ -242,14 +285,19 @@ fn start(pod: &Pod<'_>, container: &str) -> PodStart {
 
 fn flags(pod: &Pod<'_>, container: &str, ready: bool) -> Vec<Flag> {
     let count = |reason: &str, word: &str| -> u64 {
-        let own = |e: &&Event<'_>| e.reason == reason && e.message.contains(word) && e.container.is_none_or(|c| c == container);
+        let own = |e: &&Event<'_>| {
+            e.reason == reason && e.message.contains(word) && e.container.is_none_or(|c| c == container)
+        };
         pod.events.iter().filter(own).map(|e| e.count).sum()
     };
     let mut flags = Vec::new();
     let mut flag = |word: &str, message: String| flags.push(Flag { flag: word.to_owned(), message });
     let (failed, back_off) = (count("Failed", "pull image"), count("BackOff", "pulling image"));
     if failed + back_off > 0 {
-        flag("pullFailed", format!("a pull failed {failed} times and backed off {back_off} times before it succeeded"));
+        flag(
+            "pullFailed",
+            format!("a pull failed {failed} times and backed off {back_off} times before it succeeded"),
+        );
     }
     let crashes = count("BackOff", "restarting failed");
     if crashes > 0 {
@@ -257,7 +305,12 @@ fn flags(pod: &Pod<'_>, container: &str, ready: bool) -> Vec<Flag> {
     }
     let unhealthy = count("Unhealthy", "Readiness probe") + count("Unhealthy", "Startup probe");
     if unhealthy > 0 {
-        flag("probed", format!("{unhealthy} probes failed before a pod was ready: its time to ready is up to one probe period too long"));
+        flag(
+            "probed",
+            format!(
+                "{unhealthy} probes failed before a pod was ready: its time to ready is up to one probe period too long"
+            ),
+        );
     }
     if pod.object.is_some() && !ready {
         flag("notReady", "a pod is not ready: its time to ready is missing".to_owned());

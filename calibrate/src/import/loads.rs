@@ -54,7 +54,8 @@ fn guidellm_request(value: &Value) -> Option<Request> {
     let (start, end) = (time("request_start")?, time("request_end")?);
     let (first, last) = (time("first_token_iteration")?, time("last_token_iteration")?);
     let tokens = |direct: &str, metrics: &str| {
-        let inside = ["total_tokens", "text_tokens"].iter().find_map(|key| count(value, &format!("/{metrics}/{key}")));
+        let inside =
+            ["total_tokens", "text_tokens"].iter().find_map(|key| count(value, &format!("/{metrics}/{key}")));
         count(value, &format!("/{direct}")).or(inside)
     };
     let output = tokens("output_tokens", "output_metrics")
@@ -78,7 +79,8 @@ fn guidellm_load(benchmark: &Value, requests: usize) -> Load {
         (Some("synchronous"), _) => Load::Prompts,
         (Some("poisson" | "constant"), Some(per_second)) if per_second > 0.0 => Load::Poisson { per_second },
         _ => {
-            let mean = number(benchmark, "/metrics/request_concurrency/successful/mean").map(|c| c.round() as u64);
+            let mean =
+                number(benchmark, "/metrics/request_concurrency/successful/mean").map(|c| c.round() as u64);
             let clients = clients.or(mean).unwrap_or(requests as u64).clamp(1, u64::from(u32::MAX)) as u32;
             if clients == 1 { Load::Prompts } else { Load::Closed { clients } }
         }
@@ -108,7 +110,11 @@ pub(super) fn is_aiperf(value: &Value) -> bool {
 }
 
 pub(super) fn aiperf(value: &Value) -> Result<Piece, String> {
-    let tool = if value.get("input_config").is_some_and(|c| c.get("perf_analyzer").is_some()) { "GenAI-Perf" } else { AIPERF };
+    let tool = if value.get("input_config").is_some_and(|c| c.get("perf_analyzer").is_some()) {
+        "GenAI-Perf"
+    } else {
+        AIPERF
+    };
     let mut piece = Piece::new(tool);
     let stat = |metric: &str, stat: &str| scaled(value.get(metric)?, &format!("/{stat}"));
     let middle = |metric: &str| stat(metric, "p50").or_else(|| stat(metric, "avg"));
@@ -127,7 +133,8 @@ pub(super) fn aiperf(value: &Value) -> Result<Piece, String> {
         latency_ms: latency,
         requests: requests.unwrap_or(1),
     };
-    let models = ["/input_config/endpoint/model_names/0", "/input_config/model_names/0", "/input_config/model/0"];
+    let models =
+        ["/input_config/endpoint/model_names/0", "/input_config/model_names/0", "/input_config/model/0"];
     piece.model = models.iter().find_map(|path| text(value, path)).map(super::base_name);
     piece.seen(Seen::Found(format!("means of {} requests", sample.requests)));
     piece.seen(Seen::Missing("single requests: give profile_export.jsonl instead".to_owned()));
@@ -155,9 +162,11 @@ pub(super) fn is_aiperf_line(value: &Value) -> bool {
 
 pub(super) fn aiperf_lines(lines: &[&Value]) -> Result<Piece, String> {
     let mut piece = Piece::new(AIPERF);
-    let warm_up = |line: &&&Value| text(line, "/metadata/benchmark_phase").is_some_and(|p| p.starts_with("warm"));
+    let warm_up =
+        |line: &&&Value| text(line, "/metadata/benchmark_phase").is_some_and(|p| p.starts_with("warm"));
     let kept: Vec<&Value> = lines.iter().filter(|line| !warm_up(line)).copied().collect();
-    let begin = kept.iter().filter_map(|line| number(line, "/metadata/request_start_ns")).fold(f64::MAX, f64::min);
+    let begin =
+        kept.iter().filter_map(|line| number(line, "/metadata/request_start_ns")).fold(f64::MAX, f64::min);
     let mut spread = false;
     let one = |line: &&Value| -> Option<Request> {
         // Absolute times lose their ns in a double: subtract as integers.
@@ -174,12 +183,18 @@ pub(super) fn aiperf_lines(lines: &[&Value]) -> Result<Piece, String> {
         let output = tokens("output_sequence_length");
         let latency = seconds("request_latency").or_else(|| Some(at("request_end_ns")? - start));
         let ttft = seconds("time_to_first_token");
-        let gaps = metric("inter_chunk_latency").and_then(|m| Some((numbers(m, "/value")?, scaled(m, "/value/0")?)));
+        let gaps =
+            metric("inter_chunk_latency").and_then(|m| Some((numbers(m, "/value")?, scaled(m, "/value/0")?)));
         let events = match (ttft, gaps, latency) {
             (Some(ttft), Some((gaps, first_ms)), _) if gaps.first().is_some_and(|g| *g > 0.0) => {
                 let scale = first_ms / gaps[0] / 1e3;
                 let mut now = ttft;
-                std::iter::once(ttft).chain(gaps.into_iter().map(|g| { now += g * scale; now })).collect()
+                std::iter::once(ttft)
+                    .chain(gaps.into_iter().map(|g| {
+                        now += g * scale;
+                        now
+                    }))
+                    .collect()
             }
             (Some(ttft), _, Some(latency)) => {
                 spread = true;
@@ -190,7 +205,15 @@ pub(super) fn aiperf_lines(lines: &[&Value]) -> Result<Piece, String> {
         // When it was due, on the clock of the sender.
         let due = at("credit_issued_ns").filter(|due| *due <= start);
         let prompt_tokens = tokens("input_sequence_length");
-        Some(Request { start: Some(start), due, events, latency, prompt_tokens, output_tokens: output, error })
+        Some(Request {
+            start: Some(start),
+            due,
+            events,
+            latency,
+            prompt_tokens,
+            output_tokens: output,
+            error,
+        })
     };
     let requests: Vec<Request> = kept.iter().filter_map(one).collect();
     if requests.is_empty() {
@@ -235,7 +258,10 @@ pub(super) fn is_inference_perf(value: &Value) -> bool {
 pub(super) fn inference_perf(value: &Value) -> Result<Piece, String> {
     let mut piece = Piece::new(INFERENCE_PERF);
     let mean = |path: &str| number(value, &format!("/successes/{path}/mean"));
-    let middle = |path: &str| number(value, &format!("/successes/latency/{path}/median")).or_else(|| mean(&format!("latency/{path}")));
+    let middle = |path: &str| {
+        number(value, &format!("/successes/latency/{path}/median"))
+            .or_else(|| mean(&format!("latency/{path}")))
+    };
     let latency = mean("latency/request_latency");
     let rate = number(value, "/successes/throughput/requests_per_sec");
     let tokens = |keys: [&str; 2]| keys.into_iter().find_map(mean);
@@ -243,7 +269,10 @@ pub(super) fn inference_perf(value: &Value) -> Result<Piece, String> {
         tool: INFERENCE_PERF.to_owned(),
         prompt_tokens: tokens(["prompt_tokens", "prompt_len"]).ok_or("it has no prompt_tokens")?,
         output_tokens: tokens(["output_len", "output_tokens"]).ok_or("it has no output_len")?,
-        concurrency: rate.zip(latency).map(|(r, s)| r * s).ok_or("it has no requests_per_sec or request_latency")?,
+        concurrency: rate
+            .zip(latency)
+            .map(|(r, s)| r * s)
+            .ok_or("it has no requests_per_sec or request_latency")?,
         ttft_ms: middle("time_to_first_token").map(|s| s * 1e3),
         itl_ms: middle("inter_token_latency").or_else(|| middle("time_per_output_token")).map(|s| s * 1e3),
         latency_ms: latency.map(|s| s * 1e3),

@@ -37,7 +37,8 @@ pub fn merge(pieces: &[Piece], options: &Options) -> Result<Merged> {
     let logs: Vec<&Piece> = pieces.iter().filter(|p| p.log.is_some()).collect();
     let engines: Vec<&EngineVersion> = logs.iter().filter_map(|p| Some(&p.log.as_ref()?.engine)).collect();
     if let Some(other) = engines.iter().find(|e| e.name != engines[0].name) {
-        let message = format!("there are logs of {} and of {}: import them apart", engines[0].name, other.name);
+        let message =
+            format!("there are logs of {} and of {}: import them apart", engines[0].name, other.name);
         faults.push(Fault::error("E0706", message));
     }
     let objects: Vec<&Value> = pieces.iter().flat_map(|p| &p.objects).collect();
@@ -120,7 +121,9 @@ fn split_boots(pods: &mut [PodStart], logs: &[(&Piece, &Start)]) -> bool {
     if ready.is_empty() || pods.is_empty() {
         return false;
     }
-    let fits = |pod: &PodStart, seconds: &f64| boots(pod).is_some_and(|at| pod.stages[at].seconds - seconds > -BLUR_S);
+    let fits = |pod: &PodStart, seconds: &f64| {
+        boots(pod).is_some_and(|at| pod.stages[at].seconds - seconds > -BLUR_S)
+    };
     let paired = ready.len() == logs.len()
         && pods.len() == logs.len()
         && pods.iter().zip(&ready).all(|(pod, seconds)| fits(pod, seconds));

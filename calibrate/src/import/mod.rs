@@ -101,14 +101,23 @@ pub fn formats() -> Vec<(String, String)> {
     let rest = [
         ("Kubernetes", "`kubectl get events,pods -o json`, together or apart"),
         ("vLLM bench serve", "--save-result, better with --save-detailed: completed, ttfts, itls"),
-        (steps::LATENCY, "--output-json: avg_latency, latencies; with --batch-size, --input-len, --output-len"),
+        (
+            steps::LATENCY,
+            "--output-json: avg_latency, latencies; with --batch-size, --input-len, --output-len",
+        ),
         (steps::THROUGHPUT, "--output-json: elapsed_time, num_requests; with --input-len, --output-len"),
         (steps::STARTUP, "--output-json: cold_startup_times, warm_startup_times"),
         ("SGLang bench_serving", "--output-file, better with --output-details: completed, ttfts, itls"),
         (steps::ONE_BATCH, "--result-filename: batch_size, prefill_latency, median_decode_latency"),
         (loads::GUIDELLM, "benchmarks.json: benchmarks[].metrics, benchmarks[].requests"),
-        (loads::AIPERF, "profile_export.jsonl: metadata, metrics; profile_export_aiperf.json and GenAI-Perf's: request_latency"),
-        (loads::INFERENCE_PERF, "per_request_lifecycle_metrics.json: start_time, info; summary_.. and stage_..: load_summary, successes"),
+        (
+            loads::AIPERF,
+            "profile_export.jsonl: metadata, metrics; profile_export_aiperf.json and GenAI-Perf's: request_latency",
+        ),
+        (
+            loads::INFERENCE_PERF,
+            "per_request_lifecycle_metrics.json: start_time, info; summary_.. and stage_..: load_summary, successes",
+        ),
         (steps::LLAMA, "--output-format jsonl: pp, tg, pl, t_pp, t_tg"),
     ];
     logs.chain(rest.map(|(name, keys)| (name.to_owned(), keys.to_owned()))).collect()
@@ -201,7 +210,11 @@ fn read_json(name: &str, json: Json, options: &Options) -> Result<Vec<Piece>> {
     // Docker keeps a log as JSON lines.
     if all(|v| json::text(v, "/log").is_some() && json::text(v, "/time").is_some()) {
         let line = |v: &&Value| {
-            format!("{} {}", json::text(v, "/time").unwrap_or_default(), json::text(v, "/log").unwrap_or_default())
+            format!(
+                "{} {}",
+                json::text(v, "/time").unwrap_or_default(),
+                json::text(v, "/log").unwrap_or_default()
+            )
         };
         let lines: Vec<String> = values.iter().map(line).collect();
         return read_log(name, lines.iter().map(String::as_str)).map(|piece| vec![piece]);
@@ -258,6 +271,10 @@ fn cluster(value: &Value) -> Piece {
     let events = piece.objects.len() - pods;
     piece.seen(if pods > 0 { Seen::Found(format!("{pods} pods")) } else { Seen::Missing("pods".to_owned()) });
     let events_seen = format!("{events} events");
-    piece.seen(if events > 0 { Seen::Found(events_seen) } else { Seen::Missing("events: image pulls".to_owned()) });
+    piece.seen(if events > 0 {
+        Seen::Found(events_seen)
+    } else {
+        Seen::Missing("events: image pulls".to_owned())
+    });
     piece
 }

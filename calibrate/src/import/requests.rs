@@ -40,7 +40,9 @@ impl Request {
 pub(super) fn spread_flag(tool: &str) -> Record {
     Record::Flag(Flag {
         flag: "evenTokens".to_owned(),
-        message: format!("{tool} keeps the first and the last token of a request; those between are spread evenly"),
+        message: format!(
+            "{tool} keeps the first and the last token of a request; those between are spread evenly"
+        ),
     })
 }
 
@@ -119,7 +121,9 @@ mod tests {
     #[test]
     fn nonsense_is_refused() {
         for bad in [-1.0, f64::NAN, f64::INFINITY, 1e300] {
-            assert!(series(0, Load::Prompts, vec![request(1.0), request(bad)]).unwrap_err().contains("request 1"));
+            assert!(
+                series(0, Load::Prompts, vec![request(1.0), request(bad)]).unwrap_err().contains("request 1")
+            );
         }
         assert_eq!(Request::spread(1.0, 3.0, 3), [1.0, 2.0, 3.0]);
         assert_eq!(Request::spread(1.0, 3.0, 1), [1.0]);

@@ -119,7 +119,10 @@ fn summary(tool: &str, value: &Value, completed: u64) -> Result<BenchmarkSample,
     let itl = first(&["median_itl_ms", "mean_itl_ms", "median_tpot_ms", "mean_tpot_ms"]);
     // Little's law: requests in flight = requests a second times the time of one.
     let latency = first(&["mean_e2el_ms", "mean_e2e_latency_ms"]).or_else(|| {
-        Some(first(&["mean_ttft_ms"])? + first(&["mean_tpot_ms", "mean_itl_ms"])? * (outputs / n - 1.0).max(0.0))
+        Some(
+            first(&["mean_ttft_ms"])?
+                + first(&["mean_tpot_ms", "mean_itl_ms"])? * (outputs / n - 1.0).max(0.0),
+        )
     });
     let rate = first(&["request_throughput"]).or_else(|| first(&["duration"]).map(|d| n / d));
     let little = rate.zip(latency).map(|(rate, ms)| rate * ms / 1e3);

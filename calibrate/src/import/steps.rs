@@ -5,24 +5,35 @@ use thawline::profile::schema::Stage;
 
 use super::json::{count, number, numbers, text};
 use super::{Options, Piece, Seen};
-use crate::raw::{
-    BenchmarkSample, Cache, DecodeSample, PrefillSample, Record, StageSample, Timing,
-};
+use crate::raw::{BenchmarkSample, Cache, DecodeSample, PrefillSample, Record, StageSample, Timing};
 
 fn timing(seconds: f64) -> Timing {
     Timing { samples_us: vec![seconds * 1e6], roofline_us: None, launch: None, repeat: false }
 }
 
 /// What one batch of `batch` prompts of `input` tokens and `output` generated ones took.
-fn batch(piece: &mut Piece, batch: u64, input: f64, output: f64, prefill_s: Option<f64>, step_s: Option<f64>) {
+fn batch(
+    piece: &mut Piece,
+    batch: u64,
+    input: f64,
+    output: f64,
+    prefill_s: Option<f64>,
+    step_s: Option<f64>,
+) {
     let sound = |s: &f64| s.is_finite() && *s > 0.0;
     if let Some(seconds) = prefill_s.filter(sound) {
         if batch == 1 {
             let tokens = input.round() as u64;
-            piece.records.push(Record::Prefill(PrefillSample { tokens, context: 0, timing: timing(seconds) }));
+            piece.records.push(Record::Prefill(PrefillSample {
+                tokens,
+                context: 0,
+                timing: timing(seconds),
+            }));
         } else {
             // Several prompts have less attention work than one of their length together.
-            piece.seen(Seen::Missing("prefill of several prompts at once: only single ones are read".to_owned()));
+            piece.seen(Seen::Missing(
+                "prefill of several prompts at once: only single ones are read".to_owned(),
+            ));
         }
     }
     if let Some(seconds) = step_s.filter(sound) {
@@ -80,7 +91,9 @@ pub(super) fn one_batch(lines: &[&Value]) -> Result<Piece, String> {
     let mut piece = Piece::new(ONE_BATCH);
     for value in lines {
         let get = |key: &str| number(value, &format!("/{key}")).filter(|n| *n >= 0.0 && *n < 1e9);
-        let (Some(size), Some(input), Some(output)) = (get("batch_size"), get("input_len"), get("output_len")) else {
+        let (Some(size), Some(input), Some(output)) =
+            (get("batch_size"), get("input_len"), get("output_len"))
+        else {
             return Err("a line lacks batch_size, input_len or output_len".to_owned());
         };
         batch(&mut piece, size as u64, input, output, get("prefill_latency"), get("median_decode_latency"));
@@ -100,7 +113,8 @@ pub(super) fn is_latency(value: &Value) -> bool {
 pub(super) fn latency(value: &Value, options: &Options) -> Result<Piece, String> {
     let mut piece = Piece::new(LATENCY);
     let ask = "the file does not say what was run: give --batch-size, --input-len and --output-len";
-    let (Some(size), Some(input), Some(output)) = (options.batch_size, options.input_len, options.output_len) else {
+    let (Some(size), Some(input), Some(output)) = (options.batch_size, options.input_len, options.output_len)
+    else {
         return Err(ask.to_owned());
     };
     let mut latencies = numbers(value, "/latencies").unwrap_or_default();
@@ -148,12 +162,18 @@ pub(super) fn throughput(value: &Value, options: &Options) -> Result<Piece, Stri
     let requests = count(value, "/num_requests").filter(|n| *n > 0).ok_or("it has no requests")?;
     let tokens = number(value, "/total_num_tokens").ok_or("it has no tokens")?;
     let (Some(input), Some(output)) = (options.input_len, options.output_len) else {
-        return Err("the file does not say how many tokens were read and written: give --input-len and --output-len".to_owned());
+        return Err(
+            "the file does not say how many tokens were read and written: give --input-len and --output-len"
+                .to_owned(),
+        );
     };
     let given = (input + output) as f64 * requests as f64;
     if (given - tokens).abs() > 0.05 * tokens {
         let each = tokens / requests as f64;
-        return Err(format!("its requests have {each:.1} tokens each, and --input-len plus --output-len is {}", input + output));
+        return Err(format!(
+            "its requests have {each:.1} tokens each, and --input-len plus --output-len is {}",
+            input + output
+        ));
     }
     let seconds = number(value, "/elapsed_time").filter(|s| *s > 0.0).ok_or("it has no time")?;
     piece.records.push(Record::Benchmark(BenchmarkSample {
@@ -199,7 +219,11 @@ pub(super) fn startup(value: &Value) -> Result<Piece, String> {
                     source: format!("{STARTUP}: {word}"),
                 }));
             };
-            push(Stage::RuntimeInit, "engine start with weights, not split", seconds - compiled.unwrap_or(0.0));
+            push(
+                Stage::RuntimeInit,
+                "engine start with weights, not split",
+                seconds - compiled.unwrap_or(0.0),
+            );
             if let Some(seconds) = compiled {
                 push(Stage::WarmUp, "compile", seconds);
             }

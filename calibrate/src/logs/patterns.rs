@@ -216,7 +216,9 @@ mod tests {
                     table.patterns.iter().filter(of_engine).map(|p| p.fact.as_str()).collect();
                 let known = |name: &str| facts.contains(name) || ["start", "first", "ready"].contains(&name);
                 let sums = row.seconds.iter().flat_map(|s| s.split('+'));
-                for name in sums.chain([&row.from, &row.to, &row.needs, &row.unless].into_iter().flatten().map(|s| &**s)) {
+                for name in sums
+                    .chain([&row.from, &row.to, &row.needs, &row.unless].into_iter().flatten().map(|s| &**s))
+                {
                     assert!(known(name), "{engine}: stage `{}` names `{name}`", row.label);
                 }
                 for less in &row.less {

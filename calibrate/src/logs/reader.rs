@@ -118,7 +118,8 @@ impl Reader {
             };
             let Some(groups) = regex.captures(line.as_bytes()) else { continue };
             let part = groups.name("part").map(|m| String::from_utf8_lossy(m.as_bytes()).into_owned());
-            let text = (pattern.group..groups.len()).find_map(|g| groups.get(g)).map_or(&b""[..], |m| m.as_bytes());
+            let text =
+                (pattern.group..groups.len()).find_map(|g| groups.get(g)).map_or(&b""[..], |m| m.as_bytes());
             let text = String::from_utf8_lossy(text).into_owned();
             let number = pattern.unit.and_then(|unit: Unit| number(unit, &text));
             if pattern.unit.is_some() && number.is_none() {
@@ -248,7 +249,10 @@ fn process_of(line: &str) -> String {
 fn without_collector(line: &str) -> &str {
     let Some((name, rest)) = line.split_once("| ") else { return line };
     let word = name.trim_end();
-    let is_name = !word.is_empty() && word.len() < name.len() && word.len() <= 64 && !word.contains(char::is_whitespace);
+    let is_name = !word.is_empty()
+        && word.len() < name.len()
+        && word.len() <= 64
+        && !word.contains(char::is_whitespace);
     if is_name { rest } else { line }
 }
 

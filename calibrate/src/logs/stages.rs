@@ -42,11 +42,15 @@ pub(super) fn start(
     if let Some(first) = first {
         facts.marks.insert("first", (first, "first line"));
     }
-    let mut start = Start { ready: hits.iter().any(|h| TABLE.patterns[h.pattern].kind == Kind::Ready), ..Start::default() };
+    let mut start = Start {
+        ready: hits.iter().any(|h| TABLE.patterns[h.pattern].kind == Kind::Ready),
+        ..Start::default()
+    };
     let bytes = weights(&Bytes::of(hits), world(hits)).map(|b| b as u64);
     let mut done: BTreeMap<&str, f64> = BTreeMap::new();
     for row in TABLE.stages.iter().filter(|row| row.engines.contains(&engine.name)) {
-        let known = |name: &String| facts.durations.contains_key(&**name) || facts.marks.contains_key(&**name);
+        let known =
+            |name: &String| facts.durations.contains_key(&**name) || facts.marks.contains_key(&**name);
         if row.unless.iter().any(known) || !row.needs.iter().all(known) {
             continue;
         }
@@ -74,7 +78,8 @@ pub(super) fn start(
         start.notes.push(NO_PROCESS_START.to_owned());
     }
     let origin = facts.marks.get("start").or_else(|| facts.marks.get("first"));
-    let Some((total, (_, says))) = ready.zip(origin).map(|((to, _), (from, says))| (to - from, (from, says))) else {
+    let Some((total, (_, says))) = ready.zip(origin).map(|((to, _), (from, says))| (to - from, (from, says)))
+    else {
         return start;
     };
     start.seconds = (total >= 0.0).then_some(total);
@@ -99,7 +104,8 @@ fn add_rest(engine: &Engine, start: &mut Start, total: f64, clock: Clock, says: 
             source: format!("{} log: from {says} to ready, less the other stages", engine.name),
         });
     } else if rest < -blur {
-        let what = format!("the stages add up to {explained:.1} s, and the start took {total:.1} s: some overlap");
+        let what =
+            format!("the stages add up to {explained:.1} s, and the start took {total:.1} s: some overlap");
         start.notes.push(what);
     }
 }
@@ -211,13 +217,18 @@ fn world(hits: &[Hit]) -> f64 {
         let of = |h: &&Hit| TABLE.patterns[h.pattern].fact == name;
         hits.iter().find(of).and_then(|h| h.text.parse::<f64>().ok()).unwrap_or(1.0)
     };
-    let printed: BTreeSet<&str> =
-        hits.iter().filter(|h| TABLE.patterns[h.pattern].fact == "weightsBytes").map(|h| &*h.process).collect();
+    let printed: BTreeSet<&str> = hits
+        .iter()
+        .filter(|h| TABLE.patterns[h.pattern].fact == "weightsBytes")
+        .map(|h| &*h.process)
+        .collect();
     (size("tensorParallel") * size("pipelineParallel")).max(printed.len() as f64).clamp(1.0, 4096.0)
 }
 
 fn weights(bytes: &Bytes<'_>, world: f64) -> Option<f64> {
-    ["weightsBytes", "fileBytes", "bufferBytes", "checkpointBytes"].iter().find_map(|fact| bytes.total(fact, world))
+    ["weightsBytes", "fileBytes", "bufferBytes", "checkpointBytes"]
+        .iter()
+        .find_map(|fact| bytes.total(fact, world))
 }
 
 /// The memory of the replica; none if the log tells nothing of it.
@@ -233,7 +244,8 @@ pub(super) fn memory(engine: &Engine, hits: &[Hit]) -> Option<MemorySample> {
     };
     let cells = || Some(bytes.smallest("kvCells")? * bytes.smallest("kvStreams").unwrap_or(1.0));
     let tokens = bytes.smallest("kvTokens").or_else(blocks).or_else(cells);
-    let key_value = bytes.total("kvKeyBytes", world).zip(bytes.total("kvValueBytes", world)).map(|(k, v)| k + v);
+    let key_value =
+        bytes.total("kvKeyBytes", world).zip(bytes.total("kvValueBytes", world)).map(|(k, v)| k + v);
     let kv_bytes = bytes.total("kvBytes", world).or(key_value);
     let reserves = ["reserveNonTorch", "reserveActivations", "reserveGraphs", "computeBytes"];
     // Graphs alone are not the reserve: the activations beside them are unknown.
@@ -249,5 +261,6 @@ pub(super) fn memory(engine: &Engine, hits: &[Hit]) -> Option<MemorySample> {
     };
     let says: BTreeSet<&str> = bytes.says.values().copied().collect();
     let says: Vec<&str> = says.into_iter().collect();
-    (!says.is_empty()).then(|| MemorySample { source: format!("{} log: {}", engine.name, says.join(", ")), ..sample })
+    (!says.is_empty())
+        .then(|| MemorySample { source: format!("{} log: {}", engine.name, says.join(", ")), ..sample })
 }

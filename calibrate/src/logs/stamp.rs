@@ -59,14 +59,15 @@ static FORMS: LazyLock<[(Clock, Regex); 7]> = LazyLock::new(|| {
     let time = r"(?P<h>\d\d):(?P<m>\d\d):(?P<s>\d\d)(?P<f>[.,]\d{1,9})?";
     let date = r"(?P<Y>\d{4})-(?P<M>\d\d)-(?P<D>\d\d)";
     let zone = r"(?P<z>Z|[+-]\d\d:?\d\d)";
-    let compile = |regex: String| {
-        RegexBuilder::new(&regex).unicode(false).build().expect("a test compiles the stamps")
-    };
+    let compile =
+        |regex: String| RegexBuilder::new(&regex).unicode(false).build().expect("a test compiles the stamps");
     [
         (Clock::Iso, compile(format!(r"^\s*{date}T{time}{zone}(?:\s|$)"))),
         (
             Clock::MonthDay,
-            compile(format!(r"(?:^|\s)(?:INFO|WARNING|DEBUG|ERROR|CRITICAL) (?P<M>\d\d)-(?P<D>\d\d) {time}\s")),
+            compile(format!(
+                r"(?:^|\s)(?:INFO|WARNING|DEBUG|ERROR|CRITICAL) (?P<M>\d\d)-(?P<D>\d\d) {time}\s"
+            )),
         ),
         (Clock::Bracket, compile(format!(r"(?:^|\s)\[{date} {time}(?: [^\]]{{1,40}})?\]"))),
         (Clock::Glog, compile(format!(r"(?:^|\s)[IWEF](?P<M>\d\d)(?P<D>\d\d) {time}\s"))),
@@ -154,12 +155,32 @@ mod tests {
 
     #[test]
     fn every_clock_counts_seconds() {
-        check(Clock::MonthDay, ["INFO 11-28 11:45:51 [x.py:1] a", "(W pid=1) INFO 11-28 11:46:01 [x.py:1] b"], 10.0);
+        check(
+            Clock::MonthDay,
+            ["INFO 11-28 11:45:51 [x.py:1] a", "(W pid=1) INFO 11-28 11:46:01 [x.py:1] b"],
+            10.0,
+        );
         check(Clock::Bracket, ["[2025-11-10 19:59:08] a", "[2025-11-10 20:00:08 TP1] b"], 60.0);
-        check(Clock::Glog, ["I0410 16:58:08.485508 1 a.cc:1] x", "I0410 16:58:09.485783 1 a.cc:2] y"], 1.000_275);
-        check(Clock::Trt, ["[11/28/2025-11:45:51] [TRT-LLM] [I] a", "[11/28/2025-11:45:59] [TRT-LLM] [I] b"], 8.0);
-        check(Clock::Logfmt, ["time=2025-03-05T06:58:54.116Z level=INFO", "time=2025-03-05T08:58:55.116+02:00 level=INFO"], 1.0);
-        check(Clock::Iso, ["2024-12-11T18:26:33.308202Z  INFO a", "2024-12-11T18:26:36.179734Z  INFO b"], 2.871_532);
+        check(
+            Clock::Glog,
+            ["I0410 16:58:08.485508 1 a.cc:1] x", "I0410 16:58:09.485783 1 a.cc:2] y"],
+            1.000_275,
+        );
+        check(
+            Clock::Trt,
+            ["[11/28/2025-11:45:51] [TRT-LLM] [I] a", "[11/28/2025-11:45:59] [TRT-LLM] [I] b"],
+            8.0,
+        );
+        check(
+            Clock::Logfmt,
+            ["time=2025-03-05T06:58:54.116Z level=INFO", "time=2025-03-05T08:58:55.116+02:00 level=INFO"],
+            1.0,
+        );
+        check(
+            Clock::Iso,
+            ["2024-12-11T18:26:33.308202Z  INFO a", "2024-12-11T18:26:36.179734Z  INFO b"],
+            2.871_532,
+        );
         check(Clock::Elapsed, ["0.00.012.806 I a: b", "1.02.512.806 I a: b"], 62.5);
     }
 
@@ -176,7 +197,9 @@ mod tests {
 
     #[test]
     fn what_is_no_stamp_is_none() {
-        for line in ["", "INFO 13-45 11:45:51 [x] a", "[2025-02-30 19:59:08] a", "INFO:     Application startup"] {
+        for line in
+            ["", "INFO 13-45 11:45:51 [x] a", "[2025-02-30 19:59:08] a", "INFO:     Application startup"]
+        {
             assert_eq!(Stamps::default().read(line.as_bytes()), [None; CLOCKS], "{line}");
         }
     }

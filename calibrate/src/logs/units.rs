@@ -14,7 +14,16 @@ pub fn go_duration_s(text: &str) -> Option<f64> {
         let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
         let value: f64 = rest[..digits].parse().ok()?;
         let tail = &rest[digits..];
-        let units = [("ms", 1e-3), ("µs", 1e-6), ("μs", 1e-6), ("us", 1e-6), ("ns", 1e-9), ("h", 3600.0), ("m", 60.0), ("s", 1.0)];
+        let units = [
+            ("ms", 1e-3),
+            ("µs", 1e-6),
+            ("μs", 1e-6),
+            ("us", 1e-6),
+            ("ns", 1e-9),
+            ("h", 3600.0),
+            ("m", 60.0),
+            ("s", 1.0),
+        ];
         let (unit, seconds) = units.into_iter().find(|(unit, _)| tail.starts_with(unit))?;
         total += value * seconds;
         parts += 1;
