@@ -1,6 +1,9 @@
 //! `import` end to end: every format from its fixture, several files together, and what it
 //! refuses.
 
+// Figures are read, not computed: they come out as they stand in the file.
+#![allow(clippy::unwrap_used, clippy::float_cmp)]
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -173,6 +176,37 @@ fn logs_that_cannot_be_told_apart_replace_all_times_to_ready() {
     assert_eq!(stages(&merged).last().unwrap().run, 2);
     let mixed = import(&["logs/tgi.log", "logs/vllm-v0.log"], &Options::default()).unwrap_err();
     assert!(mixed.contains("TGI") && mixed.contains("vLLM"), "{mixed}");
+}
+
+#[test]
+fn logs_of_docker_and_logs_with_json_in_them_are_logs() {
+    let docker: String = std::fs::read_to_string(fixture("logs/sglang-0.4.log"))
+        .unwrap()
+        .lines()
+        .enumerate()
+        .map(|(n, line)| {
+            let time = format!("2026-01-01T00:00:{n:02}.250000000Z");
+            serde_json::json!({"log": format!("{line}\n"), "stream": "stderr", "time": time}).to_string()
+                + "\n"
+        })
+        .collect();
+    let pieces = read("docker.json", docker.as_bytes(), &Options::default()).unwrap();
+    assert_eq!(pieces[0].format, "SGLang log");
+    let found = merge(&pieces, &Options::default()).unwrap();
+    // A line a second, from the first to the last.
+    let sum: f64 = stages(&found).iter().map(|s| s.seconds).sum();
+    assert!((sum - (docker.lines().count() - 1) as f64).abs() < 1e-6, "{sum}");
+
+    let mixed =
+        format!("[1] 318\n{{\"a\": 1}}\n{}", std::fs::read_to_string(fixture("logs/tgi.log")).unwrap());
+    assert_eq!(read("mixed.log", mixed.as_bytes(), &Options::default()).unwrap()[0].format, "TGI log");
+}
+
+#[test]
+fn a_log_longer_than_its_pod_took_is_not_its_log() {
+    let merged = import(&["kubernetes/pods.json", "logs/vllm-v1-0.19.log"], &Options::default()).unwrap();
+    assert!(flags(&merged).contains(&"bootReplaced"));
+    assert!(stages(&merged).iter().all(|s| s.label.as_deref() != Some(BOOT)));
 }
 
 #[test]

@@ -124,9 +124,8 @@ fn split_boots(pods: &mut [PodStart], logs: &[(&Piece, &Start)]) -> bool {
     let fits = |pod: &PodStart, seconds: &f64| {
         boots(pod).is_some_and(|at| pod.stages[at].seconds - seconds > -BLUR_S)
     };
-    let paired = ready.len() == logs.len()
-        && pods.len() == logs.len()
-        && pods.iter().zip(&ready).all(|(pod, seconds)| fits(pod, seconds));
+    let pods_as_logs = ready.len() == logs.len() && pods.len() == logs.len();
+    let paired = pods_as_logs && pods.iter().zip(&ready).all(|(pod, seconds)| fits(pod, seconds));
     for (at, pod) in pods.iter_mut().enumerate() {
         let Some(boot) = boots(pod) else { continue };
         let before = pod.stages[boot].seconds - ready.get(at).copied().unwrap_or(0.0);
@@ -139,9 +138,12 @@ fn split_boots(pods: &mut [PodStart], logs: &[(&Piece, &Start)]) -> bool {
             pod.stages.remove(boot);
         }
         if !paired {
-            let message = "the pods' time to ready is left out: logs split it, but cannot be told apart by pod, \
-                           so the time before their first line is missing";
-            pod.flags.push(Flag { flag: "bootReplaced".to_owned(), message: message.to_owned() });
+            let why =
+                if pods_as_logs { "a log's start is longer" } else { "the logs cannot be told apart by pod" };
+            let message = format!(
+                "a pod's time to ready is left out: logs split it, but {why}; the time before their first line is missing"
+            );
+            pod.flags.push(Flag { flag: "bootReplaced".to_owned(), message });
         }
     }
     paired

@@ -46,6 +46,14 @@ pub(super) fn spread_flag(tool: &str) -> Record {
     })
 }
 
+/// The flag for random arrivals of another kind than ours.
+pub(super) fn not_poisson(tool: &str) -> Record {
+    Record::Flag(Flag {
+        flag: "notPoisson".to_owned(),
+        message: format!("{tool} sent at its rate, but not as a Poisson process"),
+    })
+}
+
 /// A series and its requests.
 ///
 /// # Errors

@@ -3,9 +3,9 @@
 use serde_json::Value;
 
 use super::json::{count, number, numbers, text};
-use super::requests::{Request, series};
+use super::requests::{Request, not_poisson, series};
 use super::{Piece, Seen};
-use crate::raw::{BenchmarkSample, Flag, Load, Record};
+use crate::raw::{BenchmarkSample, Load, Record};
 
 /// Whether a document is one of these results; then whose.
 pub(super) fn detect(value: &Value) -> Option<&'static str> {
@@ -40,10 +40,7 @@ pub(super) fn read(tool: &'static str, value: &Value) -> Result<Piece, String> {
                 piece.seen(Seen::Found(format!("{} requests with their tokens", records.len() - 1)));
                 piece.records = records;
                 if number(value, "/burstiness").is_some_and(|b| (b - 1.0).abs() > 1e-9) {
-                    piece.records.push(Record::Flag(Flag {
-                        flag: "notPoisson".to_owned(),
-                        message: format!("{tool} sent with a burstiness other than 1"),
-                    }));
+                    piece.records.push(not_poisson(tool));
                 }
                 return Ok(piece);
             }
