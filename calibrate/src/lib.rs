@@ -5,6 +5,7 @@
 //! `gpu`, `server`, `pull` and `import` write raw samples; `fit` alone draws conclusions.
 
 pub mod cli;
+pub mod fit;
 pub mod gpu;
 pub mod raw;
 

@@ -1,6 +1,7 @@
 //! The command line, and the only code that prints or exits. One file a command.
 
 mod console;
+mod fit;
 mod profile;
 
 use std::ffi::OsString;
@@ -20,6 +21,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Turn raw samples into a profile, or check a profile against them.
+    Fit(fit::FitArgs),
     /// Look into profiles.
     Profile {
         #[command(subcommand)]
@@ -33,7 +36,6 @@ enum Exit {
     /// It did what was asked.
     Success,
     /// It ran, and what it checked does not hold.
-    #[allow(dead_code)]
     Failed,
 }
 
@@ -48,6 +50,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(error) => error.exit(),
     };
     let answer = match &cli.command {
+        Command::Fit(args) => fit::run(args),
         Command::Profile { command } => profile::run(command),
     };
     match answer {
