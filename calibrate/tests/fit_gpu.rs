@@ -1,5 +1,7 @@
 //! A device's timings with known coefficients and noise: grid, fit, stages and flags come out right.
 
+#![allow(clippy::unwrap_used)] // A test that cannot go on has failed.
+
 mod common;
 
 use common::{Draws, header};
@@ -21,7 +23,7 @@ fn decode_us(batch: f64, kv: f64) -> f64 {
 }
 
 fn prefill_us(tokens: f64, context: f64) -> f64 {
-    linear_us(tokens) + 1e-4 * tokens * (context + tokens / 2.0)
+    linear_us(tokens) + 1e-3 * tokens * (context + tokens / 2.0)
 }
 
 struct Bench {
@@ -66,7 +68,7 @@ fn measured(drift: f64) -> RawFile {
         let kv_tokens = u64::from(batch) * 1024;
         let us = linear_us(f64::from(batch) + tokens as f64)
             + 0.03 * kv_tokens as f64
-            + 1e-4 * tokens as f64 * (tokens as f64 / 2.0);
+            + 1e-3 * tokens as f64 * (tokens as f64 / 2.0);
         let timing = bench.timing(us, Launch::Eager);
         bench.records.push(Record::Mixed(MixedSample { batch, kv_tokens, tokens, context: 0, timing }));
     }
@@ -139,11 +141,11 @@ fn coefficients_and_grids_come_back() {
     let prefill = &spec.prefill.max_planes.as_ref().unwrap().value;
     assert_eq!(prefill.planes.len(), 2);
     assert_within(prefill.planes[1].per_token_us, 25.0, 0.05);
-    assert_within(prefill.planes[1].per_work_ns, 0.1, 0.1);
+    assert_within(prefill.planes[1].per_work_ns, 1.0, 0.05);
     assert_eq!(spec.prefill.grid.as_ref().unwrap().value.contexts, [0, 4096]);
 
     let linear = &spec.linear_layers.as_ref().unwrap().value;
-    assert_within(linear.attention_per_work_ns, 0.1, 0.03);
+    assert_within(linear.attention_per_work_ns, 1.0, 0.03);
     assert_within(linear.times_us[7], linear_us(8192.0), 0.02);
     let range = spec.measured.unwrap();
     assert_eq!((range.batch, range.kv_tokens, range.prefill_tokens), (256, 262_144, 8192));
@@ -202,16 +204,12 @@ fn drift_and_throttling_are_in_the_description() {
 #[test]
 fn a_hole_in_the_rectangle_leaves_the_fit() {
     let mut file = measured(1.0);
-    let mut batch = 0;
     // Each batch size at KV tokens of its own: no column is full.
-    file.records.retain_mut(|r| match r {
-        Record::Decode(d) => {
-            batch = d.batch;
-            d.kv_tokens += u64::from(batch);
-            true
+    for record in &mut file.records {
+        if let Record::Decode(sample) = record {
+            sample.kv_tokens += u64::from(sample.batch);
         }
-        _ => true,
-    });
+    }
     let Fitted { profile, report } = fitted(file, Cache::Cold);
     let decode = profile.step_time.unwrap().decode;
     assert!(decode.grid.is_none() && decode.fit.is_some());

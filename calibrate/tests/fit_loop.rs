@@ -1,6 +1,8 @@
 //! The loop closes: a profile is simulated, a client measures the simulated engine, `fit` makes a
 //! profile of what it saw, and that profile is the one it began with.
 
+#![allow(clippy::unwrap_used)] // A test that cannot go on has failed.
+
 mod common;
 
 use common::{Planned, Server, calibration_run, header, poisson};

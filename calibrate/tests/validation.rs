@@ -1,6 +1,8 @@
 //! A profile fitted to one run of a real server predicts another run of it: other arrival times,
 //! lengths and concurrency. `docs/validation.md` holds the figures.
 
+#![allow(clippy::unwrap_used)] // A test that cannot go on has failed.
+
 use std::path::{Path, PathBuf};
 
 use thawline::outcome::RunOutcome;

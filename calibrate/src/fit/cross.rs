@@ -4,7 +4,7 @@ use thawline::kernel::dist::uniform;
 use thawline::kernel::rng::{Purpose, Streams};
 use thawline::profile::schema::FitErrors;
 
-use super::points::{quantile, rounded};
+use super::points::quantile;
 
 /// Parts that the points are split into.
 pub const FOLDS: usize = 5;
@@ -21,7 +21,7 @@ pub fn held_out<P, M>(
 ) -> Option<Vec<f64>> {
     let fold_of = folds(points.len());
     let mut errors = vec![0.0; points.len()];
-    for fold in 0..fold_of.iter().max()? + 1 {
+    for fold in 0..=*fold_of.iter().max()? {
         let others: Vec<&P> =
             points.iter().zip(&fold_of).filter(|(_, f)| **f != fold).map(|(p, _)| p).collect();
         let model = fit(&others)?;
@@ -65,6 +65,8 @@ pub fn pays(simpler: &[f64], richer: &[f64]) -> bool {
 /// The summary of signed relative errors that a profile keeps; none of no errors.
 pub fn summary(errors: &[f64]) -> Option<FitErrors> {
     let absolute: Vec<f64> = errors.iter().map(|e| e.abs()).collect();
+    // To 0.0001 %.
+    let rounded = |error: f64| (error * 1e6).round() / 1e6;
     let max = rounded(absolute.iter().copied().fold(0.0, f64::max));
     Some(FitErrors {
         mape: rounded(mape(errors)).min(max),

@@ -65,8 +65,7 @@ pub fn fit(points: &[DecodePoint], hinges: &[u32]) -> Option<Decode> {
 fn attempt(points: &[DecodePoint], hinges: &[u32], kv_known: bool) -> Option<Decode> {
     let all: Vec<&DecodePoint> = points.iter().collect();
     let mut decode = solve(&all, hinges, kv_known)?;
-    let held_out =
-        cross::held_out(points, |others| solve(others, hinges, kv_known), |model, p| model.error(p));
+    let held_out = cross::held_out(points, |others| solve(others, hinges, kv_known), Decode::error);
     decode.held_out = held_out.unwrap_or_default();
     Some(decode)
 }

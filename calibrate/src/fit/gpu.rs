@@ -44,7 +44,7 @@ fn timed<S, K: Ord + Copy>(
         let new = Timed { at: key(sample), spread, roofline_us: timing(sample).roofline_us };
         match points.iter_mut().find(|p| p.at == new.at) {
             Some(old) if new.spread.mad / new.spread.median < old.spread.mad / old.spread.median => {
-                *old = new
+                *old = new;
             }
             Some(_) => {}
             None => points.push(new),

@@ -100,11 +100,11 @@ fn part(file: &RawFile, options: &Options) -> Part {
             format!("raw file of {}: the measurement did not run to its end", file.header.name),
         );
     }
-    let throttled = records.iter().filter_map(|r| match r {
+    let throttled = records.iter().rev().find_map(|r| match r {
         Record::Device(reading) if !reading.throttle.is_empty() => Some(reading),
         _ => None,
     });
-    if let Some(reading) = throttled.last() {
+    if let Some(reading) = throttled {
         part.flag("throttled", format!("{}: {}", reading.when, reading.throttle.join(", ")));
     }
     macro_rules! pick {

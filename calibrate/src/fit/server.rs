@@ -147,7 +147,7 @@ fn fit_prefill(
     };
     let least = alone.iter().map(|p| p.us).fold(f64::INFINITY, f64::min);
     let beyond = empty_step_us.map(|step| (whole.intercept_us() - step).max(0.0).min(0.9 * least));
-    let per_request = beyond.map(|us| us.round());
+    let per_request = beyond.map(f64::round);
     let net: Vec<PrefillPoint> =
         alone.iter().map(|p| PrefillPoint { us: p.us - per_request.unwrap_or(0.0), ..*p }).collect();
     let Some(fit) = prefill_fit(&net, 0, part) else { return };

@@ -216,13 +216,12 @@ fn description(profile: &Profile, files: &[RawFile], report: &FitReport) -> Stri
         }
     }
     let date = Origin::of(&files[0].header).date;
-    let mut text = format!(
-        "{} on {count} x {name} with {} {}: calibrated by `{}` on {date}",
-        profile.model,
-        profile.engine.name,
-        profile.engine.version,
-        ways.join("`, `")
-    );
+    let engine = match &profile.engine {
+        engine if *engine == unknown_engine() => String::new(),
+        engine => format!(" with {} {}", engine.name, engine.version),
+    };
+    let ways = ways.join("`, `");
+    let mut text = format!("{} on {count} x {name}{engine}: calibrated by `{ways}` on {date}", profile.model);
     let errors = report.quality.iter().filter_map(|q| Some((q.what, q.errors?)));
     let errors: Vec<String> =
         errors.map(|(what, e)| format!("{what} within {:.1} %", e.mape * 100.0)).collect();
