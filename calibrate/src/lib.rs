@@ -7,6 +7,7 @@
 pub mod cli;
 pub mod gpu;
 pub mod raw;
+pub mod server;
 
 /// What is wrong, in the words and codes of all of Thawline.
 pub type Fault = thawline::yaml::Diagnostic;

@@ -2,6 +2,8 @@
 
 mod console;
 mod profile;
+mod server;
+mod trace;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -25,6 +27,10 @@ enum Command {
         #[command(subcommand)]
         command: profile::ProfileCommand,
     },
+    /// Measure an OpenAI-compatible server: its starts, prefill, decode, and behaviour under load.
+    Server(Box<server::ServerArgs>),
+    /// Write a measured series as a trace that `thawline simulate` replays.
+    Trace(trace::TraceArgs),
 }
 
 /// How the program ends; faults end it with 2.
@@ -49,6 +55,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let answer = match &cli.command {
         Command::Profile { command } => profile::run(command),
+        Command::Server(arguments) => server::run_server(arguments),
+        Command::Trace(arguments) => trace::run(arguments),
     };
     match answer {
         Ok(Exit::Success) => ExitCode::SUCCESS,
