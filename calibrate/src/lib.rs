@@ -8,6 +8,7 @@ pub mod cli;
 pub mod fit;
 pub mod gpu;
 pub mod raw;
+pub mod server;
 
 /// What is wrong, in the words and codes of all of Thawline.
 pub type Fault = thawline::yaml::Diagnostic;

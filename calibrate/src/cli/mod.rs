@@ -3,6 +3,8 @@
 mod console;
 mod fit;
 mod profile;
+mod server;
+mod trace;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -28,6 +30,10 @@ enum Command {
         #[command(subcommand)]
         command: profile::ProfileCommand,
     },
+    /// Measure an OpenAI-compatible server: its starts, prefill, decode, and behaviour under load.
+    Server(Box<server::ServerArgs>),
+    /// Write a measured series as a trace that `thawline simulate` replays.
+    Trace(trace::TraceArgs),
 }
 
 /// How the program ends; faults end it with 2.
@@ -52,6 +58,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let answer = match &cli.command {
         Command::Fit(args) => fit::run(args),
         Command::Profile { command } => profile::run(command),
+        Command::Server(arguments) => server::run_server(arguments),
+        Command::Trace(arguments) => trace::run(arguments),
     };
     match answer {
         Ok(Exit::Success) => ExitCode::SUCCESS,
