@@ -2,6 +2,7 @@
 
 mod console;
 mod fit;
+mod import;
 mod profile;
 mod server;
 mod trace;
@@ -25,6 +26,7 @@ struct Cli {
 enum Command {
     /// Turn raw samples into a profile, or check a profile against them.
     Fit(fit::FitArgs),
+    Import(Box<import::ImportArgs>),
     /// Look into profiles.
     Profile {
         #[command(subcommand)]
@@ -57,6 +59,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let answer = match &cli.command {
         Command::Fit(args) => fit::run(args),
+        Command::Import(args) => import::run(args),
         Command::Profile { command } => profile::run(command),
         Command::Server(arguments) => server::run_server(arguments),
         Command::Trace(arguments) => trace::run(arguments),
