@@ -1,7 +1,9 @@
 //! The command line, and the only code that prints or exits. One file a command.
 
 mod console;
+mod gpu;
 mod profile;
+mod progress;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -20,6 +22,11 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Measure a model's steps and start-up on this host's GPU, with our own kernels.
+    Gpu(gpu::GpuArgs),
+    /// A probe in a process of its own.
+    #[command(hide = true)]
+    GpuFirstUse(gpu::FirstUseArgs),
     /// Look into profiles.
     Profile {
         #[command(subcommand)]
@@ -48,6 +55,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(error) => error.exit(),
     };
     let answer = match &cli.command {
+        Command::Gpu(args) => gpu::run(args),
+        Command::GpuFirstUse(args) => gpu::first_use(args),
         Command::Profile { command } => profile::run(command),
     };
     match answer {

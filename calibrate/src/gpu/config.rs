@@ -106,7 +106,7 @@ impl Reader<'_> {
         let known = ARCHITECTURES.iter().find(|(name, ..)| *name == kind);
         if known.is_none() {
             let names: Vec<_> = ARCHITECTURES.iter().map(|(name, ..)| *name).collect();
-            self.refuse(&format!("`model_type: {kind}` is not known; known are {}", names.join(", ")))
+            self.refuse(&format!("`{kind}` is not known (`model_type`); known are {}", names.join(", ")))
                 .help
                 .push("`thawline-calibrate server` measures any model behind its own engine".to_owned());
         }
@@ -204,7 +204,7 @@ mod tests {
             assert!(refused.iter().any(|f| f.message.contains(expected)), "{key}: {refused:?}");
         };
         check("num_local_experts", 8.into(), "mixture of experts");
-        check("model_type", "mamba2".into(), "`model_type: mamba2` is not known");
+        check("model_type", "mamba2".into(), "`mamba2` is not known");
         check("quantization_config", serde_json::json!({"quant_method": "fp8"}), "quantized");
         check("sliding_window", 4096.into(), "attention over a window");
         check("num_key_value_heads", 5.into(), "32 query heads do not share 5 KV heads");
