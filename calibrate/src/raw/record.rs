@@ -50,6 +50,8 @@ pub enum Record {
     Device(DeviceReading),
     /// Something a reader must know before trusting the figures.
     Flag(Flag),
+    /// How long the measurement had taken by then, for a run that resumes it.
+    Elapsed(Done),
     /// The measurement ran to its end.
     Done(Done),
 }
@@ -249,6 +251,9 @@ pub struct TransferSample {
     /// Share of the file that was in the page cache just before, by mincore; 0 to 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cached_share: Option<f64>,
+    /// Type of the file system the file lies on: `ext4`, `overlay`, `nfs`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file_system: Option<String>,
     /// Bytes of one sample.
     pub bytes: u64,
     /// Threads that moved them.
@@ -450,7 +455,7 @@ pub struct Flag {
     pub message: String,
 }
 
-/// The end of a complete file.
+/// Time spent on a measurement; as [`Record::Done`], the end of a complete file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Done {
