@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use thawline::profile::schema::EngineVersion;
 
 use super::kubernetes::{self, BOOT, PodStart};
-use super::{Options, Piece};
+use super::{Options, Piece, steps};
 use crate::logs::{NO_PROCESS_START, Start};
 use crate::raw::{Flag, Load, Record, Source, StageSample};
 use crate::{Fault, Result};
@@ -59,8 +59,9 @@ pub fn merge(pieces: &[Piece], options: &Options) -> Result<Merged> {
     for (key, value) in pieces.iter().flat_map(|p| &p.settings) {
         merged.settings.entry(key.clone()).or_insert_with(|| value.clone());
     }
+    let boots = pods.iter().flat_map(|pod| &pod.stages).any(|s| s.label.as_deref() == Some(BOOT));
     let next_run = starts(&mut merged.records, pieces, &logs, pods);
-    others(&mut merged.records, pieces, next_run);
+    others(&mut merged.records, pieces, next_run, boots || !logs.is_empty());
     if merged.records.iter().all(|r| matches!(r, Record::Source(_) | Record::Flag(_))) {
         let message = "the files hold nothing that was measured";
         return Err(vec![Fault::error("E0707", message)]);
@@ -149,11 +150,18 @@ fn split_boots(pods: &mut [PodStart], logs: &[(&Piece, &Start)]) -> bool {
     paired
 }
 
-/// The benchmark results, their runs and series numbered on.
-fn others(records: &mut Vec<Record>, pieces: &[Piece], mut run: u32) {
+/// The benchmark results, their runs and series numbered on. `started`: pods or logs tell how
+/// long a start takes.
+fn others(records: &mut Vec<Record>, pieces: &[Piece], mut run: u32, started: bool) {
     let mut next_series = 0;
     for piece in pieces.iter().filter(|p| !p.records.is_empty()) {
         records.push(source(std::iter::once(piece)));
+        if started && piece.format == steps::STARTUP {
+            let message =
+                "its start-up times are left out: logs or pods tell the same, and they would count twice";
+            records.push(flag("startUpLeftOut", message.to_owned()));
+            continue;
+        }
         let (first_run, first_series) = (run, next_series);
         for record in &piece.records {
             let mut record = record.clone();
