@@ -113,7 +113,7 @@ pub(super) fn run(args: &GpuArgs) -> Answer {
     let flags = outcome.log.flags().map(|f| Fault::warning("W0701", format!("{}: {}", f.flag, f.message)));
     console::report(&flags.collect::<Vec<_>>());
     console::print(&format!(
-        "measured {} in {:.0} s: {} records in {}\nroofline: {:.0} GB/s, {:.1} TFLOP/s ({})\n",
+        "measured {} in {:.0} s: {} records in {}\nroofline: {:.1} GB/s, {:.3} TFLOP/s ({})\n",
         options.shape.name,
         outcome.log.elapsed_s(),
         outcome.log.records().len(),

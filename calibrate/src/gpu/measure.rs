@@ -405,7 +405,7 @@ mod tests {
         let mut log = log(folder.path());
         let model = |work: &Work| 1.5 * floor_us(work);
         let broken = |work: &Work| matches!(work, Work::Linear { tokens: 4 });
-        let mut backend = Fake { broken, model, ..Fake::default() };
+        let mut backend = Fake { model, broken, ..Fake::default() };
         assert_eq!(run(&mut backend, &phase("linear layers"), &mut log).unwrap(), ["pointFailed"]);
         assert!(
             log.flags().next().unwrap().message.contains("linear layers, 4 tokens failed: the kernel failed")

@@ -91,7 +91,7 @@ pub fn header(options: &Options) -> Result<(Header, Device)> {
             name: "thawline-calibrate".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }),
-        host: None,
+        host: Some(super::cpu::host()),
         gpu: Some(Gpu {
             name: device.name.clone(),
             count: shape.tensor_parallel,
@@ -132,8 +132,8 @@ pub fn measure(options: &Options, raw_file: &Path, progress: &dyn Progress) -> R
         log.flag(&flag.flag, flag.message)?;
     }
     let (extent, effort) = match (options.kind, options.quick) {
-        (Kind::Cuda, quick) => (Extent::gpu(quick), if quick { Effort::QUICK } else { Effort::FULL }),
-        (Kind::Cpu, quick) => (Extent::cpu(quick), if quick { Effort::QUICK } else { Effort::FULL }),
+        (Kind::Cuda, quick) => (Extent::gpu(quick), effort(quick)),
+        (Kind::Cpu, quick) => (Extent::cpu(quick), effort(quick)),
     };
     let mut bench = Bench { backend: backend.as_mut(), shape: &options.shape, effort };
     for phase in extent.phases(tokens) {
@@ -141,6 +141,10 @@ pub fn measure(options: &Options, raw_file: &Path, progress: &dyn Progress) -> R
     }
     log.finish()?;
     Ok(Outcome { device, log })
+}
+
+const fn effort(quick: bool) -> Effort {
+    if quick { Effort::QUICK } else { Effort::FULL }
 }
 
 /// What the reader must know of every measurement of this kind.
@@ -183,7 +187,7 @@ fn first_use(options: &Options, log: &mut Log, progress: &dyn Progress) -> Resul
 /// Copies, storage, and weights end to end. A fault here leaves the steps still to be measured.
 fn files(options: &Options, backend: &mut dyn Backend, log: &mut Log, progress: &dyn Progress) -> Result<()> {
     let (samples, bytes) = match (options.kind, options.quick) {
-        (Kind::Cpu, _) => (3, 16 << 20),
+        (Kind::Cpu, _) => (3, 4 << 20),
         (Kind::Cuda, true) => (3, 256 << 20),
         (Kind::Cuda, false) => (5, 1 << 30),
     };
