@@ -44,6 +44,8 @@ pub enum Record {
     Benchmark(BenchmarkSample),
     /// Memory of a replica, as an engine's log or a model's shape gives it.
     Memory(MemorySample),
+    /// Which file of another tool the records after it come from.
+    Source(Source),
     /// Clocks, power, temperature and throttling of the device.
     Device(DeviceReading),
     /// Something a reader must know before trusting the figures.
@@ -385,8 +387,21 @@ pub struct BenchmarkSample {
     /// ITL, ms: the median where the tool gives it, else the mean.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub itl_ms: Option<f64>,
+    /// A whole request, ms: where the tool tells nothing finer, the time of the whole batch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency_ms: Option<f64>,
     /// Requests behind it.
     pub requests: u64,
+}
+
+/// A file of another tool: the records after this one, up to the next, come from it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Source {
+    /// Its name, without folders; several where records come from several files together.
+    pub file: String,
+    /// What it was taken for: `vLLM log`, `GuideLLM`.
+    pub format: String,
 }
 
 /// Memory of a replica, bytes over all its GPUs. A source tells what it knows.
