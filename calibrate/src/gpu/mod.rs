@@ -1,7 +1,8 @@
 //! `gpu`: our own kernels on a device, through one plan that any [`Backend`] can run.
 
 pub mod backend;
+pub mod cuda;
 pub mod shape;
 
-pub use backend::{Backend, Device, Direction, Host, Prepared, Work};
-pub use shape::Shape;
+pub use backend::{Backend, Device, Direction, FirstUse, Host, Part, Prepared, Work};
+pub use shape::{Gemm, Shape};
