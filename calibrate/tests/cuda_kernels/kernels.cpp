@@ -236,7 +236,7 @@ static void check_small_ones() {
     for (size_t i = 0; i < rows_out.len; i++) {
         expect("embedding", i, value(rows_out[i]), value(table[(size_t)ids[i / width] * width + i % width]), 0.0);
     }
-    launch({(width / 8 + 255) / 256, rows, 1}, 256, [&] { silu_multiply(gate_up, rows_out, width); });
+    launch({rows, (width / 8 + 255) / 256, 1}, 256, [&] { silu_multiply(gate_up, rows_out, width); });
     for (size_t i = 0; i < rows_out.len; i++) {
         const double gate = value(gate_up[i / width * 2 * width + i % width]);
         const double expected = gate / (1.0 + exp(-gate)) * value(gate_up[i / width * 2 * width + width + i % width]);

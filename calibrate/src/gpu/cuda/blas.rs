@@ -8,7 +8,7 @@ use std::ptr;
 use cudarc::cublaslt::result::{self, CublasError};
 use cudarc::cublaslt::sys;
 
-use super::memory::{DeviceMemory, Gpu, failed};
+use super::memory::{DeviceMemory, Gpu, failed, newer};
 use super::product::{ColumnMajor, Product};
 use crate::{Fault, Result, fault};
 
@@ -192,7 +192,7 @@ impl Blas {
     /// What it reports.
     pub(super) fn open(gpu: &Gpu) -> Result<Self> {
         gpu.context.bind_to_thread().map_err(failed("no context"))?;
-        let handle = Handle(result::create_handle().map_err(lt("cuBLASLt does not start"))?);
+        let handle = Handle(result::create_handle().map_err(|e| newer(lt("cuBLASLt does not start")(e)))?);
         Ok(Self { plans: BTreeMap::new(), workspace: gpu.allocate(WORKSPACE)?, handle, gpu: gpu.clone() })
     }
 
@@ -229,6 +229,9 @@ impl Blas {
                 if time < best {
                     (best, fastest) = (time, candidate);
                 }
+            }
+            if best.is_infinite() {
+                return Err(fault("E0709", format!("cuBLASLt runs none of its algorithms for {product:?}")));
             }
             plan.algorithm = fastest;
         } else if let Some(&only) = candidates.first() {

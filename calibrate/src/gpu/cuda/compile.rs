@@ -4,7 +4,8 @@
 //! newer than the oldest driver, and NVRTC has to be there anyway, since a compile on the host is
 //! one of the things to be timed. If NVRTC knows the device, it makes machine code, which any
 //! driver of its major version loads; if the device is newer than NVRTC, it makes PTX of the
-//! newest architecture it knows, which the driver compiles.
+//! newest architecture it knows, which the driver compiles. Machine code needs no compile by the
+//! driver, so the driver's cache (`CUDA_CACHE_PATH`) changes nothing about it: each start pays all.
 
 use std::ffi::{CStr, CString, c_char};
 

@@ -3,7 +3,7 @@
 use cudarc::driver::{CudaFunction, LaunchConfig, PushKernelArg};
 use cudarc::nvrtc::Ptx;
 
-use super::memory::{Gpu, failed};
+use super::memory::{Gpu, failed, newer};
 use crate::{Result, fault};
 
 /// An argument of a kernel.

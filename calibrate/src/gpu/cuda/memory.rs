@@ -38,6 +38,14 @@ pub(super) fn failed(what: &str) -> impl FnOnce(DriverError) -> Vec<Fault> {
     }
 }
 
+/// With what mends a library that the driver is too old for.
+pub(super) fn newer(mut faults: Vec<Fault>) -> Vec<Fault> {
+    let help = "if the libraries are of CUDA 13 and the driver is of CUDA 12 (older than 580), install a newer driver, \
+                or nvidia-cuda-nvrtc-cu12 and nvidia-cublas-cu12";
+    faults[0].help.push(help.to_owned());
+    faults
+}
+
 impl Gpu {
     /// Retains the primary context of a device and makes a stream.
     ///

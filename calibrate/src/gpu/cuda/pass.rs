@@ -238,7 +238,7 @@ impl Pass {
                 [Address(b.gate_up.address()), Address(b.inner.address()), Int(width.cast_signed())];
             engine.kernels.launch(
                 "silu_multiply",
-                [(width / 8).div_ceil(256), self.rows, 1],
+                [self.rows, (width / 8).div_ceil(256), 1],
                 256,
                 &arguments,
             )?;

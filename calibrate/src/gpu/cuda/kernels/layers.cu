@@ -87,14 +87,14 @@ extern "C" __global__ void rotate_and_store(bf16* qkv, const float2* __restrict_
 
 // silu(gate) * up of rows that hold both, one behind the other.
 extern "C" __global__ void silu_multiply(const bf16* __restrict__ gate_up, bf16* __restrict__ out, int width) {
-    const int i = blockIdx.x * blockDim.x + threadIdx.x;
+    const int i = blockIdx.y * blockDim.x + threadIdx.x;
     if (i >= width / 8) return;
-    const uint4* row = (const uint4*)(gate_up + (i64)blockIdx.y * 2 * width);
+    const uint4* row = (const uint4*)(gate_up + (i64)blockIdx.x * 2 * width);
     float gate[8], up[8];
     unpack_8(row[i], gate);
     unpack_8(row[width / 8 + i], up);
     for (int j = 0; j < 8; j++) gate[j] = gate[j] / (1.0f + __expf(-gate[j])) * up[j];
-    ((uint4*)(out + (i64)blockIdx.y * width))[i] = pack_8(gate);
+    ((uint4*)(out + (i64)blockIdx.x * width))[i] = pack_8(gate);
 }
 
 // The most likely token of each row of logits, the first of equals. Rows are `stride` apart.
