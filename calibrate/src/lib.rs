@@ -5,8 +5,12 @@
 //! `gpu`, `server`, `pull` and `import` write raw samples; `fit` alone draws conclusions.
 
 pub mod cli;
+pub mod fit;
 pub mod gpu;
+pub mod import;
+pub mod logs;
 pub mod raw;
+pub mod server;
 
 /// What is wrong, in the words and codes of all of Thawline.
 pub type Fault = thawline::yaml::Diagnostic;

@@ -1,7 +1,13 @@
 //! The command line, and the only code that prints or exits. One file a command.
 
 mod console;
+mod fit;
+mod gpu;
+mod import;
 mod profile;
+mod progress;
+mod server;
+mod trace;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -20,11 +26,23 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Turn raw samples into a profile, or check a profile against them.
+    Fit(fit::FitArgs),
+    Import(Box<import::ImportArgs>),
+    /// Measure a model's steps and start-up on this host's GPU, with our own kernels.
+    Gpu(gpu::GpuArgs),
+    /// A probe in a process of its own.
+    #[command(hide = true)]
+    GpuFirstUse(gpu::FirstUseArgs),
     /// Look into profiles.
     Profile {
         #[command(subcommand)]
         command: profile::ProfileCommand,
     },
+    /// Measure an OpenAI-compatible server: its starts, prefill, decode, and behaviour under load.
+    Server(Box<server::ServerArgs>),
+    /// Write a measured series as a trace that `thawline simulate` replays.
+    Trace(trace::TraceArgs),
 }
 
 /// How the program ends; faults end it with 2.
@@ -33,7 +51,6 @@ enum Exit {
     /// It did what was asked.
     Success,
     /// It ran, and what it checked does not hold.
-    #[allow(dead_code)]
     Failed,
 }
 
@@ -48,7 +65,13 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(error) => error.exit(),
     };
     let answer = match &cli.command {
+        Command::Fit(args) => fit::run(args),
+        Command::Import(args) => import::run(args),
+        Command::Gpu(args) => gpu::run(args),
+        Command::GpuFirstUse(args) => gpu::first_use(args),
         Command::Profile { command } => profile::run(command),
+        Command::Server(arguments) => server::run_server(arguments),
+        Command::Trace(arguments) => trace::run(arguments),
     };
     match answer {
         Ok(Exit::Success) => ExitCode::SUCCESS,
