@@ -63,8 +63,8 @@ impl Kernels {
     /// # Errors
     /// What the driver reports.
     pub(super) fn load(gpu: &Gpu, image: Vec<u8>) -> Result<Self> {
-        let module =
-            gpu.context.load_module(Ptx::from_binary(image)).map_err(failed("cannot load the kernels"))?;
+        let module = gpu.context.load_module(Ptx::from_binary(image));
+        let module = module.map_err(|e| newer(failed("cannot load the kernels")(e)))?;
         let load = |name: &str| module.load_function(name).map_err(failed("cannot find a kernel"));
         let functions = SIGNATURES.iter().map(|(name, _)| load(name)).collect::<Result<_>>()?;
         Ok(Self { functions, gpu: gpu.clone() })
