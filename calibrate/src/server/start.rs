@@ -99,12 +99,14 @@ fn prepare(files: &Files, cache: Option<Cache>) -> (Option<f64>, Vec<Flag>) {
         (_, Err(e), _) | (_, Ok(()), Err(e)) => {
             flag("pageCacheUnknown", format!("the page cache of the weights could not be set or read: {e}"))
         }
-        (Some(Cache::Cold), _, Ok(share)) if *share > 0.05 => {
-            flag("notCold", format!("{:.0} % of the weights stayed in the page cache of a cold start", share * 100.0))
-        }
-        (Some(Cache::Warm), _, Ok(share)) if *share < 0.95 => {
-            flag("notWarm", format!("only {:.0} % of the weights were in the page cache of a warm start", share * 100.0))
-        }
+        (Some(Cache::Cold), _, Ok(share)) if *share > 0.05 => flag(
+            "notCold",
+            format!("{:.0} % of the weights stayed in the page cache of a cold start", share * 100.0),
+        ),
+        (Some(Cache::Warm), _, Ok(share)) if *share < 0.95 => flag(
+            "notWarm",
+            format!("only {:.0} % of the weights were in the page cache of a warm start", share * 100.0),
+        ),
         _ => Vec::new(),
     };
     (share.ok(), flags)
@@ -164,9 +166,12 @@ pub fn explain(mut faults: Vec<Fault>, server: Option<&mut Server>) -> Vec<Fault
     while server.ended().is_none() && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(10));
     }
-    if let (Some(status), Some(last)) = (server.ended(), faults.pop()) {
-        let last = last.helped(format!("the server is gone: {}", describe(status)));
-        faults.push(with_last_lines(last, &server.lines()));
+    if let Some(status) = server.ended() {
+        let explained = faults.pop().map(|last| {
+            let last = last.helped(format!("the server is gone: {}", describe(status)));
+            with_last_lines(last, &server.lines())
+        });
+        faults.extend(explained);
     }
     faults
 }
