@@ -5,7 +5,10 @@
 //! `gpu`, `server`, `pull` and `import` write raw samples; `fit` alone draws conclusions.
 
 pub mod cli;
+pub mod fit;
 pub mod gpu;
+pub mod import;
+pub mod logs;
 pub mod raw;
 pub mod server;
 

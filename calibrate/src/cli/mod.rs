@@ -1,7 +1,11 @@
 //! The command line, and the only code that prints or exits. One file a command.
 
 mod console;
+mod fit;
+mod gpu;
+mod import;
 mod profile;
+mod progress;
 mod server;
 mod trace;
 
@@ -22,6 +26,14 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Turn raw samples into a profile, or check a profile against them.
+    Fit(fit::FitArgs),
+    Import(Box<import::ImportArgs>),
+    /// Measure a model's steps and start-up on this host's GPU, with our own kernels.
+    Gpu(gpu::GpuArgs),
+    /// A probe in a process of its own.
+    #[command(hide = true)]
+    GpuFirstUse(gpu::FirstUseArgs),
     /// Look into profiles.
     Profile {
         #[command(subcommand)]
@@ -39,7 +51,6 @@ enum Exit {
     /// It did what was asked.
     Success,
     /// It ran, and what it checked does not hold.
-    #[allow(dead_code)]
     Failed,
 }
 
@@ -54,6 +65,10 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(error) => error.exit(),
     };
     let answer = match &cli.command {
+        Command::Fit(args) => fit::run(args),
+        Command::Import(args) => import::run(args),
+        Command::Gpu(args) => gpu::run(args),
+        Command::GpuFirstUse(args) => gpu::first_use(args),
         Command::Profile { command } => profile::run(command),
         Command::Server(arguments) => server::run_server(arguments),
         Command::Trace(arguments) => trace::run(arguments),
