@@ -4,7 +4,7 @@
 //! is one `read` and nothing that schedules.
 
 use std::collections::BTreeSet;
-use std::io::Read;
+use std::io::{self, Read};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -160,13 +160,19 @@ impl Client {
     /// left out from then on.
     pub fn complete(&self, prompt: &str, output_tokens: u32) -> Exchange {
         let mut dialect = self.dialect();
+        let mut dead_connections = 0;
         loop {
             let body = self.body(&dialect, prompt, output_tokens);
             let sent = Instant::now();
             let mut exchange =
                 Exchange { sent, events: Vec::new(), done: None, usage: Usage::default(), error: None };
             match self.post(dialect.endpoint.path(), &body) {
-                Err(error) => exchange.error = Some(error),
+                // The server may have closed a connection kept from an earlier request.
+                Err(ureq::Error::Io(error)) if hung_up(&error) && dead_connections < DEAD_CONNECTIONS_MAX => {
+                    dead_connections += 1;
+                    continue;
+                }
+                Err(error) => exchange.error = Some(error.to_string()),
                 Ok(Err(refusal)) => {
                     if let Some(next) = self.concede(&dialect, &refusal) {
                         dialect = next;
@@ -216,13 +222,13 @@ impl Client {
         body.to_string().into_bytes()
     }
 
-    fn post(&self, path: &str, body: &[u8]) -> Result<Result<Response<Body>, Refusal>, String> {
+    fn post(&self, path: &str, body: &[u8]) -> Result<Result<Response<Body>, Refusal>, ureq::Error> {
         let mut request = self.agent.post(format!("{}{path}", self.base));
         request = request.header("content-type", "application/json").header("accept", "text/event-stream");
         if let Some(key) = &self.api_key {
             request = request.header("authorization", format!("Bearer {key}"));
         }
-        let answer = request.send(body).map_err(|e| e.to_string())?;
+        let answer = request.send(body)?;
         let status = answer.status().as_u16();
         if status == 200 {
             return Ok(Ok(answer));
@@ -250,6 +256,15 @@ impl Client {
         }
         Some(next)
     }
+}
+
+/// A server that hangs up this often does so on purpose.
+const DEAD_CONNECTIONS_MAX: usize = 2;
+
+/// Whether the other side closed the connection before it answered anything.
+fn hung_up(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
 }
 
 /// The text of a small answer. What cannot be read is left out: the status says enough.

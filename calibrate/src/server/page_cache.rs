@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{Advice, fadvise, fsync};
 
@@ -48,9 +49,22 @@ impl Files {
 
     /// Has the system forget their pages, as far as it will.
     ///
+    /// Pages that a process which just ended has mapped may take a moment to come free.
+    ///
     /// # Errors
-    /// A file that cannot be opened or written back.
+    /// A file that cannot be opened, mapped or written back.
     pub fn drop_cached(&self) -> io::Result<()> {
+        for pause_ms in [0, 50, 100, 200, 400, 800] {
+            std::thread::sleep(Duration::from_millis(pause_ms));
+            self.advise_drop()?;
+            if self.cached_share()? < 0.01 {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn advise_drop(&self) -> io::Result<()> {
         for path in &self.paths {
             let file = File::open(path)?;
             // Pages not yet written to disk stay whatever is advised.

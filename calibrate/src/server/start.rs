@@ -166,9 +166,12 @@ pub fn explain(mut faults: Vec<Fault>, server: Option<&mut Server>) -> Vec<Fault
     while server.ended().is_none() && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(10));
     }
-    if let (Some(status), Some(last)) = (server.ended(), faults.pop()) {
-        let last = last.helped(format!("the server is gone: {}", describe(status)));
-        faults.push(with_last_lines(last, &server.lines()));
+    if let Some(status) = server.ended() {
+        let explained = faults.pop().map(|last| {
+            let last = last.helped(format!("the server is gone: {}", describe(status)));
+            with_last_lines(last, &server.lines())
+        });
+        faults.extend(explained);
     }
     faults
 }

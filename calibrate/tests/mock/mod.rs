@@ -147,7 +147,8 @@ impl State {
     }
 
     fn page(&self, out: &mut TcpStream, path: &str) -> std::io::Result<()> {
-        let page = self.behaviour.pages.iter().find(|(page, _)| *page == path).map(|(_, value)| value.clone());
+        let page =
+            self.behaviour.pages.iter().find(|(page, _)| *page == path).map(|(_, value)| value.clone());
         match (path, page) {
             _ if self.behaviour.missing.contains(&path) => plain(out, 404, "no such page"),
             (_, Some(value)) => plain(out, 200, &value.to_string()),
@@ -169,7 +170,8 @@ impl State {
             return Ok(true);
         }
         if let Some(field) = behaviour.refused.iter().find(|field| asked.get(**field).is_some()) {
-            let message = if behaviour.names_refused { format!("unknown field `{field}`") } else { "bad".to_owned() };
+            let message =
+                if behaviour.names_refused { format!("unknown field `{field}`") } else { "bad".to_owned() };
             plain(out, 400, &json!({"error": {"message": message}}).to_string())?;
             return Ok(true);
         }
@@ -209,7 +211,8 @@ impl State {
         let is_chat = path.ends_with("/chat/completions");
         let prompt = if is_chat { &asked["messages"][0]["content"] } else { &asked["prompt"] };
         // Two tokens a word, and three for the template of a chat.
-        let prompt_tokens = 2 * prompt.as_str().unwrap().split(' ').count() as u64 + if is_chat { 3 } else { 0 };
+        let prompt_tokens =
+            2 * prompt.as_str().unwrap().split(' ').count() as u64 + if is_chat { 3 } else { 0 };
         std::thread::sleep(Duration::from_micros(20) * prompt_tokens as u32);
         let tokens = asked["max_tokens"].as_u64().unwrap().min(behaviour.output_tokens_max);
         let mut left = tokens;
@@ -258,6 +261,9 @@ fn chunk(out: &mut TcpStream, bytes: &[u8]) -> std::io::Result<()> {
 }
 
 fn plain(out: &mut TcpStream, status: u16, body: &str) -> std::io::Result<()> {
-    let head = format!("HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n", body.len());
+    let head = format!(
+        "HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
     out.write_all(format!("{head}{body}").as_bytes())
 }
