@@ -5,7 +5,11 @@
 //! `gpu`, `server`, `pull` and `import` write raw samples; `fit` alone draws conclusions.
 
 pub mod cli;
+pub mod fit;
 pub mod gpu;
+pub mod plot;
+pub mod profiles;
+pub mod pull;
 pub mod raw;
 
 /// What is wrong, in the words and codes of all of Thawline.

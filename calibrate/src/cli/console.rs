@@ -11,6 +11,11 @@ pub(super) fn print(text: &str) {
     let _ = anstream::stdout().write_all(text.as_bytes());
 }
 
+/// Prints how it goes to stderr.
+pub(super) fn note(text: &str) {
+    let _ = anstream::stderr().write_all(text.as_bytes());
+}
+
 /// Prints faults and warnings to stderr.
 pub(super) fn report(faults: &[Fault]) {
     let _ = anstream::stderr().write_all(render(faults, Style::Coloured).as_bytes());

@@ -1,7 +1,9 @@
 //! The command line, and the only code that prints or exits. One file a command.
 
 mod console;
+mod files;
 mod profile;
+mod pull;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -20,6 +22,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Pull(pull::PullArgs),
     /// Look into profiles.
     Profile {
         #[command(subcommand)]
@@ -33,7 +36,6 @@ enum Exit {
     /// It did what was asked.
     Success,
     /// It ran, and what it checked does not hold.
-    #[allow(dead_code)]
     Failed,
 }
 
@@ -48,6 +50,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(error) => error.exit(),
     };
     let answer = match &cli.command {
+        Command::Pull(args) => pull::run(args),
         Command::Profile { command } => profile::run(command),
     };
     match answer {
