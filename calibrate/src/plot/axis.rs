@@ -100,12 +100,11 @@ pub(super) fn short(value: f64) -> String {
         _ => (value, ""),
     };
     // Three digits tell marks apart; trailing zeros tell nothing.
-    let digits = if scaled.abs() >= 100.0 {
-        0
-    } else if scaled.abs() >= 10.0 {
-        1
-    } else {
-        2
+    let digits = match scaled.abs() {
+        v if v >= 100.0 => 0,
+        v if v >= 10.0 => 1,
+        v if v >= 1.0 => 2,
+        _ => 4,
     };
     let text = format!("{scaled:.digits$}");
     let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
@@ -124,7 +123,7 @@ mod tests {
         };
         let values = |low: f64, high: f64| [low, high].into_iter();
         check(Axis::from_zero(values(3.0, 100.0)), 6, &["0", "20", "40", "60", "80", "100"]);
-        check(Axis::from_zero(values(0.0, 0.011)), 4, &["0", "0.01"]);
+        check(Axis::from_zero(values(0.0, 0.011)), 4, &["0", "0.005", "0.01"]);
         check(Axis::over(values(50.0, 100.0)), 5, &["0", "50", "100"]);
         check(Axis::over(values(100.0, 4_000.0)), 9, &["100", "200", "500", "1k", "2k", "5k"]);
         check(Axis::over(values(1e3, 4e6)), 6, &["1k", "10k", "100k", "1M"]);
@@ -142,9 +141,15 @@ mod tests {
 
     #[test]
     fn numbers_are_short() {
-        for (value, expected) in
-            [(0.0, "0"), (0.25, "0.25"), (12.0, "12"), (4_000.0, "4k"), (1.5e6, "1.5M"), (131_072.0, "131k")]
-        {
+        for (value, expected) in [
+            (0.0, "0"),
+            (0.004, "0.004"),
+            (0.25, "0.25"),
+            (12.0, "12"),
+            (4_000.0, "4k"),
+            (1.5e6, "1.5M"),
+            (131_072.0, "131k"),
+        ] {
             assert_eq!(short(value), expected);
         }
     }

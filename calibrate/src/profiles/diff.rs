@@ -156,7 +156,7 @@ fn number(value: &Value) -> Option<f64> {
     let time = text.parse::<SimDuration>().ok().map(SimDuration::as_secs_f64);
     let bytes = || text.parse::<Bytes>().ok().map(|b| b.0 as f64);
     let price = || text.parse::<Price>().ok().map(Price::as_f64);
-    let quantity = || text.parse::<Quantity>().ok().map(|q| q.nano as f64);
+    let quantity = || text.parse::<Quantity>().ok().map(Quantity::as_f64);
     time.or_else(bytes).or_else(price).or_else(quantity)
 }
 
@@ -223,7 +223,7 @@ mod tests {
         );
         check(
             &|p| p.step_time.as_mut().unwrap().decode.fit.as_mut().unwrap().value.base_ms *= 1.1,
-            "stepTime.decode.fit.baseMs|21.9|24.090000000000003|+10.0%|assumed|assumed\n",
+            "stepTime.decode.fit.baseMs|21.9|24.09|+10.0%|assumed|assumed\n",
         );
         let forward = diff(&a, &profile("a10g-llama3-8b-vllm"));
         let backward = diff(&profile("a10g-llama3-8b-vllm"), &a);

@@ -140,7 +140,7 @@ impl<'a> Pick<'a> {
         Some((i, value))
     }
 
-    fn whole<T: Clone>(
+    fn whole<T: Clone + 'a>(
         &mut self,
         field: &str,
         of: impl Fn(&'a Profile) -> Option<&'a T>,
@@ -149,7 +149,7 @@ impl<'a> Pick<'a> {
         self.best(field, of, merit).map(|(_, value)| value.clone())
     }
 
-    fn figure<T: Clone>(
+    fn figure<T: Clone + 'a>(
         &mut self,
         field: &str,
         of: impl Fn(&'a Profile) -> Option<&'a Sourced<T>>,
