@@ -54,8 +54,8 @@ impl Place {
     }
 }
 
-fn layers(records: &[Record], pull: u32) -> Vec<&LayerSample> {
-    let of = |record| if let Record::Layer(layer) = record { Some(layer) } else { None };
+fn layers<'a>(records: &'a [Record], pull: u32) -> Vec<&'a LayerSample> {
+    let of = |record: &'a Record| if let Record::Layer(layer) = record { Some(layer) } else { None };
     records.iter().filter_map(of).filter(|layer| layer.pull == pull).collect()
 }
 

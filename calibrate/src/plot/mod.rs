@@ -18,6 +18,8 @@ use crate::raw::Record;
 use crate::{Result, fault};
 
 /// The built-in font, under the name that SVG viewers replace by their own.
+///
+/// Sizes are even: plotters cuts off half pixels, and letters would dance on the line.
 const FONT: &str = "sans-serif";
 const FONT_FILE: &[u8] = include_bytes!("DejaVuSans-subset.ttf");
 

@@ -128,7 +128,7 @@ fn prefill_curves(spec: &StepTimeSpec) -> (Vec<Curve>, &'static str) {
     let most = spec.measured.map_or(8_192, |range| range.prefill_tokens).max(2) as f64;
     let axis = Axis::over([1.0, most].into_iter());
     let grows = fit.planes.iter().any(|plane| plane.per_work_ns > 0.0);
-    let contexts: &[f64] = if grows { &[0.0, 4_096.0, 16_384.0] } else { &[0.0] };
+    let contexts: &[f64] = if grows { &[0.0, 4_000.0, 16_000.0] } else { &[0.0] };
     let curve = |context: &f64| {
         let points = axis.samples(1.0, most, 80).into_iter().map(|n| (n, prefill_ms(fit, n, *context)));
         Curve { name: short(*context), points: points.collect(), marked: false }
@@ -155,7 +155,7 @@ impl Panel {
     fn draw<B: DrawingBackend>(&self, area: &Area<'_, B>) -> Drawn<B> {
         let all = || self.curves.iter().flat_map(|curve| &curve.points).chain(&self.loose);
         let (x, y) = (Axis::over(all().map(|p| p.0)), Axis::over(all().map(|p| p.1)));
-        area.draw(&Text::new(self.heading.clone(), (24, 12), (FONT, 15).into_font().color(&INK)))?;
+        area.draw(&Text::new(self.heading.clone(), (24, 12), (FONT, 16).into_font().color(&INK)))?;
         let mut chart = ChartBuilder::on(area)
             .margin_top(40)
             .margin_left(14)
@@ -164,7 +164,7 @@ impl Panel {
             .x_label_area_size(48)
             .y_label_area_size(62)
             .build_cartesian_2d(x, y)?;
-        let small = || TextStyle::from((FONT, 13).into_font());
+        let small = || TextStyle::from((FONT, 14).into_font());
         chart
             .configure_mesh()
             .x_desc(self.x)

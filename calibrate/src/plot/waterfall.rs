@@ -13,8 +13,8 @@ const ROW: i32 = 30;
 const ABOVE: i32 = 44;
 const BELOW: i32 = 52;
 /// px for the names of the stages, and right of the longest bar for its label.
-const NAMES: i32 = 270;
-const LABELS: i32 = 170;
+const NAMES: i32 = 310;
+const LABELS: i32 = 190;
 
 /// px that the waterfall of a profile needs.
 pub(super) fn height(profile: &Profile) -> u32 {
@@ -26,7 +26,7 @@ pub(super) fn draw<B: DrawingBackend>(area: &Area<'_, B>, profile: &Profile) -> 
     let (width, height) = area.dim_in_pixel();
     let (left, right, bottom) = (NAMES, width as i32 - LABELS, height as i32 - BELOW);
     let total = profile.cold_start_median().as_secs_f64();
-    let heading = format!("start-up, cold: about {total:.0} s, the sum of the medians");
+    let heading = format!("start-up: about {total:.0} s, the sum of the medians");
     area.draw(&Text::new(heading, (24, 12), (FONT, 16).into_font().color(&INK)))?;
     let mut begin = 0.0;
     let spans: Vec<(f64, f64, Option<f64>)> = profile
@@ -42,7 +42,7 @@ pub(super) fn draw<B: DrawingBackend>(area: &Area<'_, B>, profile: &Profile) -> 
         .collect();
     let axis = Axis::from_zero(spans.iter().flat_map(|(_, end, p95)| [*end, p95.unwrap_or(0.0)]));
     let x = |seconds: f64| plotters::coord::ranged1d::Ranged::map(&axis, &seconds, (left, right));
-    let small = (FONT, 13).into_font();
+    let small = (FONT, 14).into_font();
     for mark in plotters::coord::ranged1d::Ranged::key_points(&axis, 10) {
         let line = vec![(x(mark), ABOVE - 6), (x(mark), bottom)];
         area.draw(&PathElement::new(line, &GRID))?;
@@ -100,10 +100,10 @@ fn seconds_text(seconds: f64) -> String {
 
 /// A name that fits the column of names.
 fn fitted(name: &str) -> String {
-    if name.chars().count() <= 36 {
+    if name.chars().count() <= 40 {
         return name.to_owned();
     }
-    let cut: String = name.chars().take(35).collect();
+    let cut: String = name.chars().take(39).collect();
     format!("{}…", cut.trim_end())
 }
 
