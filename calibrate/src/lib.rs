@@ -7,10 +7,13 @@
 pub mod cli;
 pub mod fit;
 pub mod gpu;
+pub mod import;
+pub mod logs;
 pub mod plot;
 pub mod profiles;
 pub mod pull;
 pub mod raw;
+pub mod server;
 
 /// What is wrong, in the words and codes of all of Thawline.
 pub type Fault = thawline::yaml::Diagnostic;

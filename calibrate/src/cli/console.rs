@@ -11,12 +11,17 @@ pub(super) fn print(text: &str) {
     let _ = anstream::stdout().write_all(text.as_bytes());
 }
 
-/// Prints how it goes to stderr.
-pub(super) fn note(text: &str) {
-    let _ = anstream::stderr().write_all(text.as_bytes());
+/// Prints a line to stderr: what goes on while somebody waits.
+pub(super) fn remark(line: &str) {
+    let _ = writeln!(anstream::stderr(), "{line}");
 }
 
 /// Prints faults and warnings to stderr.
 pub(super) fn report(faults: &[Fault]) {
     let _ = anstream::stderr().write_all(render(faults, Style::Coloured).as_bytes());
+}
+
+/// Prints what is going on to stderr.
+pub(super) fn note(text: &str) {
+    let _ = anstream::stderr().write_all(text.as_bytes());
 }

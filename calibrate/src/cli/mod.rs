@@ -2,8 +2,14 @@
 
 mod console;
 mod files;
+mod fit;
+mod gpu;
+mod import;
 mod profile;
+mod progress;
 mod pull;
+mod server;
+mod trace;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -23,11 +29,23 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Pull(pull::PullArgs),
+    /// Turn raw samples into a profile, or check a profile against them.
+    Fit(fit::FitArgs),
+    Import(Box<import::ImportArgs>),
+    /// Measure a model's steps and start-up on this host's GPU, with our own kernels.
+    Gpu(gpu::GpuArgs),
+    /// A probe in a process of its own.
+    #[command(hide = true)]
+    GpuFirstUse(gpu::FirstUseArgs),
     /// Look into profiles.
     Profile {
         #[command(subcommand)]
         command: profile::ProfileCommand,
     },
+    /// Measure an OpenAI-compatible server: its starts, prefill, decode, and behaviour under load.
+    Server(Box<server::ServerArgs>),
+    /// Write a measured series as a trace that `thawline simulate` replays.
+    Trace(trace::TraceArgs),
 }
 
 /// How the program ends; faults end it with 2.
@@ -51,7 +69,13 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let answer = match &cli.command {
         Command::Pull(args) => pull::run(args),
+        Command::Fit(args) => fit::run(args),
+        Command::Import(args) => import::run(args),
+        Command::Gpu(args) => gpu::run(args),
+        Command::GpuFirstUse(args) => gpu::first_use(args),
         Command::Profile { command } => profile::run(command),
+        Command::Server(arguments) => server::run_server(arguments),
+        Command::Trace(arguments) => trace::run(arguments),
     };
     match answer {
         Ok(Exit::Success) => ExitCode::SUCCESS,

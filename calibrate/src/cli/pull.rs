@@ -78,7 +78,7 @@ pub(super) fn run(args: &PullArgs) -> Answer {
     let mut writer = RawWriter::start_or_resume(&path, &header)?;
     let resumed = writer.done().iter().filter(|r| matches!(r, Record::Pull(_))).count();
     if resumed > 0 {
-        console::note(&format!("going on with {}: {resumed} pulls are in it\n", path.display()));
+        console::remark(&format!("going on with {}: {resumed} pulls are in it", path.display()));
     }
     let watch = Watch::new();
     let ran = pull.run(&mut writer, &|event| watch.show(event));
@@ -235,7 +235,7 @@ impl Watch {
             Progress::End(seconds) => {
                 if self.bar.is_hidden() {
                     let line = self.line.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                    console::note(&format!("{line}: {seconds:.2} s\n"));
+                    console::remark(&format!("{line}: {seconds:.2} s"));
                 }
             }
         }

@@ -104,7 +104,9 @@ fn least_squares(columns: &[Vec<f64>], chosen: &[usize], b: &[f64]) -> Option<Ve
             for (i, q) in basis.iter().enumerate() {
                 let share = dot(q, &v);
                 upper[i][k] += share;
-                v.iter_mut().zip(q).for_each(|(v, q)| *v -= share * q);
+                for (v, q) in v.iter_mut().zip(q) {
+                    *v -= share * q;
+                }
             }
         }
         let left = norm(v.iter().copied());
@@ -112,14 +114,15 @@ fn least_squares(columns: &[Vec<f64>], chosen: &[usize], b: &[f64]) -> Option<Ve
             return None;
         }
         upper[k][k] = left;
-        v.iter_mut().for_each(|v| *v /= left);
-        basis.push(v);
+        basis.push(v.iter().map(|v| v / left).collect());
     }
     let mut rest = b.to_vec();
     let mut z = vec![0.0; n];
     for (value, q) in z.iter_mut().zip(&basis) {
         *value = dot(q, &rest);
-        rest.iter_mut().zip(q).for_each(|(r, q)| *r -= *value * q);
+        for (r, q) in rest.iter_mut().zip(q) {
+            *r -= *value * q;
+        }
     }
     for k in (0..n).rev() {
         let known: f64 = (k + 1..n).map(|i| upper[k][i] * z[i]).sum();
@@ -131,7 +134,9 @@ fn least_squares(columns: &[Vec<f64>], chosen: &[usize], b: &[f64]) -> Option<Ve
 fn residual(columns: &[Vec<f64>], x: &[f64], b: &[f64]) -> Vec<f64> {
     let mut residual = b.to_vec();
     for (column, x) in columns.iter().zip(x) {
-        residual.iter_mut().zip(column).for_each(|(r, c)| *r -= x * c);
+        for (r, c) in residual.iter_mut().zip(column) {
+            *r -= x * c;
+        }
     }
     residual
 }

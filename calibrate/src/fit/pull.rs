@@ -9,12 +9,11 @@
 use std::collections::BTreeMap;
 
 use thawline::kernel::{Bytes, Distribution, SimDuration};
-use thawline::profile::Sourced;
 use thawline::profile::image::{Compression, ImageLayer, ImageSpec, PullModel};
 use thawline::profile::schema::{FitErrors, Stage, StartUpStage, Validation};
-use thawline::profile::sourced::{Date, Provenance};
 
-use super::nnls;
+use super::parts::{Origin, Part};
+use super::{cross, nnls};
 use crate::pull::manifest::compression;
 use crate::raw::{LayerSample, PullSample, Record};
 use crate::{Fault, Result, fault};
@@ -254,20 +253,35 @@ fn time(seconds: f64) -> SimDuration {
     SimDuration::from_secs_f64(seconds).unwrap_or_default()
 }
 
+/// What the pulls of a raw file contribute to a profile.
+pub(super) fn contribute(records: &[Record], origin: &Origin, part: &mut Part) {
+    if !records.iter().any(|record| matches!(record, Record::Layer(_) | Record::Pull(_))) {
+        return;
+    }
+    match fit(records) {
+        Ok(pull) => {
+            part.image = Some(pull.image(origin));
+            part.start_up.extend(pull.stage(origin));
+            part.validation.extend(pull.validation(origin));
+        }
+        Err(faults) => part.notes.extend(faults.into_iter().map(|f| format!("image pull: {}", f.message))),
+    }
+}
+
 impl PullFit {
     /// The `image` section of a profile.
-    pub fn image(&self, source: &str, date: Date) -> ImageSpec {
+    fn image(&self, origin: &Origin) -> ImageSpec {
         let network = if self.network { "" } else { "The network was not measured: unpacking only. " };
         let worst = self.pulls.iter().map(|p| p.relative_error().abs()).fold(0.0, f64::max);
-        let note = format!("{network}Predicts the pulls it was fitted to within {:.0} %.", worst * 100.0);
+        let note = format!("{network}Has the pulls it was fitted to within {:.0} %.", worst * 100.0);
         ImageSpec {
-            layers: sourced(self.layers.clone(), source, date, None),
-            pull: sourced(self.model.clone(), source, date, Some(note)),
+            layers: origin.measured(self.layers.clone(), None),
+            pull: origin.measured(self.model.clone(), Some(note)),
         }
     }
 
     /// The `imagePull` stage: whole pulls over several connections, as measured. None from a layout.
-    pub fn stage(&self, source: &str, date: Date) -> Option<StartUpStage> {
+    fn stage(&self, origin: &Origin) -> Option<StartUpStage> {
         let whole = |pull: &&PullCheck| self.network && pull.connections == self.model.connections;
         let samples: Vec<SimDuration> =
             self.pulls.iter().filter(whole).map(|pull| time(pull.measured_s[1])).collect();
@@ -276,34 +290,18 @@ impl PullFit {
             [only] => Distribution::Constant(only),
             _ => Distribution::Samples(samples),
         };
-        let time = sourced(value, source, date, None);
-        Some(StartUpStage { stage: Stage::ImagePull, label: None, time })
+        Some(StartUpStage { stage: Stage::ImagePull, label: None, time: origin.measured(value, None) })
     }
 
     /// How well the model has the pulls it was fitted to.
-    pub fn validation(&self, source: &str, date: Date) -> Validation {
-        let mut errors: Vec<f64> = self.pulls.iter().map(|p| p.relative_error().abs()).collect();
-        errors.sort_by(f64::total_cmp);
-        let max = errors.last().copied().unwrap_or(0.0);
-        let p95 = errors.get((errors.len() * 95).div_ceil(100).saturating_sub(1)).copied().unwrap_or(0.0);
-        // A mean of equal values may come out above them.
-        let mape = (errors.iter().sum::<f64>() / errors.len().max(1) as f64).min(max);
-        Validation {
+    fn validation(&self, origin: &Origin) -> Option<Validation> {
+        let errors: Vec<f64> = self.pulls.iter().map(PullCheck::relative_error).collect();
+        Some(Validation {
             quantity: "image pull".to_owned(),
-            against: format!("the pulls it was fitted to ({source})"),
-            date,
-            errors: FitErrors { mape, p95, max, points: errors.len() as u32 },
-        }
-    }
-}
-
-fn sourced<T>(value: T, source: &str, date: Date, note: Option<String>) -> Sourced<T> {
-    Sourced {
-        value,
-        provenance: Provenance::Measured,
-        source: Some(source.to_owned()),
-        date: Some(date),
-        note,
+            against: format!("the {} pulls the model was fitted to", errors.len()),
+            date: origin.date,
+            errors: cross::summary(&errors)?,
+        })
     }
 }
 

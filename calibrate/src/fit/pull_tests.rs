@@ -162,23 +162,29 @@ fn a_layout_tells_nothing_of_the_network() {
     assert_eq!((found.model.link_bytes_per_second, found.model.connection_bytes_per_second), (None, None));
     assert_eq!(found.model.connections, CONNECTIONS);
     assert!(found.pulls[0].relative_error().abs() < 1e-4, "{:?}", found.pulls);
-    let date = "2026-11-22".parse().unwrap();
-    assert_eq!(found.stage("here", date), None);
-    assert!(found.image("here", date).pull.note.unwrap().contains("network was not measured"));
+    let origin = Origin::of_test();
+    assert_eq!(found.stage(&origin), None);
+    assert!(found.image(&origin).pull.note.unwrap().contains("network was not measured"));
 }
 
 #[test]
 fn the_stage_holds_whole_pulls_over_several_connections() {
     let mut records = pull(0, 1, &model());
     records.extend(pull(1, 3, &model()));
-    let date = "2026-11-22".parse().unwrap();
-    let found = fit(&records).unwrap();
-    let stage = found.stage("here", date).unwrap();
+    let mut part = Part::default();
+    contribute(&records, &Origin::of_test(), &mut part);
+    let [stage] = &part.start_up[..] else { panic!("one stage: {:?}", part.start_up) };
     let Record::Pull(last) = records.last().unwrap() else { panic!("the pull comes last") };
     assert_eq!(stage.time.value, Distribution::Constant(SimDuration::from_nanos(last.total_ns)));
-    assert_eq!(stage.time.source.as_deref(), Some("here"));
-    let errors = found.validation("here", date).errors;
+    assert_eq!(stage.time.source.as_deref(), Some("a test"));
+    let errors = part.validation[0].errors;
     assert!(errors.points == 2 && errors.mape <= errors.max && errors.p95 <= errors.max, "{errors:?}");
+    assert_eq!(part.image.unwrap().layers.value.len(), LAYERS.len());
+
+    let mut without = Part::default();
+    contribute(&[], &Origin::of_test(), &mut without);
+    contribute(&records[..3], &Origin::of_test(), &mut without);
+    assert_eq!((without.image, without.notes.len()), (None, 1), "a pull that was cut off is a note");
 }
 
 #[test]
