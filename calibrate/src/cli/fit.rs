@@ -11,7 +11,6 @@ use super::files::{read_profile, write_text};
 use super::{Answer, Exit, console};
 use crate::fit::{Fitted, Options, TOLERANCE, differences, fit};
 use crate::raw::{self, Cache};
-use crate::{Fault, Result, fault};
 
 const EXAMPLES: &str = "Examples:
   thawline-calibrate fit h200.raw.jsonl --out h200.yaml

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use thawline::kernel::{Bytes, Distribution, SimDuration};
 use thawline::profile::image::{Compression, ImageLayer, ImageSpec, PullModel};
-use thawline::profile::schema::{FitErrors, Stage, StartUpStage, Validation};
+use thawline::profile::schema::{Stage, StartUpStage, Validation};
 
 use super::parts::{Origin, Part};
 use super::{cross, nnls};

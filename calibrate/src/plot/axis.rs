@@ -58,7 +58,7 @@ impl Axis {
         let decade = 10_f64.powf(rough.log10().floor());
         let step =
             [1.0, 2.0, 5.0, 10.0].map(|f| f * decade).into_iter().find(|s| *s >= rough).unwrap_or(rough);
-        (0_i32..).map(|i| f64::from(i) * step).take_while(|v| *v <= self.high).collect()
+        (0..=(self.high / step) as u32).map(|i| f64::from(i) * step).collect()
     }
 }
 

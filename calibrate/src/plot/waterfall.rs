@@ -1,6 +1,8 @@
 //! The start as a waterfall: each stage where it begins, with its spread.
 
+use plotters::coord::ranged1d::Ranged;
 use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
 use thawline::kernel::Distribution;
 use thawline::profile::Profile;
 
@@ -41,11 +43,11 @@ pub(super) fn draw<B: DrawingBackend>(area: &Area<'_, B>, profile: &Profile) -> 
         })
         .collect();
     let axis = Axis::from_zero(spans.iter().flat_map(|(_, end, p95)| [*end, p95.unwrap_or(0.0)]));
-    let x = |seconds: f64| plotters::coord::ranged1d::Ranged::map(&axis, &seconds, (left, right));
+    let x = |seconds: f64| axis.map(&seconds, (left, right));
     let small = (FONT, 14).into_font();
-    for mark in plotters::coord::ranged1d::Ranged::key_points(&axis, 10) {
+    for mark in axis.key_points(10) {
         let line = vec![(x(mark), ABOVE - 6), (x(mark), bottom)];
-        area.draw(&PathElement::new(line, &GRID))?;
+        area.draw(&PathElement::new(line, GRID))?;
         let centred = TextStyle::from(small.clone()).color(&FAINT).pos(top_centre());
         area.draw(&Text::new(short(mark), (x(mark), bottom + 6), centred))?;
     }
@@ -106,8 +108,6 @@ fn fitted(name: &str) -> String {
     let cut: String = name.chars().take(39).collect();
     format!("{}…", cut.trim_end())
 }
-
-use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 fn top_centre() -> Pos {
     Pos::new(HPos::Center, VPos::Top)

@@ -293,12 +293,11 @@ mod tests {
             let weights = merged.profile.memory.as_ref().unwrap().weights.value.0;
             assert_eq!((weights, source(&merged, "memory.weights")), (expected as u64 + 1, Some(expected)));
         };
-        use Provenance::{Assumed, Derived, Measured, Published};
-        check((Assumed, "2026-11-22"), (Measured, "2020-01-01"), 1);
-        check((Published, "2020-01-01"), (Derived, "2026-11-22"), 0);
-        check((Derived, "2026-11-22"), (Assumed, "2026-11-22"), 0);
-        check((Measured, "2026-01-01"), (Measured, "2026-01-02"), 1);
-        check((Measured, "2026-01-02"), (Measured, "2026-01-02"), 0);
+        check((Provenance::Assumed, "2026-11-22"), (Provenance::Measured, "2020-01-01"), 1);
+        check((Provenance::Published, "2020-01-01"), (Provenance::Derived, "2026-11-22"), 0);
+        check((Provenance::Derived, "2026-11-22"), (Provenance::Assumed, "2026-11-22"), 0);
+        check((Provenance::Measured, "2026-01-01"), (Provenance::Measured, "2026-01-02"), 1);
+        check((Provenance::Measured, "2026-01-02"), (Provenance::Measured, "2026-01-02"), 0);
     }
 
     #[test]

@@ -55,9 +55,9 @@ pub(super) fn pull(
     let (pull, layers, blobs) = match &plan.source {
         Source::Registry { image, plain_http, credentials } => {
             let registry = Registry::new(image, *plain_http, credentials.as_ref());
-            once.from_registry(&registry, connections, scratch.path())?
+            once.pull(&registry, connections, scratch.path())?
         }
-        Source::Layout { folder, .. } => once.from_layout(folder)?,
+        Source::Layout { folder, .. } => once.unpack_layout(folder)?,
     };
     let mut records = Vec::new();
     let mut skipped = 0;
@@ -95,12 +95,7 @@ pub(super) fn pull(
 type Measured = ((u64, u64), Vec<(Fetched, Unpacked, [u64; 2])>, Vec<PathBuf>);
 
 impl Once<'_> {
-    fn from_registry(
-        &mut self,
-        registry: &Registry<'_>,
-        connections: u32,
-        scratch: &Path,
-    ) -> Result<Measured> {
+    fn pull(&mut self, registry: &Registry<'_>, connections: u32, scratch: &Path) -> Result<Measured> {
         self.began = Instant::now();
         let resolved = registry.resolve(&self.plan.platform)?;
         let manifest_ns = self.ns();
@@ -136,7 +131,7 @@ impl Once<'_> {
         Ok(((manifest_ns, self.ns()), unpacked, blobs))
     }
 
-    fn from_layout(&mut self, folder: &Path) -> Result<Measured> {
+    fn unpack_layout(&mut self, folder: &Path) -> Result<Measured> {
         let layers = &self.resolved.image.layers;
         let blobs: Vec<PathBuf> = layers.iter().map(|layer| layout::blob(folder, &layer.digest)).collect();
         // Hashing also brings the blobs to the page cache, where a download leaves them.

@@ -15,7 +15,7 @@ use super::reference::{Reference, Version, is_loopback};
 use crate::{Fault, Result, fault};
 
 /// A registry that says nothing for so long has gone away.
-const SILENCE: Duration = Duration::from_secs(60);
+const SILENCE: Duration = Duration::from_mins(1);
 
 /// A conversation with the registry of one image. Each pull begins its own, so that
 /// connections and tokens are as new as on a node.
