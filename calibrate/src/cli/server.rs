@@ -302,7 +302,8 @@ fn keep(path: &std::path::Path, logs: &[Vec<Line>]) -> Result<()> {
     for (run, log) in logs.iter().enumerate() {
         let path = format!("{}.{run}", path.display());
         let text: String = log.iter().map(|line| format!("{}\n", line.text)).collect();
-        std::fs::write(&path, text).map_err(|e| vec![Fault::error("E0402", format!("cannot write {path}: {e}"))])?;
+        std::fs::write(&path, text)
+            .map_err(|e| vec![Fault::error("E0402", format!("cannot write {path}: {e}"))])?;
     }
     Ok(())
 }
@@ -332,8 +333,11 @@ impl Progress {
 impl Watch for Progress {
     fn begin(&mut self, what: &str, requests: usize) {
         let Some(bar) = &self.bar else { return console::remark(what) };
-        let template = if requests == 0 { "{spinner} {msg} {elapsed}" } else { "{msg} {wide_bar} {pos}/{len} {eta}" };
-        bar.set_style(ProgressStyle::with_template(template).expect("the template is a constant that parses"));
+        let template =
+            if requests == 0 { "{spinner} {msg} {elapsed}" } else { "{msg} {wide_bar} {pos}/{len} {eta}" };
+        bar.set_style(
+            ProgressStyle::with_template(template).expect("the template is a constant that parses"),
+        );
         bar.set_length(requests as u64);
         bar.reset();
         bar.set_message(what.to_owned());

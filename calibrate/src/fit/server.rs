@@ -72,7 +72,7 @@ fn warn(steps: &Steps, series: &[&Series], requests: &[&RequestSample], part: &m
     if let Some(lag) = quantile(&lags, 0.95).filter(|lag| *lag > LAG_MAX) {
         part.flag("clientLag", format!("the client sent 5 % of its requests over {:.0} ms late", lag * 1e3));
     }
-    if steps.tokens_per_event > 1.25 {
+    if steps.tokens_per_event > streams::MULTI_TOKEN {
         part.flag(
             "severalTokensAnEvent",
             format!(

@@ -18,8 +18,9 @@ const GAPS_MIN: usize = 5;
 const TRIM: f64 = 0.1;
 /// Share of a gap that late arrivals of the step before may take.
 const JITTER: f64 = 0.1;
-/// From this many tokens an event on, an event is taken for several steps.
-const MULTI_TOKEN: f64 = 1.25;
+/// From this many tokens an event on, an event is taken for several steps. Below, most events are
+/// single tokens (others were held back, as half a letter is), and medians see these.
+pub const MULTI_TOKEN: f64 = 1.5;
 
 /// A request that went well.
 struct Stream<'a> {

@@ -39,7 +39,8 @@ pub fn read(event: &Event) -> Result<Chunk, String> {
     }
     let value: Value = serde_json::from_str(data)
         .map_err(|_| format!("the stream holds something that is not JSON: {}", excerpt(data)))?;
-    if event.kind == "error" || value.get("error").is_some_and(|e| !e.is_null()) || value["object"] == "error" {
+    if event.kind == "error" || value.get("error").is_some_and(|e| !e.is_null()) || value["object"] == "error"
+    {
         return Err(format!("the server reports: {}", message(data)));
     }
     if !value.is_object() {

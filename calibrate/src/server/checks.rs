@@ -17,7 +17,8 @@ pub fn too_many_failures(load: Load, samples: &[RequestSample], planned: usize) 
     let message = format!("{number} of {} requests failed ({}): {first}", samples.len(), describe(load));
     let mut fault = Fault::error("E0703", message);
     if first == super::load::NO_USAGE {
-        fault = fault.helped("`--count-events` takes each event with text for a token, and flags the profile");
+        fault =
+            fault.helped("`--count-events` takes each event with text for a token, and flags the profile");
     }
     Some(fault)
 }
@@ -58,7 +59,8 @@ pub fn flags(load: Load, requests: &[Ready], samples: &[RequestSample]) -> Vec<F
     if let Some(first) = failed.first() {
         flag("requestsFailed", format!("{} of {all} requests failed: {first}", failed.len()));
     }
-    let cached = samples.iter().filter(|sample| sample.cached_tokens.is_some_and(|tokens| tokens > 0)).count();
+    let cached =
+        samples.iter().filter(|sample| sample.cached_tokens.is_some_and(|tokens| tokens > 0)).count();
     if cached > 0 {
         flag("prefixCache", format!("{cached} of {all} prompts came partly from the server's prefix cache"));
     }
@@ -70,7 +72,8 @@ pub fn flags(load: Load, requests: &[Ready], samples: &[RequestSample]) -> Vec<F
     if short * 20 > all {
         flag("shortAnswers", format!("{short} of {all} answers ended before the length asked for"));
     }
-    let mut lags: Vec<u64> = samples.iter().map(|sample| sample.sent_ns.saturating_sub(sample.due_ns)).collect();
+    let mut lags: Vec<u64> =
+        samples.iter().map(|sample| sample.sent_ns.saturating_sub(sample.due_ns)).collect();
     lags.sort_unstable();
     let late = lags.get((lags.len() * 99 / 100).min(lags.len().saturating_sub(1)));
     if let Some(late) = late.map(|ns| *ns as f64 / 1e9).filter(|late| *late > LAG_MAX_S) {
@@ -123,7 +126,8 @@ mod tests {
     #[test]
     fn one_failure_in_twenty_is_borne_and_more_are_not() {
         let failed = |number: u32| -> Vec<RequestSample> {
-            let fail = |s: &mut RequestSample| s.error = (s.request < number).then(|| "HTTP 500: no".to_owned());
+            let fail =
+                |s: &mut RequestSample| s.error = (s.request < number).then(|| "HTTP 500: no".to_owned());
             (0..20).map(|i| sample(i, fail)).collect()
         };
         assert_eq!(too_many_failures(Load::Prompts, &failed(0), 20), None);

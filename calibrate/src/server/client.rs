@@ -172,7 +172,8 @@ impl Client {
                         dialect = next;
                         continue;
                     }
-                    exchange.error = Some(format!("HTTP {}: {}", refusal.status, answer::message(&refusal.body)));
+                    exchange.error =
+                        Some(format!("HTTP {}: {}", refusal.status, answer::message(&refusal.body)));
                 }
                 Ok(Ok(stream)) => {
                     // Only what was accepted is what the server wants.

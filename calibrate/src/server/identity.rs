@@ -51,7 +51,8 @@ impl Limits {
     pub fn of_command(command: &str) -> Self {
         let words = words(command);
         let value = |names: &[&str]| {
-            let values = words.iter().zip(words.iter().skip(1)).filter(|(word, _)| names.contains(&word.as_str()));
+            let values =
+                words.iter().zip(words.iter().skip(1)).filter(|(word, _)| names.contains(&word.as_str()));
             values.filter_map(|(_, value)| value.parse().ok()).next_back()
         };
         Self {
@@ -151,7 +152,8 @@ fn sglang(info: &Value) -> Limits {
 }
 
 fn llama_cpp(props: &Value) -> Limits {
-    let (slots, context) = (props["total_slots"].as_u64(), props["default_generation_settings"]["n_ctx"].as_u64());
+    let (slots, context) =
+        (props["total_slots"].as_u64(), props["default_generation_settings"]["n_ctx"].as_u64());
     Limits {
         max_num_seqs: slots,
         max_num_batched_tokens: None,
@@ -213,14 +215,18 @@ mod tests {
     fn commands_are_kept_without_paths_and_secrets() {
         let check = |command: &str, expected: &str| assert_eq!(scrubbed(command), expected);
         check("/opt/x/llama-server -m /data/m.gguf -np 8", "llama-server -m m.gguf -np 8");
-        check("HF_TOKEN=abc vllm serve org/model --api-key xyz", "HF_TOKEN=*** vllm serve org/model --api-key ***");
+        check(
+            "HF_TOKEN=abc vllm serve org/model --api-key xyz",
+            "HF_TOKEN=*** vllm serve org/model --api-key ***",
+        );
         check("serve --api-key=xyz --model=/data/m/", "serve --api-key=*** --model=m");
         check("serve --max-num-batched-tokens 2048", "serve --max-num-batched-tokens 2048");
     }
 
     #[test]
     fn vllm_tells_its_cache_in_its_metrics() {
-        let metrics = "# HELP x\nvllm:cache_config_info{block_size=\"16\",engine=\"0\",num_gpu_blocks=\"2000\"} 1.0\n";
+        let metrics =
+            "# HELP x\nvllm:cache_config_info{block_size=\"16\",engine=\"0\",num_gpu_blocks=\"2000\"} 1.0\n";
         assert_eq!(vllm_cache_tokens(metrics), Some(32_000));
         assert_eq!(vllm_cache_tokens("vllm:cache_config_info{block_size=\"16\"} 1.0"), None);
     }

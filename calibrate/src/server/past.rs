@@ -11,7 +11,8 @@ pub fn series_of(records: &[Record]) -> Vec<(Series, Vec<RequestSample>)> {
         match record {
             Record::Series(series) => all.push((series.clone(), Vec::new())),
             Record::Request(sample) => {
-                if let Some((_, samples)) = all.iter_mut().rfind(|(series, _)| series.series == sample.series) {
+                if let Some((_, samples)) = all.iter_mut().rfind(|(series, _)| series.series == sample.series)
+                {
                     samples.push(sample.clone());
                 }
             }
@@ -60,8 +61,10 @@ mod tests {
         let begin = |series| Record::Series(Series { series, load: Load::Closed { clients: series + 1 } });
         let records = [begin(0), sample(0, 1), begin(3), sample(3, 0), sample(0, 0), sample(9, 0)];
         let found = series_of(&records);
-        let numbers: Vec<_> =
-            found.iter().map(|(s, all)| (s.series, all.iter().map(|r| r.request).collect::<Vec<_>>())).collect();
+        let numbers: Vec<_> = found
+            .iter()
+            .map(|(s, all)| (s.series, all.iter().map(|r| r.request).collect::<Vec<_>>()))
+            .collect();
         assert_eq!(numbers, [(0, vec![1, 0]), (3, vec![0])]);
         assert_eq!(next_series(&records), 4);
         assert_eq!((next_series(&[]), starts_in(&records)), (0, 0));

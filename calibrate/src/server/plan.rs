@@ -164,7 +164,8 @@ impl Plan {
         let mut changes = Vec::new();
         let Some(context) = context else { return changes };
         // Prompts come out a little longer than asked for.
-        let room = |output: u32| u32::try_from(context * 9 / 10).unwrap_or(u32::MAX).saturating_sub(output).max(1);
+        let room =
+            |output: u32| u32::try_from(context * 9 / 10).unwrap_or(u32::MAX).saturating_sub(output).max(1);
         let longest = room(self.prompt_output_tokens);
         let (fits, not): (Vec<u32>, Vec<u32>) = self.prompt_tokens.iter().partition(|n| **n <= longest);
         if !not.is_empty() {
@@ -173,7 +174,8 @@ impl Plan {
         }
         let longest = room(self.load_output_tokens.max);
         if self.load_prompt_tokens.max > longest {
-            changes.push(format!("a context of {context} tokens cuts prompts under load to {longest} tokens"));
+            changes
+                .push(format!("a context of {context} tokens cuts prompts under load to {longest} tokens"));
             self.load_prompt_tokens.max = longest;
             self.load_prompt_tokens.min = self.load_prompt_tokens.min.min(longest);
         }

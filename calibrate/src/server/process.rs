@@ -161,7 +161,10 @@ fn collect(
         let push = |line: &mut Vec<u8>| {
             if !line.is_empty() {
                 let text = String::from_utf8_lossy(line).into_owned();
-                lines.lock().expect("no thread panics with the lines").push(Line { at: began.elapsed(), text });
+                lines
+                    .lock()
+                    .expect("no thread panics with the lines")
+                    .push(Line { at: began.elapsed(), text });
                 line.clear();
             }
         };
@@ -198,7 +201,8 @@ mod tests {
 
     #[test]
     fn lines_end_at_both_kinds_of_ends_and_carry_their_time() {
-        let mut server = Server::start("printf 'a\\rb\\r\\nc\\n'; sleep 0.2; printf d >&2; exit 3", GRACE).unwrap();
+        let mut server =
+            Server::start("printf 'a\\rb\\r\\nc\\n'; sleep 0.2; printf d >&2; exit 3", GRACE).unwrap();
         assert_eq!(describe(wait(&mut server)), "it ended with exit code 3");
         let lines = server.stop();
         let texts: Vec<&str> = lines.iter().map(|line| line.text.as_str()).collect();
@@ -228,9 +232,9 @@ mod tests {
 
     /// Whether a process of the group is left that is no zombie: nobody may be there to reap those.
     fn is_running(group: Pid) -> bool {
-        let stats = std::fs::read_dir("/proc").unwrap().filter_map(|entry| {
-            std::fs::read_to_string(entry.unwrap().path().join("stat")).ok()
-        });
+        let stats = std::fs::read_dir("/proc")
+            .unwrap()
+            .filter_map(|entry| std::fs::read_to_string(entry.unwrap().path().join("stat")).ok());
         let group = group.as_raw_nonzero().to_string();
         stats.into_iter().any(|stat| {
             // pid (name) state parent group ..: the name may hold anything, its bracket is the last.

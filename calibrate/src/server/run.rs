@@ -17,8 +17,8 @@ use super::process::{Line, Server};
 use super::prompt::{Prompts, TokenCount};
 use super::start::{self, Launch, Started};
 use crate::raw::{
-    Done, Flag, Header, Kind, Load, MemorySample, RAW_VERSION, RawFile, RawWriter, Record, RequestSample, Series,
-    StageSample, read,
+    Done, Flag, Header, Kind, Load, MemorySample, RAW_VERSION, RawFile, RawWriter, Record, RequestSample,
+    Series, StageSample, read,
 };
 use crate::{Fault, Result, fault};
 
@@ -300,7 +300,8 @@ impl Run<'_> {
             };
             let mut found = Fault::error("E0703", format!("a first request failed: {why}"));
             if why == load::NO_USAGE {
-                found = found.helped("`--count-events` takes each event with text for a token, and flags the profile");
+                found = found
+                    .helped("`--count-events` takes each event with text for a token, and flags the profile");
             }
             return Err(vec![found]);
         }
@@ -338,8 +339,11 @@ impl Run<'_> {
                 vec![(rate * digit).round() / digit]
             }
             ([], None) => {
-                let why = "a Poisson series needs a rate, and no series with several clients has measured one";
-                return Err(vec![Fault::error("E0707", why).helped("give `--rate`, or do not leave out `closed`")]);
+                let why =
+                    "a Poisson series needs a rate, and no series with several clients has measured one";
+                return Err(vec![
+                    Fault::error("E0707", why).helped("give `--rate`, or do not leave out `closed`"),
+                ]);
             }
             (rates, _) => rates.to_vec(),
         };
@@ -355,7 +359,9 @@ impl Run<'_> {
     /// The highest throughput of the closed series in the raw file, requests a second.
     fn best_requests_per_second(&self) -> Option<f64> {
         let file = read(&self.job.raw).ok()?;
-        let closed = series_of(&file.records).into_iter().filter(|(series, _)| matches!(series.load, Load::Closed { .. }));
+        let closed = series_of(&file.records)
+            .into_iter()
+            .filter(|(series, _)| matches!(series.load, Load::Closed { .. }));
         closed.filter_map(|(_, samples)| checks::throughput(&samples)).map(|(rate, _)| rate).reduce(f64::max)
     }
 

@@ -99,12 +99,14 @@ fn prepare(files: &Files, cache: Option<Cache>) -> (Option<f64>, Vec<Flag>) {
         (_, Err(e), _) | (_, Ok(()), Err(e)) => {
             flag("pageCacheUnknown", format!("the page cache of the weights could not be set or read: {e}"))
         }
-        (Some(Cache::Cold), _, Ok(share)) if *share > 0.05 => {
-            flag("notCold", format!("{:.0} % of the weights stayed in the page cache of a cold start", share * 100.0))
-        }
-        (Some(Cache::Warm), _, Ok(share)) if *share < 0.95 => {
-            flag("notWarm", format!("only {:.0} % of the weights were in the page cache of a warm start", share * 100.0))
-        }
+        (Some(Cache::Cold), _, Ok(share)) if *share > 0.05 => flag(
+            "notCold",
+            format!("{:.0} % of the weights stayed in the page cache of a cold start", share * 100.0),
+        ),
+        (Some(Cache::Warm), _, Ok(share)) if *share < 0.95 => flag(
+            "notWarm",
+            format!("only {:.0} % of the weights were in the page cache of a warm start", share * 100.0),
+        ),
         _ => Vec::new(),
     };
     (share.ok(), flags)

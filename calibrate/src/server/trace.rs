@@ -26,7 +26,8 @@ pub fn write(file: &RawFile, number: Option<u32>) -> Result<String> {
         let what = number.map_or("no Poisson series".to_owned(), |number| format!("no series {number}"));
         let mut missing = Fault::error("E0707", format!("the raw file has {what}"));
         for (series, samples) in &all {
-            let line = format!("--series {}: {}, {} requests", series.series, describe(series.load), samples.len());
+            let line =
+                format!("--series {}: {}, {} requests", series.series, describe(series.load), samples.len());
             missing = missing.helped(line);
         }
         return Err(vec![missing]);
