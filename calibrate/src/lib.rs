@@ -7,6 +7,8 @@
 pub mod cli;
 pub mod fit;
 pub mod gpu;
+pub mod import;
+pub mod logs;
 pub mod raw;
 pub mod server;
 

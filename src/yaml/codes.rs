@@ -313,6 +313,13 @@ pub const CODES: &[Code] = &[
         "A probe ran out of its time, its memory or its disk, or its process died. The others are in the raw file.",
     ),
     code(
+        "E0710",
+        "a model that cannot be measured",
+        "`gpu` measures dense decoder-only transformers in bf16: the built-in shapes, and any `config.json` of such \
+         a model. The message names each field that is missing, contradicts another, or asks for something else \
+         (experts, quantized weights, windows of attention).",
+    ),
+    code(
         "W0101",
         "a figure to look at twice",
         "The profile can be used. A figure in it says nothing of where it comes from, or looks like a bad \

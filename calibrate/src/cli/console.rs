@@ -20,3 +20,8 @@ pub(super) fn remark(line: &str) {
 pub(super) fn report(faults: &[Fault]) {
     let _ = anstream::stderr().write_all(render(faults, Style::Coloured).as_bytes());
 }
+
+/// Prints what is going on to stderr.
+pub(super) fn note(text: &str) {
+    let _ = anstream::stderr().write_all(text.as_bytes());
+}

@@ -2,9 +2,12 @@
 
 mod console;
 mod fit;
+mod import;
 mod profile;
 mod server;
 mod trace;
+mod gpu;
+mod progress;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -25,6 +28,12 @@ struct Cli {
 enum Command {
     /// Turn raw samples into a profile, or check a profile against them.
     Fit(fit::FitArgs),
+    Import(Box<import::ImportArgs>),
+    /// Measure a model's steps and start-up on this host's GPU, with our own kernels.
+    Gpu(gpu::GpuArgs),
+    /// A probe in a process of its own.
+    #[command(hide = true)]
+    GpuFirstUse(gpu::FirstUseArgs),
     /// Look into profiles.
     Profile {
         #[command(subcommand)]
@@ -57,6 +66,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let answer = match &cli.command {
         Command::Fit(args) => fit::run(args),
+        Command::Import(args) => import::run(args),
+        Command::Gpu(args) => gpu::run(args),
+        Command::GpuFirstUse(args) => gpu::first_use(args),
         Command::Profile { command } => profile::run(command),
         Command::Server(arguments) => server::run_server(arguments),
         Command::Trace(arguments) => trace::run(arguments),

@@ -27,7 +27,7 @@ pub struct Device {
 /// A piece of work that can be prepared once and timed often.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Work {
-    /// The linear layers and the output embedding over `tokens` rows.
+    /// The linear layers over `tokens` rows, and the output embedding over [`Work::head_rows`].
     Linear {
         /// Rows.
         tokens: u32,
@@ -46,7 +46,8 @@ pub enum Work {
         /// Cached tokens.
         context: u32,
     },
-    /// A whole forward pass. Either part may be 0.
+    /// A whole forward pass. Either part may be 0. As in serving engines, the output embedding
+    /// runs over the rows that yield a token: [`Work::head_rows`].
     Forward {
         /// Sequences that decode.
         batch: u32,
@@ -58,6 +59,68 @@ pub enum Work {
         prefill_context: u32,
     },
 }
+
+/// [`Work::Linear`] computes logits for at most this many rows: a step of more rows is mostly
+/// prefill, which yields one token a chunk.
+pub const LINEAR_HEAD_ROWS_MAX: u32 = 256;
+
+impl Work {
+    /// Rows that go through the layers.
+    pub const fn rows(&self) -> u32 {
+        match *self {
+            Self::Linear { tokens } | Self::PrefillAttention { tokens, .. } => tokens,
+            Self::DecodeAttention { batch, .. } => batch,
+            Self::Forward { batch, prefill, .. } => batch + prefill,
+        }
+    }
+
+    /// Rows that go through the output embedding.
+    pub const fn head_rows(&self) -> u32 {
+        match *self {
+            Self::Linear { tokens } if tokens > LINEAR_HEAD_ROWS_MAX => LINEAR_HEAD_ROWS_MAX,
+            Self::Linear { tokens } => tokens,
+            Self::DecodeAttention { .. } | Self::PrefillAttention { .. } => 0,
+            Self::Forward { batch, prefill, .. } => batch + (prefill > 0) as u32,
+        }
+    }
+
+    /// Tokens the KV cache must hold for it, new ones included, in whole blocks of `block` tokens.
+    pub fn cache_tokens(&self, block: u64) -> u64 {
+        let blocks = |sequences: u32, tokens: u32| sequences as u64 * (tokens as u64).div_ceil(block) * block;
+        match *self {
+            Self::Linear { .. } => 0,
+            Self::DecodeAttention { batch, context } => blocks(batch, context),
+            Self::PrefillAttention { tokens, context } => blocks(1, tokens + context),
+            Self::Forward { batch, context, prefill, prefill_context } => {
+                blocks(batch, context) + blocks(1, prefill + prefill_context)
+            }
+        }
+    }
+}
+
+/// What only a fresh process pays; each is timed in a child process of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum FirstUse {
+    /// Driver initialisation, context creation, first allocations.
+    Context,
+    /// Compile of the kernels and load of their module (context creation not counted).
+    Compile,
+    /// Handle of the matrix library and the first product (context creation not counted).
+    Blas,
+}
+
+/// A part of a [`FirstUse`] probe. Every start pays all parts, so they add up: a comparison
+/// that no start pays (a second compile, a tenth product) does not belong here.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Part {
+    /// `context creation`, `kernel compile`, `module load`, `first matrix product`.
+    pub label: String,
+    /// s.
+    pub seconds: f64,
+}
+
+/// Tokens of a block of the paged KV cache, as in vLLM.
+pub const KV_BLOCK: u64 = 16;
 
 /// What preparing cost.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -92,7 +155,9 @@ pub trait Backend {
     fn device(&self) -> &Device;
 
     /// Allocates weights with random values, a buffer of its own for each layer (a cache
-    /// must not hold them), and a paged KV cache as large as `kv_tokens` needs.
+    /// must not hold them), and a paged KV cache of [`KV_BLOCK`]-token blocks for `kv_tokens`.
+    /// What was loaded before is freed first. The plan prepares no work that needs more
+    /// ([`Work::cache_tokens`]).
     ///
     /// # Errors
     /// Out of memory, and whatever the device reports.
@@ -143,6 +208,13 @@ pub trait Backend {
     /// # Errors
     /// Whatever the device reports.
     fn send(&mut self, offset: u64, bytes: u64) -> Result<()>;
+
+    /// Copies the caller's own pageable memory (a mapped file) to `offset` of the device's buffer
+    /// and waits: the naive way. Needs [`Backend::begin_upload`], which may then have 0 buffers.
+    ///
+    /// # Errors
+    /// Whatever the device reports.
+    fn send_slice(&mut self, offset: u64, source: &[u8]) -> Result<()>;
 
     /// Waits for all copies, checks the first and last block on the device, frees the buffers.
     ///

@@ -44,10 +44,14 @@ pub enum Record {
     Benchmark(BenchmarkSample),
     /// Memory of a replica, as an engine's log or a model's shape gives it.
     Memory(MemorySample),
+    /// Which file of another tool the records after it come from.
+    Source(Source),
     /// Clocks, power, temperature and throttling of the device.
     Device(DeviceReading),
     /// Something a reader must know before trusting the figures.
     Flag(Flag),
+    /// How long the measurement had taken by then, for a run that resumes it.
+    Elapsed(Done),
     /// The measurement ran to its end.
     Done(Done),
 }
@@ -247,6 +251,9 @@ pub struct TransferSample {
     /// Share of the file that was in the page cache just before, by mincore; 0 to 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cached_share: Option<f64>,
+    /// Type of the file system the file lies on: `ext4`, `overlay`, `nfs`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file_system: Option<String>,
     /// Bytes of one sample.
     pub bytes: u64,
     /// Threads that moved them.
@@ -380,8 +387,21 @@ pub struct BenchmarkSample {
     /// ITL, ms: the median where the tool gives it, else the mean.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub itl_ms: Option<f64>,
+    /// A whole request, ms: where the tool tells nothing finer, the time of the whole batch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency_ms: Option<f64>,
     /// Requests behind it.
     pub requests: u64,
+}
+
+/// A file of another tool: the records after this one, up to the next, come from it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Source {
+    /// Its name, without folders; several where records come from several files together.
+    pub file: String,
+    /// What it was taken for: `vLLM log`, `GuideLLM`.
+    pub format: String,
 }
 
 /// Memory of a replica, bytes over all its GPUs. A source tells what it knows.
@@ -435,7 +455,7 @@ pub struct Flag {
     pub message: String,
 }
 
-/// The end of a complete file.
+/// Time spent on a measurement; as [`Record::Done`], the end of a complete file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Done {
