@@ -29,6 +29,7 @@ fn benchmark(concurrency: f64, prompt_tokens: f64, output_tokens: f64) -> Record
         // Under load it is mostly queue; that must not be taken for prefill.
         ttft_ms: Some(if concurrency > 1.0 { 5_000.0 } else { 12.0 + 0.09 * prompt_tokens }),
         itl_ms: Some(8.0 + 0.4 * concurrency + 2e-4 * kv),
+        latency_ms: None,
         requests: 100,
     })
 }

@@ -2,12 +2,12 @@
 
 mod console;
 mod fit;
+mod gpu;
 mod import;
 mod profile;
+mod progress;
 mod server;
 mod trace;
-mod gpu;
-mod progress;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
