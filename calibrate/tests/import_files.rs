@@ -1,6 +1,9 @@
 //! `import` end to end: every format from its fixture, several files together, and what it
 //! refuses.
 
+// Figures are read, not computed: they come out as they stand in the file.
+#![allow(clippy::unwrap_used, clippy::float_cmp)]
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -176,6 +179,37 @@ fn logs_that_cannot_be_told_apart_replace_all_times_to_ready() {
 }
 
 #[test]
+fn logs_of_docker_and_logs_with_json_in_them_are_logs() {
+    let docker: String = std::fs::read_to_string(fixture("logs/sglang-0.4.log"))
+        .unwrap()
+        .lines()
+        .enumerate()
+        .map(|(n, line)| {
+            let time = format!("2026-01-01T00:00:{n:02}.250000000Z");
+            serde_json::json!({"log": format!("{line}\n"), "stream": "stderr", "time": time}).to_string()
+                + "\n"
+        })
+        .collect();
+    let pieces = read("docker.json", docker.as_bytes(), &Options::default()).unwrap();
+    assert_eq!(pieces[0].format, "SGLang log");
+    let found = merge(&pieces, &Options::default()).unwrap();
+    // A line a second, from the first to the last.
+    let sum: f64 = stages(&found).iter().map(|s| s.seconds).sum();
+    assert!((sum - (docker.lines().count() - 1) as f64).abs() < 1e-6, "{sum}");
+
+    let mixed =
+        format!("[1] 318\n{{\"a\": 1}}\n{}", std::fs::read_to_string(fixture("logs/tgi.log")).unwrap());
+    assert_eq!(read("mixed.log", mixed.as_bytes(), &Options::default()).unwrap()[0].format, "TGI log");
+}
+
+#[test]
+fn a_log_longer_than_its_pod_took_is_not_its_log() {
+    let merged = import(&["kubernetes/pods.json", "logs/vllm-v1-0.19.log"], &Options::default()).unwrap();
+    assert!(flags(&merged).contains(&"bootReplaced"));
+    assert!(stages(&merged).iter().all(|s| s.label.as_deref() != Some(BOOT)));
+}
+
+#[test]
 fn vllm_serve() {
     let plain = import(&["benchmarks/vllm-serve.json"], &Options::default()).unwrap();
     let Record::Benchmark(sample) = &plain.records[1] else { panic!("{:?}", plain.records) };
@@ -190,7 +224,8 @@ fn vllm_serve() {
     assert_eq!((all[2].sent_ns, all[2].events_ns.len()), (103_000_000, 8));
     assert_eq!(all[0].events_ns[..2], [40_000_000, 49_000_000]);
     assert_eq!((all[0].done_ns, all[0].output_tokens), (Some(103_000_000), Some(8)));
-    assert_eq!((all[5].done_ns, all[5].error.is_some()), (None, true));
+    assert_eq!((all[5].done_ns, all[5].error.is_some()), (Some(all[5].sent_ns), true));
+    assert_eq!(flags(&detailed), ["failedEnd"]);
     assert_eq!(detailed.model.as_deref(), Some("llama-3-8b"));
     assert_eq!(
         detailed.records[0],
@@ -342,7 +377,13 @@ fn runs_and_series_are_numbered_through() {
     ];
     let merged = import(&files, &Options::default()).unwrap();
     let runs: std::collections::BTreeSet<u32> = stages(&merged).iter().map(|s| s.run).collect();
-    assert_eq!(runs.into_iter().collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
+    // Pods tell how long a start takes: the load tool's starts would count twice.
+    assert_eq!(runs.into_iter().collect::<Vec<_>>(), [0, 1]);
+    assert!(flags(&merged).contains(&"startUpLeftOut"));
+    let starts =
+        import(&["benchmarks/vllm-startup.json", "benchmarks/vllm-startup.json"], &Options::default())
+            .unwrap();
+    assert_eq!(stages(&starts).last().unwrap().run, 5);
     assert_eq!(requests(&merged).iter().map(|r| r.series).collect::<Vec<_>>(), [0, 0, 0, 0, 0, 0, 1, 1, 1]);
 }
 

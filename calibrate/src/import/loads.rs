@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::json::{count, number, numbers, text};
-use super::requests::{Request, series, spread_flag};
+use super::requests::{Request, not_poisson, series, spread_flag};
 use super::{Piece, Seen};
 use crate::raw::{BenchmarkSample, Load, Record};
 
@@ -31,6 +31,9 @@ pub(super) fn guidellm(value: &Value) -> Result<Piece, String> {
                 piece.seen(Seen::Found(format!("{} requests", records.len() - 1)));
                 piece.records.extend(records);
                 piece.records.push(spread_flag(GUIDELLM));
+                if guidellm_strategy(benchmark).0 == Some("constant") {
+                    piece.records.push(not_poisson(GUIDELLM));
+                }
                 continue;
             }
             Some(Err(why)) => piece.seen(Seen::Missing(format!("single requests of benchmark {at}: {why}"))),
@@ -71,11 +74,17 @@ fn guidellm_request(value: &Value) -> Option<Request> {
     })
 }
 
-fn guidellm_load(benchmark: &Value, requests: usize) -> Load {
+/// The kind of load and its particulars, wherever a version puts them.
+fn guidellm_strategy(benchmark: &Value) -> (Option<&str>, &Value) {
     let strategy = ["/config/strategy", "/args/strategy", "/scheduler/strategy"];
     let strategy = strategy.iter().find_map(|path| benchmark.pointer(path)).unwrap_or(&Value::Null);
+    (text(strategy, "/type_").or_else(|| text(strategy, "/type")), strategy)
+}
+
+fn guidellm_load(benchmark: &Value, requests: usize) -> Load {
+    let (kind, strategy) = guidellm_strategy(benchmark);
     let clients = ["/streams", "/max_concurrency"].iter().find_map(|path| count(strategy, path));
-    match (text(strategy, "/type_").or_else(|| text(strategy, "/type")), number(strategy, "/rate")) {
+    match (kind, number(strategy, "/rate")) {
         (Some("synchronous"), _) => Load::Prompts,
         (Some("poisson" | "constant"), Some(per_second)) if per_second > 0.0 => Load::Poisson { per_second },
         _ => {

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use thawline::profile::schema::EngineVersion;
 
 use super::kubernetes::{self, BOOT, PodStart};
-use super::{Options, Piece};
+use super::{Options, Piece, steps};
 use crate::logs::{NO_PROCESS_START, Start};
 use crate::raw::{Flag, Load, Record, Source, StageSample};
 use crate::{Fault, Result};
@@ -59,8 +59,9 @@ pub fn merge(pieces: &[Piece], options: &Options) -> Result<Merged> {
     for (key, value) in pieces.iter().flat_map(|p| &p.settings) {
         merged.settings.entry(key.clone()).or_insert_with(|| value.clone());
     }
+    let boots = pods.iter().flat_map(|pod| &pod.stages).any(|s| s.label.as_deref() == Some(BOOT));
     let next_run = starts(&mut merged.records, pieces, &logs, pods);
-    others(&mut merged.records, pieces, next_run);
+    others(&mut merged.records, pieces, next_run, boots || !logs.is_empty());
     if merged.records.iter().all(|r| matches!(r, Record::Source(_) | Record::Flag(_))) {
         let message = "the files hold nothing that was measured";
         return Err(vec![Fault::error("E0707", message)]);
@@ -124,9 +125,8 @@ fn split_boots(pods: &mut [PodStart], logs: &[(&Piece, &Start)]) -> bool {
     let fits = |pod: &PodStart, seconds: &f64| {
         boots(pod).is_some_and(|at| pod.stages[at].seconds - seconds > -BLUR_S)
     };
-    let paired = ready.len() == logs.len()
-        && pods.len() == logs.len()
-        && pods.iter().zip(&ready).all(|(pod, seconds)| fits(pod, seconds));
+    let pods_as_logs = ready.len() == logs.len() && pods.len() == logs.len();
+    let paired = pods_as_logs && pods.iter().zip(&ready).all(|(pod, seconds)| fits(pod, seconds));
     for (at, pod) in pods.iter_mut().enumerate() {
         let Some(boot) = boots(pod) else { continue };
         let before = pod.stages[boot].seconds - ready.get(at).copied().unwrap_or(0.0);
@@ -139,19 +139,29 @@ fn split_boots(pods: &mut [PodStart], logs: &[(&Piece, &Start)]) -> bool {
             pod.stages.remove(boot);
         }
         if !paired {
-            let message = "the pods' time to ready is left out: logs split it, but cannot be told apart by pod, \
-                           so the time before their first line is missing";
-            pod.flags.push(Flag { flag: "bootReplaced".to_owned(), message: message.to_owned() });
+            let why =
+                if pods_as_logs { "a log's start is longer" } else { "the logs cannot be told apart by pod" };
+            let message = format!(
+                "a pod's time to ready is left out: logs split it, but {why}; the time before their first line is missing"
+            );
+            pod.flags.push(Flag { flag: "bootReplaced".to_owned(), message });
         }
     }
     paired
 }
 
-/// The benchmark results, their runs and series numbered on.
-fn others(records: &mut Vec<Record>, pieces: &[Piece], mut run: u32) {
+/// The benchmark results, their runs and series numbered on. `started`: pods or logs tell how
+/// long a start takes.
+fn others(records: &mut Vec<Record>, pieces: &[Piece], mut run: u32, started: bool) {
     let mut next_series = 0;
     for piece in pieces.iter().filter(|p| !p.records.is_empty()) {
         records.push(source(std::iter::once(piece)));
+        if started && piece.format == steps::STARTUP {
+            let message =
+                "its start-up times are left out: logs or pods tell the same, and they would count twice";
+            records.push(flag("startUpLeftOut", message.to_owned()));
+            continue;
+        }
         let (first_run, first_series) = (run, next_series);
         for record in &piece.records {
             let mut record = record.clone();

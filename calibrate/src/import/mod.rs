@@ -144,13 +144,19 @@ pub fn read(name: &str, bytes: &[u8], options: &Options) -> Result<Vec<Piece>> {
     let text = String::from_utf8_lossy(bytes);
     let mut pieces = match json::parse(name, &text) {
         Some(Ok(json)) => read_json(name, json, options)?,
-        Some(Err(faults)) => return Err(faults),
+        // A log may hold lines of JSON, or begin like one.
+        Some(Err(faults)) => vec![read_log(name, text.lines()).map_err(|_| faults)?],
         None => vec![read_log(name, text.lines())?],
     };
     for piece in &mut pieces {
         piece.file = base_name(name);
     }
     Ok(pieces)
+}
+
+/// `1 pod`, `2 pods`.
+fn counted(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 /// The last part of a path or of a model's name: nothing of anybody's folders.
@@ -172,7 +178,11 @@ fn read_log<'l>(name: &str, lines: impl Iterator<Item = &'l str>) -> Result<Piec
     let mut piece = Piece::new(format!("{} log", found.engine.name));
     let stages: usize = found.starts.iter().map(|s| s.stages.len()).sum();
     if stages > 0 {
-        piece.seen(Seen::Found(format!("{stages} stages of {} starts", found.starts.len())));
+        piece.seen(Seen::Found(format!(
+            "{} of {}",
+            counted(stages, "stage"),
+            counted(found.starts.len(), "start")
+        )));
     }
     if let Some(memory) = &found.memory {
         let known = [
@@ -188,13 +198,13 @@ fn read_log<'l>(name: &str, lines: impl Iterator<Item = &'l str>) -> Result<Piec
         piece.seen(Seen::Missing("memory".to_owned()));
     }
     if !found.settings.is_empty() {
-        piece.seen(Seen::Found(format!("{} settings", found.settings.len())));
+        piece.seen(Seen::Found(counted(found.settings.len(), "setting")));
     }
     for note in found.starts.iter().flat_map(|s| &s.notes) {
         piece.seen(Seen::Missing(note.clone()));
     }
     piece.model.clone_from(&found.model);
-    piece.settings = found.settings.clone();
+    piece.settings.clone_from(&found.settings);
     piece.log = Some(Box::new(found));
     Ok(piece)
 }
@@ -269,8 +279,8 @@ fn cluster(value: &Value) -> Piece {
     piece.objects = kubernetes::objects(value).into_iter().cloned().collect();
     let pods = piece.objects.iter().filter(|o| kubernetes::is_pod(o)).count();
     let events = piece.objects.len() - pods;
-    piece.seen(if pods > 0 { Seen::Found(format!("{pods} pods")) } else { Seen::Missing("pods".to_owned()) });
-    let events_seen = format!("{events} events");
+    piece.seen(if pods > 0 { Seen::Found(counted(pods, "pod")) } else { Seen::Missing("pods".to_owned()) });
+    let events_seen = counted(events, "event");
     piece.seen(if events > 0 {
         Seen::Found(events_seen)
     } else {

@@ -11,7 +11,7 @@ pub(super) struct Request {
     pub(super) due: Option<f64>,
     /// From sending to each event that carried text.
     pub(super) events: Vec<f64>,
-    /// From sending to its end, if it did not fail.
+    /// From sending to its end, if that is known.
     pub(super) latency: Option<f64>,
     pub(super) prompt_tokens: Option<u64>,
     pub(super) output_tokens: Option<u64>,
@@ -46,6 +46,22 @@ pub(super) fn spread_flag(tool: &str) -> Record {
     })
 }
 
+/// The flag for random arrivals of another kind than ours.
+pub(super) fn not_poisson(tool: &str) -> Record {
+    Record::Flag(Flag {
+        flag: "notPoisson".to_owned(),
+        message: format!("{tool} sent at its rate, but not as a Poisson process"),
+    })
+}
+
+/// The flag for failed requests whose end a tool does not tell.
+pub(super) fn failed_flag(tool: &str, failed: usize) -> Record {
+    Record::Flag(Flag {
+        flag: "failedEnd".to_owned(),
+        message: format!("{tool} does not say when {failed} failed requests ended: taken as at once"),
+    })
+}
+
 /// A series and its requests.
 ///
 /// # Errors
@@ -67,7 +83,8 @@ pub(super) fn series(series: u32, load: Load, mut requests: Vec<Request>) -> Res
             request: at as u32,
             due_ns: ns(request.due.unwrap_or(sent)),
             sent_ns: ns(sent),
-            done_ns: request.latency.filter(|_| request.error.is_none()).map(|l| ns(sent + l)),
+            // Of a failed one too, where it is known: until then it may have held the server.
+            done_ns: request.latency.map(|latency| ns(sent + latency)),
             events_ns: request.events.iter().map(|e| ns(sent + e)).collect(),
             prompt_tokens: request.prompt_tokens,
             cached_tokens: None,

@@ -3,9 +3,9 @@
 use serde_json::Value;
 
 use super::json::{count, number, numbers, text};
-use super::requests::{Request, series};
+use super::requests::{Request, failed_flag, not_poisson, series};
 use super::{Piece, Seen};
-use crate::raw::{BenchmarkSample, Flag, Load, Record};
+use crate::raw::{BenchmarkSample, Load, Record};
 
 /// Whether a document is one of these results; then whose.
 pub(super) fn detect(value: &Value) -> Option<&'static str> {
@@ -39,11 +39,14 @@ pub(super) fn read(tool: &'static str, value: &Value) -> Result<Piece, String> {
             Ok(records) => {
                 piece.seen(Seen::Found(format!("{} requests with their tokens", records.len() - 1)));
                 piece.records = records;
+                let ended_at_once =
+                    |r: &&Record| matches!(r, Record::Request(r) if r.done_ns == Some(r.sent_ns));
+                let failed = piece.records.iter().filter(ended_at_once).count();
+                if failed > 0 {
+                    piece.records.push(failed_flag(tool, failed));
+                }
                 if number(value, "/burstiness").is_some_and(|b| (b - 1.0).abs() > 1e-9) {
-                    piece.records.push(Record::Flag(Flag {
-                        flag: "notPoisson".to_owned(),
-                        message: format!("{tool} sent with a burstiness other than 1"),
-                    }));
+                    piece.records.push(not_poisson(tool));
                 }
                 return Ok(piece);
             }
@@ -75,7 +78,7 @@ fn details(value: &Value) -> Result<Vec<Request>, String> {
     let ttfts = list("ttfts").ok_or("`ttfts` is not a list")?;
     let itls = value["itls"].as_array().ok_or("`itls` is not a list")?;
     let (inputs, outputs) = (list("input_lens"), list("output_lens"));
-    let starts = list("start_times");
+    let (starts, latencies) = (list("start_times"), list("latencies"));
     let errors = value.get("errors").and_then(Value::as_array);
     let lengths = [Some(itls.len()), inputs.as_ref().map(Vec::len), outputs.as_ref().map(Vec::len)];
     let lengths = lengths.into_iter().chain([starts.as_ref().map(Vec::len), errors.map(Vec::len)]);
@@ -92,6 +95,7 @@ fn details(value: &Value) -> Result<Vec<Request>, String> {
         // A request that failed without a word has no first token and no output.
         let failed = error.is_some() || (ttft == 0.0 && output.unwrap_or(0) == 0);
         let mut events = if failed && ttft == 0.0 { Vec::new() } else { vec![ttft] };
+        let latency = latencies.as_ref().and_then(|l| l.get(at)).copied().filter(|l| *l > 0.0);
         let mut at_s = ttft;
         for gap in gaps {
             at_s += gap.as_f64().unwrap_or(f64::NAN);
@@ -100,7 +104,8 @@ fn details(value: &Value) -> Result<Vec<Request>, String> {
         Request {
             start: starts.as_ref().map(|s| s[at]),
             due: None,
-            latency: events.last().copied(),
+            // A failed one has neither events nor, in most versions, a latency.
+            latency: events.last().copied().or(latency).or(Some(0.0)),
             events,
             prompt_tokens: tokens(&inputs, at),
             output_tokens: output,

@@ -29,9 +29,9 @@ pub fn formats() -> Vec<LogFormat> {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct File {
-    engine: Vec<Engine>,
-    pattern: Vec<Pattern>,
-    stage: Vec<StageRow>,
+    engines: Vec<Engine>,
+    patterns: Vec<Pattern>,
+    stages: Vec<StageRow>,
 }
 
 /// Where a start begins in a log.
@@ -113,6 +113,7 @@ pub(super) enum Scope {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Pattern {
     pub(super) engines: Vec<String>,
+    #[serde(default = "all")]
     pub(super) versions: String,
     pub(super) fact: String,
     pub(super) kind: Kind,
@@ -125,6 +126,10 @@ pub(super) struct Pattern {
     #[serde(default)]
     pub(super) scope: Scope,
     pub(super) says: String,
+}
+
+fn all() -> String {
+    "all".to_owned()
 }
 
 fn one() -> usize {
@@ -187,15 +192,15 @@ pub(super) static TABLE: LazyLock<Table> = LazyLock::new(|| {
     let file: File = toml::from_str(include_str!("patterns.toml")).expect("a test reads the table");
     // ASCII classes: small automata, and any bytes will do.
     let compile = |regex: &str| RegexBuilder::new(regex).unicode(false).build();
-    let regexes = file.pattern.iter().map(|p| compile(&p.regex).expect("a test compiles the table"));
-    let all = file.engine.iter().map(|e| &e.detect).chain(file.pattern.iter().map(|p| &p.regex));
+    let regexes = file.patterns.iter().map(|p| compile(&p.regex).expect("a test compiles the table"));
+    let all = file.engines.iter().map(|e| &e.detect).chain(file.patterns.iter().map(|p| &p.regex));
     let set = RegexSetBuilder::new(all).unicode(false).size_limit(64 << 20).build();
     Table {
         regexes: regexes.collect(),
         set: set.expect("a test compiles the table"),
-        engines: file.engine,
-        patterns: file.pattern,
-        stages: file.stage,
+        engines: file.engines,
+        patterns: file.patterns,
+        stages: file.stages,
     }
 });
 
@@ -208,7 +213,7 @@ mod tests {
     #[test]
     fn the_table_names_only_what_it_defines() {
         let table = &*TABLE;
-        for row in table.stages.iter() {
+        for row in &table.stages {
             for engine in &row.engines {
                 assert!(table.engines.iter().any(|e| e.name == *engine), "{engine}");
                 let of_engine = |p: &&Pattern| p.engines.contains(engine);

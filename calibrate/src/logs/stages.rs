@@ -14,6 +14,9 @@ use crate::raw::{MemorySample, StageSample};
 pub const NO_PROCESS_START: &str =
     "the log does not say when the process began: the time before its first line is missing";
 
+/// What the parts of one fact of one process are.
+type Parts<'h> = BTreeMap<&'h str, f64>;
+
 /// The facts of one start.
 #[derive(Default)]
 struct Facts {
@@ -126,8 +129,7 @@ fn time(row: &StageRow, facts: &Facts) -> Option<(f64, String)> {
 
 fn facts(hits: &[Hit], clock: Clock) -> Facts {
     let mut facts = Facts::default();
-    // Fact, process, part.
-    let mut durations: BTreeMap<(&'static str, &str), (BTreeMap<&str, f64>, &'static str)> = BTreeMap::new();
+    let mut durations: BTreeMap<(&'static str, &str), (Parts<'_>, &'static str)> = BTreeMap::new();
     for hit in hits {
         let pattern = &TABLE.patterns[hit.pattern];
         match (pattern.kind, hit.number, hit.at[clock as usize]) {
@@ -154,7 +156,7 @@ fn facts(hits: &[Hit], clock: Clock) -> Facts {
 }
 
 /// Of each part the last counts; lines without a part add up, unless the last counts.
-fn keep<'h>(parts: &mut BTreeMap<&'h str, f64>, hit: &'h Hit, repeat: Repeat, value: f64) {
+fn keep<'h>(parts: &mut Parts<'h>, hit: &'h Hit, repeat: Repeat, value: f64) {
     let part = hit.part.as_deref().unwrap_or_default();
     let kept = parts.entry(part).or_insert(0.0);
     let adds = repeat == Repeat::Default && hit.part.is_none();
@@ -164,7 +166,7 @@ fn keep<'h>(parts: &mut BTreeMap<&'h str, f64>, hit: &'h Hit, repeat: Repeat, va
 /// Figures of memory: fact, then process.
 #[derive(Default)]
 struct Bytes<'h> {
-    by_process: BTreeMap<&'static str, BTreeMap<&'h str, BTreeMap<&'h str, f64>>>,
+    by_process: BTreeMap<&'static str, BTreeMap<&'h str, Parts<'h>>>,
     replica: BTreeMap<&'static str, bool>,
     says: BTreeMap<&'static str, &'static str>,
 }

@@ -309,7 +309,7 @@ pub struct RequestSample {
     pub due_ns: u64,
     /// When its first byte was sent.
     pub sent_ns: u64,
-    /// When its last event arrived; none if it failed.
+    /// When its last event arrived; of one that failed, when it ended, if that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub done_ns: Option<u64>,
     /// Arrival of each event that carried text. One event may hold several tokens or none.
