@@ -126,10 +126,17 @@ pub fn measure(options: &Options, device: &Device, raw_file: &Path, progress: &d
     for flag in backend.verify()? {
         log.flag(&flag.flag, flag.message)?;
     }
-    let (mut extent, effort) = match (options.kind, options.quick) {
-        (Kind::Cuda, quick) => (Extent::gpu(quick), effort(quick)),
-        (Kind::Cpu, quick) => (Extent::cpu(quick), effort(quick)),
+    let whole = match options.kind {
+        Kind::Cuda => Extent::gpu(options.quick),
+        Kind::Cpu => Extent::cpu(options.quick),
     };
+    let mut extent = whole.clone().fitting(tokens);
+    if extent.batches.len() < whole.batches.len() {
+        let most = extent.batches.last().copied().unwrap_or(1);
+        let text = format!("the KV cache of {tokens} tokens is too small for batches above {most}");
+        log.flag("batchesLeftOut", text)?;
+    }
+    let effort = if options.quick { Effort::QUICK } else { Effort::FULL };
     // What came before may have taken longer than planned; the steps get what is left.
     let left = total(options.quick).saturating_sub(began.elapsed());
     extent.limit = left.max(extent.limit / 2);
@@ -144,10 +151,6 @@ pub fn measure(options: &Options, device: &Device, raw_file: &Path, progress: &d
 /// Time the whole measurement is to take.
 const fn total(quick: bool) -> Duration {
     if quick { Duration::from_secs(50) } else { Duration::from_secs(270) }
-}
-
-const fn effort(quick: bool) -> Effort {
-    if quick { Effort::QUICK } else { Effort::FULL }
 }
 
 /// What the reader must know of every measurement of this kind.
@@ -197,6 +200,10 @@ fn files(options: &Options, backend: &mut dyn Backend, log: &mut Log, progress: 
     };
     let copied = transfer::copies(bytes, samples, backend, log, progress);
     keep_on("copies", copied, log)?;
+    let is_load = |r: &&Record| matches!(r, Record::Transfer(t) if t.what.starts_with("weight load"));
+    if log.records().iter().filter(is_load).count() >= transfer::LOADS {
+        return Ok(());
+    }
     let limit = Duration::from_secs(if options.quick { 8 } else { 45 });
     let loaded = with_files(options, progress, |files| {
         let (largest, bytes) = files

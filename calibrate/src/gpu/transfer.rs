@@ -20,6 +20,8 @@ use crate::{Result, fault};
 const BLOCK: u64 = 16 << 20;
 /// Host buffers: one on its way, one being filled, one to spare.
 const BUFFERS: u32 = 3;
+/// Loads that [`load_weights`] times: three sizes, two ways, cold and warm.
+pub const LOADS: usize = 12;
 /// Threads that fill a buffer.
 const READERS: u32 = 4;
 
@@ -53,7 +55,7 @@ pub fn load_weights(
 ) -> Result<()> {
     let all = files.bytes().min(bytes_max);
     let sizes = [all, all / 2, all / 8].map(|bytes| bytes.max(1));
-    progress.phase("weight load", sizes.len() * 4);
+    progress.phase("weight load", LOADS);
     let began = Instant::now();
     for bytes in sizes {
         for (way, cache) in cross([Way::Naive, Way::Buffered], [Cache::Cold, Cache::Warm]) {
