@@ -71,6 +71,24 @@ fn parse<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, 
 }
 
 impl FitArgs {
+    /// `fit RAW --out OUT`, all else as it is by default.
+    pub(super) fn of(raw: &Path, out: &Path) -> Self {
+        Self {
+            raw: vec![raw.to_owned()],
+            out: Some(out.to_owned()),
+            check: None,
+            name: None,
+            cache: CacheArg::Cold,
+            model: None,
+            gpu: None,
+            gpus: 1,
+            gpu_memory: None,
+            assume_start_up: None,
+            allow_poor_fit: false,
+            force: false,
+        }
+    }
+
     fn options(&self) -> Options {
         let gpu = self.gpu.clone().zip(self.gpu_memory);
         Options {

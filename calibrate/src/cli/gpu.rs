@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
+use super::fit::FitArgs;
 use super::progress::Terminal;
 use super::{Answer, Exit, console};
 use crate::gpu::fresh::{self, Launcher};
@@ -52,6 +53,9 @@ pub(super) struct GpuArgs {
     /// The raw file. Default: the profile's name with `.raw.jsonl`, here.
     #[arg(long, value_name = "FILE")]
     raw: Option<PathBuf>,
+    /// Fit what was measured, with cold caches, and write the profile here.
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
     /// Name of the profile. Default: of the model and the device.
     #[arg(long)]
     name: Option<String>,
@@ -123,6 +127,9 @@ pub(super) fn run(args: &GpuArgs) -> Answer {
         device.flops / 1e12,
         device.roofline_source,
     ));
+    if let Some(out) = &args.out {
+        return super::fit::run(&FitArgs::of(&raw, out));
+    }
     console::print(&format!("next: thawline-calibrate fit {} --out PROFILE.yaml\n", raw.display()));
     Ok(Exit::Success)
 }
