@@ -16,6 +16,7 @@ pub mod process;
 pub mod prompt;
 mod run;
 pub mod sse;
+pub mod stages;
 pub mod start;
 pub mod trace;
 

@@ -4,21 +4,21 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use thawline::profile::schema::{EngineVersion, Gpu, Stage};
+use thawline::profile::schema::{EngineVersion, Gpu};
 
 use super::checks::{self, describe};
 use super::client::{Access, Client};
 use super::identity::{self, Found, Limits};
 use super::load::{self, Counting, Ready};
-use super::page_cache::Files;
 use super::past::{next_series, series_of, starts_in};
 use super::plan::{Part, Plan, Planned};
 use super::process::{Line, Server};
 use super::prompt::{Prompts, TokenCount};
+use super::stages::{self, Told};
 use super::start::{self, Launch, Started};
 use crate::raw::{
     Done, Flag, Header, Kind, Load, MemorySample, RAW_VERSION, RawFile, RawWriter, Record, RequestSample,
-    Series, StageSample, read,
+    Series, read,
 };
 use crate::{Fault, Result, fault};
 
@@ -143,7 +143,7 @@ impl Run<'_> {
                     let help = "start it first, or have it started: `--launch \"COMMAND\"`";
                     return Err(vec![Fault::error("E0702", why).helped(help)]);
                 }
-                self.open(None)?;
+                self.open(None, &Told::default())?;
             }
         }
         self.learn()?;
@@ -177,9 +177,10 @@ impl Run<'_> {
         if pending.is_empty() {
             // All were measured before a kill: this one is only to be talked to.
             self.watch.begin("start of the server", 0);
-            let started = launch.start(&self.client, &files, None)?;
-            self.server = Some(started.server);
-            return self.open(Some(files.bytes));
+            let Started { server, healthy_after, .. } = launch.start(&self.client, &files, None)?;
+            let told = stages::read(0, None, healthy_after, files.bytes, &server.lines());
+            self.server = Some(server);
+            return self.open(Some(files.bytes), &told);
         }
         for (run, cache) in (measured..).zip(pending) {
             self.stop();
@@ -189,17 +190,18 @@ impl Run<'_> {
             });
             self.watch.begin(&format!("start {run} of the server{state}"), 0);
             let started = launch.start(&self.client, &files, *cache)?;
-            let Started { server, healthy_after, cached_share, flags } = started;
-            let lines = server.lines();
+            let Started { server, healthy_after, flags } = started;
+            let told = stages::read(run as u32, *cache, healthy_after, files.bytes, &server.lines());
             self.server = Some(server);
             self.watch.note(&format!("healthy after {:.2} s", healthy_after.as_secs_f64()));
             if self.raw.is_none() {
-                self.open(Some(files.bytes))?;
+                self.open(Some(files.bytes), &told)?;
             }
-            for flag in flags {
+            let notes = told.notes.into_iter().map(|message| Flag { flag: "startUpLog".to_owned(), message });
+            for flag in flags.into_iter().chain(notes) {
                 self.flag(flag)?;
             }
-            for stage in stages(run as u32, *cache, healthy_after, cached_share, &files, &lines) {
+            for stage in told.stages {
                 self.push(&Record::Stage(stage))?;
             }
             self.series(Load::First { run: run as u32 })?;
@@ -215,13 +217,14 @@ impl Run<'_> {
     }
 
     /// Asks the server who it is and opens the raw file.
-    fn open(&mut self, weight_files_bytes: Option<u64>) -> Result<()> {
-        let found = identity::ask(&self.client).map_err(|why| fault("E0702", why))?;
+    fn open(&mut self, weight_files_bytes: Option<u64>, told: &Told) -> Result<()> {
+        let mut found = identity::ask(&self.client).map_err(|why| fault("E0702", why))?;
+        found.engine = best(found.engine, told.engine.clone());
         let served = self.job.served_model.clone().or_else(|| found.model.clone()).unwrap_or_default();
         self.client = Client::new(&self.job.access).for_model(served);
         let identity = &self.job.identity;
         let command = self.job.launch.as_ref().map(|launch| launch.command.as_str()).unwrap_or_default();
-        let limits = identity.limits.or(Limits::of_command(command)).or(found.limits);
+        let limits = identity.limits.or(Limits::of_command(command)).or(found.limits).or(told.limits);
         let header = self.header(&found, limits, command);
         let raw = RawWriter::start_or_resume(&self.job.raw, &header)?;
         self.next_series = next_series(raw.done());
@@ -237,6 +240,9 @@ impl Run<'_> {
                 ..MemorySample::default()
             };
             self.push(&Record::Memory(memory))?;
+            if let Some(memory) = &told.memory {
+                self.push(&Record::Memory(memory.clone()))?;
+            }
         }
         for message in self.plan.keep_to(limits.context_tokens) {
             self.watch.note(&message);
@@ -331,7 +337,7 @@ impl Run<'_> {
     }
 
     fn poisson(&mut self) -> Result<()> {
-        let rates = match (self.plan.rates.as_slice(), self.best_requests_per_second()) {
+        let rates = match (self.plan.rates.as_slice(), self.busy_requests_per_second()) {
             ([], Some(best)) => {
                 // Rounded, so that the rate printed is the rate sent.
                 let rate = best * self.plan.rate_share;
@@ -356,13 +362,15 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// The highest throughput of the closed series in the raw file, requests a second.
-    fn best_requests_per_second(&self) -> Option<f64> {
+    /// Throughput of the closed series with the most clients in the raw file, requests a second:
+    /// what the server does when it is busy. A smaller batch may do more, and no queue forms there.
+    fn busy_requests_per_second(&self) -> Option<f64> {
         let file = read(&self.job.raw).ok()?;
-        let closed = series_of(&file.records)
-            .into_iter()
-            .filter(|(series, _)| matches!(series.load, Load::Closed { .. }));
-        closed.filter_map(|(_, samples)| checks::throughput(&samples)).map(|(rate, _)| rate).reduce(f64::max)
+        let closed = series_of(&file.records).into_iter().filter_map(|(series, samples)| match series.load {
+            Load::Closed { clients } => Some((clients, checks::throughput(&samples)?.0)),
+            _ => None,
+        });
+        closed.max_by_key(|(clients, _)| *clients).map(|(_, rate)| rate)
     }
 
     /// Runs a series, unless the raw file has all of it; its samples.
@@ -437,23 +445,8 @@ impl Run<'_> {
     }
 }
 
-/// The stages of a start.
-fn stages(
-    run: u32,
-    cache: Option<crate::raw::Cache>,
-    healthy_after: Duration,
-    cached_share: Option<f64>,
-    files: &Files,
-    lines: &[Line],
-) -> Vec<StageSample> {
-    let _ = (cached_share, files, lines);
-    vec![StageSample {
-        stage: Stage::RuntimeInit,
-        label: None,
-        cache,
-        run,
-        seconds: healthy_after.as_secs_f64(),
-        bytes: None,
-        source: "process start to healthy".to_owned(),
-    }]
+/// The engine as the server names it, or as its log does if the server tells no version.
+fn best(asked: Option<EngineVersion>, log: Option<EngineVersion>) -> Option<EngineVersion> {
+    let is_known = |engine: &EngineVersion| engine.version != "unknown";
+    asked.clone().filter(is_known).or_else(|| log.clone().filter(is_known)).or(asked).or(log)
 }
