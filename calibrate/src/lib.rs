@@ -9,6 +9,9 @@ pub mod fit;
 pub mod gpu;
 pub mod import;
 pub mod logs;
+pub mod plot;
+pub mod profiles;
+pub mod pull;
 pub mod raw;
 pub mod server;
 

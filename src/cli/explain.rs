@@ -1,10 +1,10 @@
 //! `thawline explain`: the documentation of a code, of a scenario's field, or of a metric.
 
 use super::args::ExplainArgs;
-use super::columns::table;
 use super::{Answer, Exit, console};
 use crate::experiment::metric::Better;
 use crate::experiment::{METRICS, Metric};
+use crate::profile::page::table;
 use crate::scenario::explain_field;
 use crate::yaml::{CODES, Diagnostic, find_code, suggest};
 

@@ -8,7 +8,6 @@
 
 pub mod args;
 mod calibrate;
-mod columns;
 mod completions;
 mod console;
 mod explain;

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use super::args::{TraceArgs, TraceCommand};
-use super::columns::table;
 use super::{Answer, Exit, console};
 use crate::kernel::Streams;
+use crate::profile::page::table;
 use crate::report::format;
 use crate::scenario::workload_diagnostics;
 use crate::workload::{self, FaultKind, TokenStats, TraceStats};

@@ -39,6 +39,7 @@ pub fn profile() -> Profile {
         gpu: Gpu { name: "H100 SXM".into(), count: 2, memory: Bytes(80_000_000_000) },
         driver: None,
         start_up: vec![stage(Stage::ImagePull, 40), stage(Stage::WeightLoad, 25), stage(Stage::WarmUp, 6)],
+        image: None,
         first_requests: None,
         step_time: Some(StepTimeSpec {
             decode: DecodeSpec { fit: Some(assumed(fit)), grid: None },

@@ -7,8 +7,10 @@ pub mod check;
 pub mod compile;
 #[cfg(test)]
 mod fixture;
+pub mod image;
 pub mod load;
 pub mod memory;
+pub mod page;
 pub mod schema;
 pub mod shipped;
 pub mod show;

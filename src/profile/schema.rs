@@ -6,6 +6,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::image::ImageSpec;
 use super::memory::MemorySpec;
 use super::sourced::{Date, Sourced};
 use crate::kernel::{Bytes, Distribution, Price, Quantity, SimDuration};
@@ -38,6 +39,9 @@ pub struct Profile {
     pub driver: Option<String>,
     /// Start-up stages in order, from the pod's placement on a node to a warm replica.
     pub start_up: Vec<StartUpStage>,
+    /// The container image and how fast a node pulls it: what `imagePull` is made of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<ImageSpec>,
     /// Extra time of the 1st, 2nd, .. request of a replica that nothing warmed. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_requests: Option<Sourced<Vec<SimDuration>>>,

@@ -1,9 +1,10 @@
 //! A profile as rows for people: each figure with its provenance and age. Laying out and
 //! printing is for others.
 
+use super::image::{ImageSpec, PullModel};
 use super::schema::{Hinge, PlaneSpec, Profile};
 use super::sourced::{Date, Origin, Provenance, Sourced};
-use crate::kernel::{Distribution, SimDuration};
+use crate::kernel::{Bytes, Distribution, SimDuration};
 
 /// Older figures are worth a second look: prices and engines move.
 pub const OLD_DAYS: i32 = 365;
@@ -109,6 +110,9 @@ impl Profile {
             let label = stage.label.as_ref().map(|l| format!(" ({l})")).unwrap_or_default();
             let text = distribution_text(&stage.time.value);
             rows.figure(format!("{}{label}", stage.stage.label()), &stage.time, text);
+        }
+        if let Some(image) = &self.image {
+            image_rows(image, &mut rows);
         }
         if let Some(penalties) = &self.first_requests {
             let times: Vec<String> = penalties.value.iter().map(|t| format!("+{t}")).collect();
@@ -224,6 +228,45 @@ impl Profile {
         }
         trust
     }
+}
+
+fn image_rows<'a>(image: &'a ImageSpec, rows: &mut Rows<'a>) {
+    let (layers, model) = (&image.layers.value, &image.pull.value);
+    let gb = |bytes: u64| format!("{:.2} GB", bytes as f64 / 1e9);
+    let text = format!(
+        "{} layers, {} as stored, {} unpacked, {} files",
+        layers.len(),
+        gb(layers.iter().map(|l| l.compressed.0).sum()),
+        gb(layers.iter().map(|l| l.uncompressed.0).sum()),
+        layers.iter().map(|l| l.files).sum::<u64>()
+    );
+    rows.figure("image", &image.layers, text);
+    rows.figure("image pull, model", &image.pull, pull_text(model));
+    if let Some(last) = model.predict(layers).last() {
+        rows.plain("image pull, by that model", format!("{:.1}s", last.unpacked_s));
+    }
+}
+
+/// A pull model in a few words.
+pub fn pull_text(model: &PullModel) -> String {
+    let rate = |what: &str, rate: Option<Bytes>| rate.map(|r| format!("{what} {:.1} MB/s", r.0 as f64 / 1e6));
+    let rates = [
+        rate("link", model.link_bytes_per_second),
+        rate("connection", model.connection_bytes_per_second),
+        rate("gunzip", model.gzip_bytes_per_second),
+        rate("unzstd", model.zstd_bytes_per_second),
+        rate("write", model.write_bytes_per_second),
+    ];
+    let rates: Vec<String> = rates.into_iter().flatten().collect();
+    format!(
+        "{} at a time; {}; manifest {}, {} a request, {} a layer, {} a file",
+        model.connections,
+        rates.join(", "),
+        model.manifest,
+        model.per_request,
+        model.per_layer,
+        model.per_file
+    )
 }
 
 impl std::fmt::Display for Trust {

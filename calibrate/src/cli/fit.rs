@@ -1,6 +1,5 @@
 //! `fit`: turns raw files into a profile, or checks that a profile is what they give.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
@@ -8,10 +7,10 @@ use thawline::kernel::{Bytes, SimDuration};
 use thawline::profile::Profile;
 use thawline::profile::schema::Gpu;
 
+use super::files::{read_profile, write_text};
 use super::{Answer, Exit, console};
 use crate::fit::{Fitted, Options, TOLERANCE, differences, fit};
 use crate::raw::{self, Cache};
-use crate::{Fault, Result, fault};
 
 const EXAMPLES: &str = "Examples:
   thawline-calibrate fit h200.raw.jsonl --out h200.yaml
@@ -127,7 +126,7 @@ pub(super) fn run(args: &FitArgs) -> Answer {
     }
     console::print(&fitted.report.text(&fitted.profile));
     if let Some(out) = &args.out {
-        write(out, &text(&fitted.profile, &args.command()), args.force)?;
+        write_text(out, args.force, &text(&fitted.profile, &args.command()))?;
         console::print(&format!("\nwritten: {}\n", out.display()));
     }
     Ok(Exit::Success)
@@ -142,11 +141,7 @@ fn text(profile: &Profile, command: &str) -> String {
 
 fn check(path: &Path, fitted: &Fitted) -> Answer {
     let name = path.display().to_string();
-    let bytes = std::fs::read(path)
-        .map_err(|e| vec![Fault::in_file("E0401", &name, format!("cannot read the profile: {e}"))])?;
-    let text = String::from_utf8(bytes)
-        .map_err(|_| vec![Fault::in_file("E0101", &name, "the profile is not UTF-8 text")])?;
-    let (written, _) = Profile::from_yaml(&name, &text)?;
+    let (written, _) = read_profile(&name)?;
     let found = differences(&written, &fitted.profile);
     if found.is_empty() {
         console::print(&format!("{name}: what the raw samples give, within {TOLERANCE:e}\n"));
@@ -155,33 +150,4 @@ fn check(path: &Path, fitted: &Fitted) -> Answer {
     let lines: String = found.iter().map(|line| format!("  {line}\n")).collect();
     console::print(&format!("{name}: {} fields differ from what the raw samples give\n{lines}", found.len()));
     Ok(Exit::Failed)
-}
-
-/// Writes a file as a whole or not at all.
-fn write(path: &Path, text: &str, force: bool) -> Result<()> {
-    let failed = |e: std::io::Error| fault("E0402", format!("cannot write {}: {e}", path.display()));
-    if path.exists() && !force {
-        let message = format!("{} is there already", path.display());
-        return Err(vec![
-            Fault::error("E0402", message).helped("give another --out, or --force to replace it"),
-        ]);
-    }
-    let folder = path.parent().filter(|f| !f.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    std::fs::create_dir_all(folder).map_err(failed)?;
-    let mut staged = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
-    staged.write_all(text.as_bytes()).map_err(failed)?;
-    let staged = staged.into_temp_path();
-    // A temporary file is its owner's alone; a profile is for everybody the folder is for.
-    share(&staged).and_then(|()| staged.persist(path).map_err(|e| e.error)).map_err(failed)
-}
-
-#[cfg(unix)]
-fn share(path: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o644))
-}
-
-#[cfg(not(unix))]
-fn share(_: &Path) -> std::io::Result<()> {
-    Ok(())
 }

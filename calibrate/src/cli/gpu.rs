@@ -59,7 +59,7 @@ pub(super) struct GpuArgs {
     /// temporary files, which is often not the disk that models lie on.
     #[arg(long, value_name = "DIR")]
     work_dir: Option<PathBuf>,
-    /// Most bytes of weights that are written and loaded. Default: 4 GiB, with --quick 1 GiB.
+    /// Most bytes of weights that are written and loaded. Default: 4 GiB, with --quick 512 MiB.
     #[arg(long, value_name = "BYTES")]
     weight_bytes: Option<thawline::kernel::Bytes>,
     /// Longest time one point may take before the run is given up, s.
@@ -102,25 +102,26 @@ fn parse_share(text: &str) -> Result<f64, String> {
 pub(super) fn run(args: &GpuArgs) -> Answer {
     let options = args.options()?;
     // The device's name is the file's; without a device this says what is missing.
+    let device = plan::identify(&options)?;
     let raw = match &args.raw {
         Some(path) => path.clone(),
-        None => PathBuf::from(format!("{}.raw.jsonl", plan::header(&options)?.0.name)),
+        None => PathBuf::from(format!("{}.raw.jsonl", plan::header(&options, &device).name)),
     };
     let progress = Terminal::new(Duration::from_secs(args.point_limit), &raw);
-    let measured = plan::measure(&options, &raw, &progress);
+    let measured = plan::measure(&options, &device, &raw, &progress);
     progress.finish();
-    let outcome = measured.map_err(|faults| not_lost(faults, &raw))?;
-    let flags = outcome.log.flags().map(|f| Fault::warning("W0701", format!("{}: {}", f.flag, f.message)));
+    let log = measured.map_err(|faults| not_lost(faults, &raw))?;
+    let flags = log.flags().map(|f| Fault::warning("W0701", format!("{}: {}", f.flag, f.message)));
     console::report(&flags.collect::<Vec<_>>());
     console::print(&format!(
-        "measured {} in {:.0} s: {} records in {}\nroofline: {:.0} GB/s, {:.1} TFLOP/s ({})\n",
+        "measured {} in {:.0} s: {} records in {}\nroofline: {:.1} GB/s, {:.3} TFLOP/s ({})\n",
         options.shape.name,
-        outcome.log.elapsed_s(),
-        outcome.log.records().len(),
+        log.elapsed_s(),
+        log.records().len(),
         raw.display(),
-        outcome.device.bandwidth / 1e9,
-        outcome.device.flops / 1e12,
-        outcome.device.roofline_source,
+        device.bandwidth / 1e9,
+        device.flops / 1e12,
+        device.roofline_source,
     ));
     console::print(&format!("next: thawline-calibrate fit {} --out PROFILE.yaml\n", raw.display()));
     Ok(Exit::Success)
@@ -151,7 +152,7 @@ impl GpuArgs {
         let backend = self.backend.kind().name();
         let device = self.device.to_string();
         let arguments = ["gpu-first-use", "--backend", backend, "--device", &device];
-        let largest = if self.quick { 1 << 30 } else { 4 << 30 };
+        let largest = if self.quick { 512 << 20 } else { 4 << 30 };
         Ok(Options {
             kind: self.backend.kind(),
             device: self.device,

@@ -1,11 +1,13 @@
 //! The command line, and the only code that prints or exits. One file a command.
 
 mod console;
+mod files;
 mod fit;
 mod gpu;
 mod import;
 mod profile;
 mod progress;
+mod pull;
 mod server;
 mod trace;
 
@@ -26,6 +28,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Pull(pull::PullArgs),
     /// Turn raw samples into a profile, or check a profile against them.
     Fit(fit::FitArgs),
     Import(Box<import::ImportArgs>),
@@ -65,6 +68,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(error) => error.exit(),
     };
     let answer = match &cli.command {
+        Command::Pull(args) => pull::run(args),
         Command::Fit(args) => fit::run(args),
         Command::Import(args) => import::run(args),
         Command::Gpu(args) => gpu::run(args),

@@ -11,6 +11,7 @@ mod nnls;
 mod parts;
 mod points;
 mod prefill;
+pub mod pull;
 mod report;
 mod server;
 mod stages;
@@ -127,6 +128,7 @@ fn part(file: &RawFile, options: &Options) -> Part {
     gpu::start_up(records, weights, options.cache, &origin, &mut part);
     let stages = stages::stages(&pick!(Stage), options.cache, &origin, &mut part.notes);
     part.start_up.extend(stages);
+    pull::contribute(records, &origin, &mut part);
     part.mixed = pick!(Mixed).into_iter().cloned().collect();
     part
 }

@@ -1,9 +1,10 @@
 //! What one raw file contributes to a profile, each figure with its origin.
 
 use thawline::kernel::SimDuration;
+use thawline::profile::image::ImageSpec;
 use thawline::profile::memory::MemorySpec;
 use thawline::profile::schema::{
-    DecodeSpec, FitErrors, HostOverhead, LinearCurve, PrefillSpec, StartUpStage,
+    DecodeSpec, FitErrors, HostOverhead, LinearCurve, PrefillSpec, StartUpStage, Validation,
 };
 use thawline::profile::{Date, Provenance, Sourced};
 
@@ -109,6 +110,10 @@ pub struct Part {
     pub start_up: Vec<StartUpStage>,
     /// Memory.
     pub memory: Option<MemorySpec>,
+    /// The container image and how fast it is pulled.
+    pub image: Option<ImageSpec>,
+    /// Comparisons of a fitted model with what it was fitted to.
+    pub validation: Vec<Validation>,
     /// Mixed steps, to compare the whole with.
     pub mixed: Vec<MixedSample>,
     /// How good the fits are.

@@ -113,6 +113,11 @@ impl Prefill {
         self.planes.iter().map(|p| p[0]).fold(0.0, f64::max)
     }
 
+    /// Time of a unit of attention work, µs.
+    pub fn per_work_us(&self) -> f64 {
+        self.planes.iter().map(|p| p[2]).fold(0.0, f64::max)
+    }
+
     /// Cross-validated errors, where points were enough.
     pub fn errors(&self) -> Option<FitErrors> {
         cross::summary(&self.held_out)

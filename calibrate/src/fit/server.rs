@@ -3,6 +3,7 @@
 use thawline::profile::schema::{DecodeSpec, HostOverhead, PrefillSpec};
 
 use super::gpu::{decode_fit, prefill_fit};
+use super::grid;
 use super::parts::{Origin, Part, secs};
 use super::points::{DecodePoint, PrefillPoint, Spread, quantile};
 use super::streams::{self, Steps};
@@ -10,6 +11,8 @@ use crate::raw::{BenchmarkSample, Header, Load, Record, RequestSample, Series};
 
 /// Penalties below this share of the usual time are noise.
 const PENALTY_MIN: f64 = 0.1;
+/// Prompt lengths that make a grid.
+const GRID_MIN: usize = 6;
 /// Failed requests beyond this share are flagged.
 const FAILED_MAX: f64 = 0.02;
 /// Lag of the load generator behind its own plan that is flagged, s.
@@ -72,14 +75,14 @@ fn warn(steps: &Steps, series: &[&Series], requests: &[&RequestSample], part: &m
     if let Some(lag) = quantile(&lags, 0.95).filter(|lag| *lag > LAG_MAX) {
         part.flag("clientLag", format!("the client sent 5 % of its requests over {:.0} ms late", lag * 1e3));
     }
-    if steps.tokens_per_event > 1.25 {
+    if steps.tokens_per_event > streams::MULTI_TOKEN {
         part.flag(
             "severalTokensAnEvent",
-            format!(
-                "events carry up to {:.1} tokens on average; gaps are divided by that",
-                steps.tokens_per_event
-            ),
+            format!("events carry {:.1} tokens; gaps are divided by that", steps.tokens_per_event),
         );
+    }
+    if steps.held_back > 0 {
+        part.note(format!("{} requests had text held back by the server and tell no steps", steps.held_back));
     }
     if steps.requests > 0 {
         part.note(format!(
@@ -152,7 +155,12 @@ fn fit_prefill(
         alone.iter().map(|p| PrefillPoint { us: p.us - per_request.unwrap_or(0.0), ..*p }).collect();
     let Some(fit) = prefill_fit(&net, 0, part) else { return };
     let note = "From TTFT of requests alone on the server, less the host's time per request.".to_owned();
-    let spec = PrefillSpec { max_planes: Some(origin.derived(fit.spec(), note)), grid: None };
+    let grid = lengths_grid(&net, &fit).map(|table| {
+        let how = "Medians over requests alone, less the host's time per request; the column with a context adds \
+                   the fitted cost of attention to it.";
+        origin.derived(table.prefill(), how.to_owned())
+    });
+    let spec = PrefillSpec { max_planes: Some(origin.derived(fit.spec(), note)), grid };
     let most = alone.iter().map(|p| p.tokens).fold(1.0, f64::max);
     part.prefill = Some((spec, most as u64));
     match per_request.and_then(|us| secs(us / 1e6)) {
@@ -170,6 +178,23 @@ fn fit_prefill(
         ),
     }
     first_requests(&fit, per_request.unwrap_or(0.0), steps, origin, part);
+}
+
+/// The measured lengths as a grid, which follows the steps that kernels take over lengths where no
+/// plane does. A client measures no context; the fit tells what attention to one costs.
+fn lengths_grid(net: &[PrefillPoint], fit: &super::prefill::Prefill) -> Option<grid::Table> {
+    let longest = net.iter().map(|p| p.tokens).fold(0.0, f64::max).round();
+    let enough = net.len() >= GRID_MIN && net.iter().all(|p| p.context <= 0.0);
+    let cells = |p: &PrefillPoint| {
+        let cell = |column: f64, us: f64| grid::GridCell {
+            row: p.tokens.round() as u64,
+            column: column as u64,
+            us,
+            roofline_us: None,
+        };
+        [cell(0.0, p.us), cell(longest, p.us + fit.per_work_us() * p.tokens * longest)]
+    };
+    enough.then(|| grid::table(&net.iter().flat_map(cells).collect::<Vec<_>>(), 2)).flatten()
 }
 
 /// What the first requests of a start took beyond what their lengths explain: medians over starts.

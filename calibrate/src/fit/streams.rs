@@ -18,8 +18,11 @@ const GAPS_MIN: usize = 5;
 const TRIM: f64 = 0.1;
 /// Share of a gap that late arrivals of the step before may take.
 const JITTER: f64 = 0.1;
-/// From this many tokens an event on, an event is taken for several steps.
-const MULTI_TOKEN: f64 = 1.25;
+/// From this many tokens an event on (a run's median), each event stands for several steps.
+pub const MULTI_TOKEN: f64 = 1.5;
+/// Where events are single tokens, a request with more tokens an event than this had text held
+/// back, as half a letter is: its events are no steps, and its first is not its first token.
+const HELD_BACK: f64 = 1.2;
 
 /// A request that went well.
 struct Stream<'a> {
@@ -78,13 +81,19 @@ pub struct Steps {
     pub swept: Vec<u32>,
     /// TTFT of the first requests of each start, µs, with their prompt tokens.
     pub first: Vec<Vec<(f64, f64)>>,
-    /// Most tokens an event carried on average, over the series.
+    /// Tokens an event carried, the median over requests.
     pub tokens_per_event: f64,
+    /// Requests whose text the server held back for a while.
+    pub held_back: usize,
 }
 
 /// Reads the steps out of all requests of a file.
 pub fn steps(series: &[&Series], requests: &[&RequestSample]) -> Steps {
-    let mut steps = Steps { requests: requests.len(), ..Steps::default() };
+    let ratios: Vec<f64> =
+        requests.iter().filter_map(|r| Stream::of(r)).map(|s| s.tokens_per_event).collect();
+    let tokens_per_event = quantile(&ratios, 0.5).unwrap_or(1.0);
+    let mut steps = Steps { requests: requests.len(), tokens_per_event, ..Steps::default() };
+    steps.held_back = ratios.iter().filter(|r| steps.is_held_back(**r)).count();
     let mut gaps: BTreeMap<u32, Vec<(f64, f64)>> = BTreeMap::new();
     let mut alone: Vec<(f64, f64, f64)> = Vec::new();
     let has_prompts = series.iter().any(|s| s.load == Load::Prompts);
@@ -105,6 +114,9 @@ pub fn steps(series: &[&Series], requests: &[&RequestSample]) -> Steps {
         if is_alone {
             alone.extend(mine.iter().filter_map(|r| {
                 let stream = Stream::of(r)?;
+                if steps.is_held_back(stream.tokens_per_event) {
+                    return None;
+                }
                 let cached = r.cached_tokens.unwrap_or(0) as f64;
                 Some((stream.prompt - cached, cached, ttft_us(&stream))).filter(|(new, ..)| *new > 0.0)
             }));
@@ -122,6 +134,12 @@ pub fn steps(series: &[&Series], requests: &[&RequestSample]) -> Steps {
         steps.decode.extend(pools(batch, &mut found));
     }
     steps
+}
+
+impl Steps {
+    fn is_held_back(&self, tokens_per_event: f64) -> bool {
+        self.tokens_per_event <= MULTI_TOKEN && tokens_per_event > HELD_BACK
+    }
 }
 
 fn ttft_us(stream: &Stream) -> f64 {
@@ -147,8 +165,10 @@ fn pure_gaps(
         if matches!(load, Load::Closed { .. }) { (TRIM * (end - begin.min(end)) as f64) as u64 } else { 0 };
     let window = begin + trimmed..=end.saturating_sub(trimmed);
     for stream in &streams {
-        steps.tokens_per_event = steps.tokens_per_event.max(stream.tokens_per_event);
-        let scale = if stream.tokens_per_event > MULTI_TOKEN { stream.tokens_per_event } else { 1.0 };
+        if steps.is_held_back(stream.tokens_per_event) {
+            continue;
+        }
+        let scale = if steps.tokens_per_event > MULTI_TOKEN { stream.tokens_per_event } else { 1.0 };
         for pair in stream.events.windows(2) {
             let (from, to) = (pair[0], pair[1]);
             if to <= from || !window.contains(&from) || !window.contains(&to) {
@@ -182,13 +202,14 @@ fn pools(batch: u32, gaps: &mut [(f64, f64)]) -> Vec<DecodePoint> {
     (0..groups).filter_map(|i| point(group(i))).collect()
 }
 
-/// Medians of (new tokens, cached tokens, µs), prompts within 2 % of each other taken together.
+/// Medians of (new tokens, cached tokens, µs), prompts within 5 % and a token of each other taken together.
 fn by_length(alone: &mut [(f64, f64, f64)]) -> Vec<PrefillPoint> {
     alone.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)).then(a.2.total_cmp(&b.2)));
     let mut points = Vec::new();
     let mut rest = &alone[..];
     while let Some(first) = rest.first() {
-        let same = rest.iter().take_while(|a| a.0 <= 1.02 * first.0 && (a.1 - first.1).abs() <= 1.0).count();
+        let same =
+            rest.iter().take_while(|a| a.0 <= 1.05 * first.0 + 1.0 && (a.1 - first.1).abs() <= 1.0).count();
         let (group, after) = rest.split_at(same);
         rest = after;
         let of =

@@ -53,13 +53,14 @@ pub(super) fn compose(files: &[RawFile], mut parts: Vec<Part>, options: &Options
         gpu,
         driver: files.iter().find_map(|f| f.header.driver.clone()),
         start_up,
+        image: parts.iter().find_map(|p| p.image.clone()),
         first_requests: parts.iter().find_map(|p| p.first_requests.clone()),
         step_time,
         host_overhead: parts.iter().find_map(|p| p.host.clone()).filter(|h| *h != HostOverhead::default()),
         memory: parts.iter().find_map(|p| p.memory.clone()),
         cpu: None,
         price_per_gpu_hour: None,
-        validation: Vec::new(),
+        validation: parts.iter().flat_map(|p| p.validation.clone()).collect(),
     };
     sound_grids(&mut profile, &mut report);
     mixed_steps(&parts, files, &mut profile, &mut report);

@@ -134,18 +134,18 @@ impl Reader<'_> {
         match self.keys.get(key) {
             None | Some(Value::Null) => default,
             // Far above any model, and low enough that no product of two sizes overflows.
-            Some(value) => match value.as_u64().filter(|n| (1..=1 << 24).contains(n)) {
-                Some(size) => size as u32,
-                None => {
+            Some(value) => {
+                let size = value.as_u64().filter(|n| (1..=1 << 24).contains(n));
+                if size.is_none() {
                     self.refuse(&format!("`{key}: {value}` is not a size"));
-                    1
                 }
-            },
+                size.map_or(1, |size| size as u32)
+            }
         }
     }
 
     fn check(&mut self, shape: &Shape) {
-        if shape.heads % shape.kv_heads != 0 {
+        if !shape.heads.is_multiple_of(shape.kv_heads) {
             let Shape { heads, kv_heads, .. } = shape;
             self.refuse(&format!("{heads} query heads do not share {kv_heads} KV heads evenly"));
         }
@@ -153,7 +153,7 @@ impl Reader<'_> {
             self.refuse("heads and `head_dim` together are beyond any model");
         }
         let sized = self.keys.get("head_dim").is_some_and(|d| !d.is_null());
-        if !sized && shape.hidden % shape.heads != 0 {
+        if !sized && !shape.hidden.is_multiple_of(shape.heads) {
             let Shape { hidden, heads, .. } = shape;
             self.refuse(&format!(
                 "`hidden_size: {hidden}` is no multiple of {heads} heads, and `head_dim` is missing"

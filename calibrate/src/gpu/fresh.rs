@@ -130,7 +130,8 @@ pub struct Launcher {
     pub limit: Duration,
 }
 
-/// Runs each probe `runs` times, as far as `log` does not hold it yet.
+/// Runs each probe once, and then, while less than `limit` has passed, again up to `runs` times,
+/// as far as `log` does not hold it yet.
 ///
 /// # Errors
 /// The disk's.
@@ -138,23 +139,32 @@ pub fn run(
     launcher: &Launcher,
     probes: &[Probe],
     runs: u32,
+    limit: Duration,
     log: &mut Log,
     progress: &dyn Progress,
 ) -> Result<()> {
     progress.phase("first use", probes.len() * runs as usize);
-    for probe in probes {
-        let mut done = done_runs(probe, log);
-        while done < runs {
-            progress.point(&format!("{}, process {} of {runs}", probe.name(), done + 1));
-            match ask(launcher, probe) {
-                Ok(answer) => record(probe, answer, done, log)?,
-                Err(why) => {
-                    log.flag("firstUseFailed", format!("{}: {why}", probe.name()))?;
-                    break;
+    let began = Instant::now();
+    let mut open: Vec<&Probe> = probes.iter().collect();
+    for run in 0..runs {
+        let mut answered = Vec::new();
+        for probe in open {
+            if run > 0 && began.elapsed() > limit {
+                continue;
+            }
+            if run >= done_runs(probe, log) {
+                progress.point(&format!("{}, process {} of {runs}", probe.name(), run + 1));
+                match ask(launcher, probe) {
+                    Ok(answer) => record(probe, answer, run, log)?,
+                    Err(why) => {
+                        log.flag("firstUseFailed", format!("{}: {why}", probe.name()))?;
+                        continue;
+                    }
                 }
             }
-            done += 1;
+            answered.push(probe);
         }
+        open = answered;
     }
     log.note_elapsed()
 }
@@ -300,6 +310,26 @@ mod tests {
         let mut missing = shell("", 1000);
         missing.program = "/no/such/program".into();
         assert!(ask(&missing, &Probe::Blas).unwrap_err().contains("cannot start"));
+    }
+
+    #[test]
+    fn every_probe_runs_at_least_once_and_failures_are_flagged_once() {
+        use crate::gpu::log::tests::log;
+        use crate::gpu::progress::Silent;
+        let folder = tempfile::tempdir().unwrap();
+        let mut log = log(folder.path());
+        let probes = [Probe::Context, Probe::Blas];
+        let count = |log: &Log| log.records().iter().filter(|r| matches!(r, Record::Stage(_))).count();
+        let launcher = shell(r#"echo '{"parts":[["a",0.25],["b",0.5]]}'"#, 20_000);
+        run(&launcher, &probes, 3, Duration::ZERO, &mut log, &Silent).unwrap();
+        assert_eq!(count(&log), 4);
+        run(&launcher, &probes, 3, Duration::from_mins(1), &mut log, &Silent).unwrap();
+        assert_eq!(count(&log), 12);
+        run(&shell("exit 7", 20_000), &[Probe::Compile], 3, Duration::from_mins(1), &mut log, &Silent)
+            .unwrap();
+        let flags: Vec<_> = log.flags().map(|f| f.message.as_str()).collect();
+        assert_eq!(flags.len(), 1, "{flags:?}");
+        assert!(flags[0].starts_with("kernels: the process ended with exit status: 7"), "{flags:?}");
     }
 
     #[test]

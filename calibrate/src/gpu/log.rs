@@ -27,7 +27,7 @@ impl Log {
         let records = writer.done().to_vec();
         let elapsed =
             records.iter().filter_map(|r| if let Record::Elapsed(e) = r { Some(e.seconds) } else { None });
-        let earlier_s = elapsed.last().unwrap_or(0.0);
+        let earlier_s = elapsed.fold(0.0, f64::max);
         Ok(Self { writer, records, began: Instant::now(), earlier_s })
     }
 

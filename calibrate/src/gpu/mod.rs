@@ -4,6 +4,7 @@ pub mod backend;
 pub mod config;
 pub mod cpu;
 pub mod cuda;
+mod doubts;
 #[cfg(test)]
 mod fake;
 pub mod fresh;
@@ -17,6 +18,7 @@ pub mod roofline;
 pub mod sample;
 pub mod shape;
 pub mod storage;
+pub mod transfer;
 pub mod weights;
 
 pub use backend::{Backend, Device, Direction, FirstUse, Host, Part, Prepared, Work};

@@ -2,7 +2,7 @@
 //! end to end, then the steps of a loaded model. Each part goes on where a killed run stopped.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use thawline::kernel::Bytes;
 use thawline::profile::schema::{EngineVersion, Gpu};
@@ -15,8 +15,8 @@ use super::points::Extent;
 use super::progress::Progress;
 use super::sample::Effort;
 use super::shape::Shape;
-use super::weights::{self, WeightFiles};
-use super::{Kind, storage};
+use super::weights::WeightFiles;
+use super::{Kind, storage, transfer};
 use crate::raw::{self, Header, MemorySample, RAW_VERSION, Record};
 use crate::{Result, fault};
 
@@ -52,21 +52,17 @@ pub struct Options {
     pub launcher: Launcher,
 }
 
-/// What a measurement leaves.
-#[derive(Debug)]
-pub struct Outcome {
-    /// The device.
-    pub device: Device,
-    /// The raw file's records.
-    pub log: Log,
-}
-
-/// The header of a measurement: the device is opened to learn its name, and closed again.
+/// The device: it is opened to learn its name, and closed again, so that it is free for
+/// the processes that come first.
 ///
 /// # Errors
 /// E0701 if there is no such device.
-pub fn header(options: &Options) -> Result<(Header, Device)> {
-    let device = options.kind.open(options.device)?.device().clone();
+pub fn identify(options: &Options) -> Result<Device> {
+    Ok(options.kind.open(options.device)?.device().clone())
+}
+
+/// The header of a measurement.
+pub fn header(options: &Options, device: &Device) -> Header {
     let Options { shape, kind, .. } = options;
     let precision = if *kind == Kind::Cpu { "F32" } else { "BF16" };
     let mut settings = serde_json::Map::new();
@@ -79,7 +75,7 @@ pub fn header(options: &Options) -> Result<(Header, Device)> {
     set("rooflineSource", device.roofline_source.clone().into());
     set("shape", serde_json::to_value(shape).expect("a shape holds nothing that JSON cannot"));
     let name = options.name.clone().unwrap_or_else(|| slug(&format!("{}-{}", shape.name, device.name)));
-    let header = Header {
+    Header {
         raw_version: RAW_VERSION,
         tool_version: env!("CARGO_PKG_VERSION").to_owned(),
         kind: raw::Kind::Gpu,
@@ -91,7 +87,7 @@ pub fn header(options: &Options) -> Result<(Header, Device)> {
             name: "thawline-calibrate".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }),
-        host: None,
+        host: Some(super::cpu::host()),
         gpu: Some(Gpu {
             name: device.name.clone(),
             count: shape.tensor_parallel,
@@ -99,8 +95,7 @@ pub fn header(options: &Options) -> Result<(Header, Device)> {
         }),
         driver: device.driver.clone(),
         settings,
-    };
-    Ok((header, device))
+    }
 }
 
 /// Lower case, everything but letters, digits and dots as single dashes.
@@ -115,14 +110,14 @@ fn slug(text: &str) -> String {
 /// # Errors
 /// E0701 without a device, E0706 for a raw file of something else, E0709 if the device breaks;
 /// what was measured before is in the raw file.
-pub fn measure(options: &Options, raw_file: &Path, progress: &dyn Progress) -> Result<Outcome> {
-    let (header, device) = header(options)?;
-    let mut log = Log::open(raw_file, &header)?;
+pub fn measure(options: &Options, device: &Device, raw_file: &Path, progress: &dyn Progress) -> Result<Log> {
+    let began = Instant::now();
+    let mut log = Log::open(raw_file, &header(options, device))?;
     if !log.records().is_empty() {
         let text = format!("going on after {} records of an unfinished run", log.records().len());
         progress.note(&text);
     }
-    remarks(options, &device, &mut log)?;
+    remarks(options, device, &mut log)?;
     first_use(options, &mut log, progress)?;
     let mut backend = options.kind.open(options.device)?;
     files(options, backend.as_mut(), &mut log, progress)?;
@@ -131,16 +126,31 @@ pub fn measure(options: &Options, raw_file: &Path, progress: &dyn Progress) -> R
     for flag in backend.verify()? {
         log.flag(&flag.flag, flag.message)?;
     }
-    let (extent, effort) = match (options.kind, options.quick) {
-        (Kind::Cuda, quick) => (Extent::gpu(quick), if quick { Effort::QUICK } else { Effort::FULL }),
-        (Kind::Cpu, quick) => (Extent::cpu(quick), if quick { Effort::QUICK } else { Effort::FULL }),
+    let whole = match options.kind {
+        Kind::Cuda => Extent::gpu(options.quick),
+        Kind::Cpu => Extent::cpu(options.quick),
     };
+    let mut extent = whole.clone().fitting(tokens);
+    if extent.batches.len() < whole.batches.len() {
+        let most = extent.batches.last().copied().unwrap_or(1);
+        let text = format!("the KV cache of {tokens} tokens is too small for batches above {most}");
+        log.flag("batchesLeftOut", text)?;
+    }
+    let effort = if options.quick { Effort::QUICK } else { Effort::FULL };
+    // What came before may have taken longer than planned; the steps get what is left.
+    let left = total(options.quick).saturating_sub(began.elapsed());
+    extent.limit = left.max(extent.limit / 2);
     let mut bench = Bench { backend: backend.as_mut(), shape: &options.shape, effort };
     for phase in extent.phases(tokens) {
         bench.run(&phase, &mut log, progress)?;
     }
     log.finish()?;
-    Ok(Outcome { device, log })
+    Ok(log)
+}
+
+/// Time the whole measurement is to take.
+const fn total(quick: bool) -> Duration {
+    if quick { Duration::from_secs(50) } else { Duration::from_secs(270) }
 }
 
 /// What the reader must know of every measurement of this kind.
@@ -175,21 +185,26 @@ fn first_use(options: &Options, log: &mut Log, progress: &dyn Progress) -> Resul
         Probe::WarmUp(Box::new(WarmUp { shape: options.shape.clone(), batch, context, prefill }))
     };
     let parts = [Probe::Context, Probe::Compile, Probe::Blas];
-    fresh::run(launcher, &parts, if *quick { 2 } else { 5 }, log, progress)?;
+    let limit = Duration::from_secs(if *quick { 8 } else { 40 });
+    fresh::run(launcher, &parts, if *quick { 2 } else { 5 }, limit, log, progress)?;
     let curves = [curve(1, tokens, 0), curve(0, 0, tokens)];
-    fresh::run(launcher, &curves, if *quick { 1 } else { 2 }, log, progress)
+    fresh::run(launcher, &curves, if *quick { 1 } else { 2 }, limit, log, progress)
 }
 
 /// Copies, storage, and weights end to end. A fault here leaves the steps still to be measured.
 fn files(options: &Options, backend: &mut dyn Backend, log: &mut Log, progress: &dyn Progress) -> Result<()> {
     let (samples, bytes) = match (options.kind, options.quick) {
-        (Kind::Cpu, _) => (3, 16 << 20),
+        (Kind::Cpu, _) => (3, 4 << 20),
         (Kind::Cuda, true) => (3, 256 << 20),
         (Kind::Cuda, false) => (5, 1 << 30),
     };
-    let copied = weights::copies(bytes, samples, backend, log, progress);
+    let copied = transfer::copies(bytes, samples, backend, log, progress);
     keep_on("copies", copied, log)?;
-    let limit = Duration::from_secs(if options.quick { 12 } else { 60 });
+    let is_load = |r: &&Record| matches!(r, Record::Transfer(t) if t.what.starts_with("weight load"));
+    if log.records().iter().filter(is_load).count() >= transfer::LOADS {
+        return Ok(());
+    }
+    let limit = Duration::from_secs(if options.quick { 8 } else { 45 });
     let loaded = with_files(options, progress, |files| {
         let (largest, bytes) = files
             .files
@@ -198,7 +213,7 @@ fn files(options: &Options, backend: &mut dyn Backend, log: &mut Log, progress: 
             .ok_or_else(|| fault("E0709", "there are no weight files"))?;
         let samples = if options.quick { 1 } else { 2 };
         storage::run(largest, (*bytes).min(options.weight_bytes), samples, limit, log, progress)?;
-        weights::run(files, options.weight_bytes, backend, limit, log, progress)
+        transfer::load_weights(files, options.weight_bytes, backend, limit, log, progress)
     });
     keep_on("storage and weight load", loaded, log)
 }

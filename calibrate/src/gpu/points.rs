@@ -149,6 +149,14 @@ impl Extent {
         columns
     }
 
+    /// The same without the largest batches, if the cache is too small for three columns of them.
+    pub fn fitting(mut self, cache_tokens: u64) -> Self {
+        while self.batches.len() > 2 && self.kv_columns(cache_tokens).len() < 3 {
+            self.batches.pop();
+        }
+        self
+    }
+
     /// All phases in order, for a cache of so many tokens.
     pub fn phases(&self, cache_tokens: u64) -> Vec<Phase> {
         let columns = self.kv_columns(cache_tokens);
@@ -309,6 +317,19 @@ mod tests {
         for phase in &phases {
             assert!(phase.points.iter().all(|p| p.work.cache_tokens(KV_BLOCK) <= 8192), "{}", phase.name);
         }
+    }
+
+    #[test]
+    fn batches_too_large_for_the_cache_are_left_out() {
+        let check = |cache: u64, expected: Option<&u32>| {
+            let extent = Extent::gpu(false).fitting(cache);
+            assert_eq!(extent.batches.last(), expected, "{cache}");
+            assert!(extent.kv_columns(cache).len() >= 3, "{cache}");
+        };
+        check(830_000, Some(&256));
+        check(16_000, Some(&256));
+        check(8192, Some(&192));
+        check(4096, Some(&96));
     }
 
     #[test]

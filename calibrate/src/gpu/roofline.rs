@@ -80,6 +80,7 @@ fn product(a: u32, b: u32) -> u64 {
 }
 
 #[cfg(test)]
+#[allow(clippy::float_cmp, reason = "these values are exact")]
 mod tests {
     use super::*;
     use crate::gpu::shape::built_in;

@@ -101,7 +101,8 @@ pub fn scatter(us: &[f64]) -> f64 {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+#[allow(clippy::float_cmp, reason = "these values are exact")]
+mod tests {
     use super::*;
     use crate::gpu::fake::Fake;
 
@@ -124,7 +125,7 @@ pub(crate) mod tests {
 
     #[test]
     fn scattered_samples_are_taken_once_more_and_the_calmer_ones_kept() {
-        let noisy = |i: usize| if i % 2 == 0 { 4000.0 } else { 6000.0 };
+        let noisy = |i: usize| if i.is_multiple_of(2) { 4000.0 } else { 6000.0 };
         let mut backend = Fake::default();
         backend.times.extend((0..23).map(noisy));
         backend.times.extend(std::iter::repeat_n(5000.0, 23));

@@ -157,13 +157,13 @@ impl Shape {
             let message = format!("{}: {count} {what} cannot be split over {gpus} GPUs", self.name);
             faults.push(Fault::error("E0710", message));
         };
-        if gpus == 0 || self.heads % gpus != 0 {
+        if !self.heads.is_multiple_of(gpus) {
             refuse("query heads", self.heads);
         }
-        if gpus == 0 || (self.kv_heads % gpus != 0 && gpus % self.kv_heads != 0) {
+        if !self.kv_heads.is_multiple_of(gpus) && (gpus == 0 || !gpus.is_multiple_of(self.kv_heads)) {
             refuse("KV heads", self.kv_heads);
         }
-        if gpus == 0 || self.feed_forward % gpus != 0 {
+        if !self.feed_forward.is_multiple_of(gpus) {
             refuse("columns of the feed-forward layer", self.feed_forward);
         }
         if !faults.is_empty() {

@@ -214,7 +214,7 @@ mod tests {
         let path = folder.path().join("data");
         std::fs::write(&path, vec![5_u8; (6 << 20) + 17]).unwrap();
         let mut log = log(folder.path());
-        let limit = Duration::from_secs(60);
+        let limit = Duration::from_mins(1);
         run(&path, u64::MAX, 2, limit, &mut log, &Silent).unwrap();
         let transfers: Vec<TransferSample> = log
             .records()

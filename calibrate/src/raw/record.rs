@@ -344,7 +344,7 @@ pub struct LayerSample {
     pub raw_bytes: u64,
     /// Entries of the tar.
     pub files: u64,
-    /// The download: asked, first byte, last byte. None where a layout was read instead.
+    /// The download: asked, first byte of the answer, last byte. None where a layout was read instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub download_ns: Option<[u64; 3]>,
     /// Time of hashing alone, ns.

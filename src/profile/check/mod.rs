@@ -160,6 +160,7 @@ impl Profile {
         faults.require(self.gpu.count > 0, "gpu.count", "a replica holds no GPU", "write 1 or more");
         faults.require(self.gpu.memory.0 > 0, "gpu.memory", "the GPU has no memory", "write e.g. 80G");
         check_start_up(self, &mut faults);
+        check_image(self, &mut faults);
         if let Some(spec) = &self.step_time {
             steps::check(spec, &mut faults);
         }
@@ -199,6 +200,41 @@ fn check_start_up(profile: &Profile, faults: &mut Faults) {
     }
     if let Some(penalties) = &profile.first_requests {
         faults.sourced("firstRequests", penalties);
+    }
+}
+
+fn check_image(profile: &Profile, faults: &mut Faults) {
+    let Some(image) = &profile.image else { return };
+    faults.sourced("image.layers", &image.layers);
+    faults.sourced("image.pull", &image.pull);
+    faults.require(
+        !image.layers.value.is_empty(),
+        "image.layers.value",
+        "it has no layers",
+        "list each layer",
+    );
+    let model = &image.pull.value;
+    let path = "image.pull.value.connections";
+    faults.require(
+        model.connections > 0,
+        path,
+        "nothing is downloaded at a time",
+        "containerd's default is 3",
+    );
+    let rates = [
+        ("linkBytesPerSecond", model.link_bytes_per_second),
+        ("connectionBytesPerSecond", model.connection_bytes_per_second),
+        ("gzipBytesPerSecond", model.gzip_bytes_per_second),
+        ("zstdBytesPerSecond", model.zstd_bytes_per_second),
+        ("writeBytesPerSecond", model.write_bytes_per_second),
+    ];
+    for (name, rate) in rates {
+        faults.require(
+            rate.is_none_or(|bytes| bytes.0 > 0),
+            &format!("image.pull.value.{name}"),
+            "a rate of 0 never ends",
+            "leave it out where it is no limit",
+        );
     }
 }
 
@@ -294,6 +330,37 @@ mod tests {
                 p.cpu = Some(CpuUse { idle_cores: cores("2"), busy_cores: cores("500m") });
             },
             "cpu.busyCores.value: a busy pod uses fewer cores than an idle one",
+        );
+    }
+
+    #[test]
+    fn an_image_that_never_comes_is_refused() {
+        let image = || {
+            let text = "{layers: {value: [{compression: gzip, compressed: 1G, uncompressed: 2G, files: 9}], \
+                        provenance: assumed}, pull: {value: {connections: 3, manifest: 1s, perRequest: 0s, \
+                        linkBytesPerSecond: 100M, perFile: 20us, perLayer: 0s}, provenance: assumed}}";
+            let document = crate::yaml::Document::parse("image", text).unwrap();
+            crate::yaml::read::<crate::profile::image::ImageSpec>(&document).unwrap()
+        };
+        let check = |change: &dyn Fn(&mut crate::profile::image::ImageSpec), expected: &[&str]| {
+            let mut profile = fixture::profile();
+            let image = profile.image.insert(image());
+            change(image);
+            assert_eq!(errors(&profile), expected);
+        };
+        check(&|_| (), &[]);
+        check(&|i| i.layers.value.clear(), &["image.layers.value: it has no layers"]);
+        check(
+            &|i| i.pull.value.connections = 0,
+            &["image.pull.value.connections: nothing is downloaded at a time"],
+        );
+        check(
+            &|i| i.pull.value.link_bytes_per_second = Some(Bytes(0)),
+            &["image.pull.value.linkBytesPerSecond: a rate of 0 never ends"],
+        );
+        check(
+            &|i| i.pull.provenance = Provenance::Measured,
+            &["image.pull: a measured value names no source", "image.pull: a measured value has no date"],
         );
     }
 

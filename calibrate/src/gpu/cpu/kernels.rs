@@ -96,7 +96,9 @@ pub fn attend(
             if score > highest {
                 let shrink = (highest - score).exp();
                 sum *= shrink;
-                out.iter_mut().for_each(|o| *o *= shrink);
+                for o in out.iter_mut() {
+                    *o *= shrink;
+                }
                 highest = score;
             }
             let weight = (score - highest).exp();
@@ -104,7 +106,9 @@ pub fn attend(
             let value = &cache.values[at..at + width];
             out.iter_mut().zip(value).for_each(|(o, v)| *o += weight * v);
         }
-        out.iter_mut().for_each(|o| *o /= sum);
+        for o in out.iter_mut() {
+            *o /= sum;
+        }
     }
 }
 
@@ -125,13 +129,16 @@ pub fn gate(width: usize, gate_up: &[f32], out: &mut [f32]) {
     }
 }
 
+type Product = fn(usize, usize, usize, &[f32], &[f32], &mut [f32]);
+type Attend = fn(Heads, &[f32], &KvCache, &BlockTable, usize, &mut [f32]);
+
 /// The kernels that are verified, so that a test can put a wrong one in their place.
 #[derive(Clone, Copy)]
 pub struct Kernels {
     /// [`product`].
-    pub product: fn(usize, usize, usize, &[f32], &[f32], &mut [f32]),
+    pub product: Product,
     /// [`attend`].
-    pub attend: fn(Heads, &[f32], &KvCache, &BlockTable, usize, &mut [f32]),
+    pub attend: Attend,
 }
 
 impl Default for Kernels {

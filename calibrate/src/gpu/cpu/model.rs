@@ -133,12 +133,11 @@ impl Prepared {
     /// Runs one pass.
     pub fn pass(&mut self, model: &mut Model) {
         let eager;
-        let operations = match &self.graph {
-            Some(graph) => graph,
-            None => {
-                eager = self.operations(model);
-                &eager
-            }
+        let operations = if let Some(graph) = &self.graph {
+            graph
+        } else {
+            eager = self.operations(model);
+            &eager
         };
         for operation in operations {
             operation(model, &mut self.scratch);
