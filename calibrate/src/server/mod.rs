@@ -8,6 +8,7 @@ pub mod answer;
 pub mod checks;
 pub mod client;
 pub mod identity;
+mod job;
 pub mod load;
 pub mod page_cache;
 pub mod past;
@@ -22,6 +23,7 @@ pub mod trace;
 
 pub use client::{Access, Endpoint};
 pub use identity::Limits;
+pub use job::{Identity, Job, Summary, Watch};
 pub use plan::{Lengths, Part, Plan};
-pub use run::{Identity, Job, Summary, Watch, run};
+pub use run::run;
 pub use start::Launch;

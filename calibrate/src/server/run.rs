@@ -1,14 +1,13 @@
 //! A whole measurement: starts, series, flags, each on disk as soon as it is known.
 
-use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use serde_json::Value;
-use thawline::profile::schema::{EngineVersion, Gpu};
+use thawline::profile::schema::EngineVersion;
 
 use super::checks::{self, describe};
-use super::client::{Access, Client};
-use super::identity::{self, Found, Limits};
+use super::client::Client;
+use super::identity::{self, Limits};
+use super::job::{Job, Summary, Watch};
 use super::load::{self, Counting, Ready};
 use super::past::{next_series, series_of, starts_in};
 use super::plan::{Part, Plan, Planned};
@@ -17,75 +16,9 @@ use super::prompt::{Prompts, TokenCount};
 use super::stages::{self, Told};
 use super::start::{self, Launch, Started};
 use crate::raw::{
-    Done, Flag, Header, Kind, Load, MemorySample, RAW_VERSION, RawFile, RawWriter, Record, RequestSample,
-    Series, read,
+    Cache, Done, Flag, Load, MemorySample, RawFile, RawWriter, Record, RequestSample, Series, read,
 };
 use crate::{Fault, Result, fault};
-
-/// What the profile to be is called, and what only its user knows.
-#[derive(Clone, Debug, Default)]
-pub struct Identity {
-    /// Name of the profile.
-    pub name: String,
-    /// The model, with its precision; else the server's name for it.
-    pub model: Option<String>,
-    /// The engine; else what the server says.
-    pub engine: Option<EngineVersion>,
-    /// The kind of machine.
-    pub host: Option<String>,
-    /// The GPUs.
-    pub gpu: Option<Gpu>,
-    /// GPU driver version.
-    pub driver: Option<String>,
-    /// Limits of the engine; else what its command or the server says.
-    pub limits: Limits,
-    /// Bytes of the weights; else what the server says, or the size of their files.
-    pub weights_bytes: Option<u64>,
-    /// KV cache of one token.
-    pub kv_bytes_per_token: Option<f64>,
-}
-
-/// All that was asked for.
-#[derive(Clone, Debug)]
-pub struct Job {
-    /// How to reach the server.
-    pub access: Access,
-    /// The model to ask for; else the first of `/v1/models`.
-    pub served_model: Option<String>,
-    /// How to start it; none if it runs already.
-    pub launch: Option<Launch>,
-    /// What to send.
-    pub plan: Plan,
-    /// Names and figures.
-    pub identity: Identity,
-    /// The raw file.
-    pub raw: PathBuf,
-    /// No series is begun after so long, and one under way is cut.
-    pub time_budget: Option<Duration>,
-    /// Take events for tokens where the server counts none.
-    pub count_events: bool,
-    /// Another number in each run: no prompt is sent twice.
-    pub salt: u64,
-}
-
-/// Sees what happens.
-pub trait Watch {
-    /// Something begins; `requests` is 0 where it is no series.
-    fn begin(&mut self, what: &str, requests: usize);
-    /// A request of the series has ended.
-    fn step(&mut self);
-    /// Something worth a line.
-    fn note(&mut self, text: &str);
-}
-
-/// What was measured.
-#[derive(Clone, Debug, Default)]
-pub struct Summary {
-    /// Requests sent and measured by this run.
-    pub requests: usize,
-    /// Flags raised.
-    pub flags: Vec<Flag>,
-}
 
 /// Measures a server. The second value holds what launched servers wrote, a log for each start.
 ///
@@ -135,16 +68,14 @@ impl Run<'_> {
             let why = format!("{}: there is a complete measurement already", self.job.raw.display());
             return Err(vec![Fault::error("E0706", why).helped("give another --raw, or remove the file")]);
         }
-        match &self.job.launch {
-            Some(launch) => self.starts(launch, past.as_ref())?,
-            None => {
-                if !start::is_healthy(&self.client) {
-                    let why = format!("no healthy server at {}", self.job.access.url);
-                    let help = "start it first, or have it started: `--launch \"COMMAND\"`";
-                    return Err(vec![Fault::error("E0702", why).helped(help)]);
-                }
-                self.open(None, &Told::default())?;
-            }
+        if let Some(launch) = &self.job.launch {
+            self.starts(launch, past.as_ref())?;
+        } else if start::is_healthy(&self.client) {
+            self.open(None, &Told::default())?;
+        } else {
+            let why = format!("no healthy server at {}", self.job.access.url);
+            let help = "start it first, or have it started: `--launch \"COMMAND\"`";
+            return Err(vec![Fault::error("E0702", why).helped(help)]);
         }
         self.learn()?;
         for part in self.plan.parts.clone() {
@@ -185,8 +116,8 @@ impl Run<'_> {
         for (run, cache) in (measured..).zip(pending) {
             self.stop();
             let state = cache.map_or("", |cache| match cache {
-                crate::raw::Cache::Cold => ", cold page cache",
-                crate::raw::Cache::Warm => ", warm page cache",
+                Cache::Cold => ", cold page cache",
+                Cache::Warm => ", warm page cache",
             });
             self.watch.begin(&format!("start {run} of the server{state}"), 0);
             let started = launch.start(&self.client, &files, *cache)?;
@@ -225,7 +156,7 @@ impl Run<'_> {
         let identity = &self.job.identity;
         let command = self.job.launch.as_ref().map(|launch| launch.command.as_str()).unwrap_or_default();
         let limits = identity.limits.or(Limits::of_command(command)).or(found.limits).or(told.limits);
-        let header = self.header(&found, limits, command);
+        let header = self.job.header(&found, limits);
         let raw = RawWriter::start_or_resume(&self.job.raw, &header)?;
         self.next_series = next_series(raw.done());
         let is_new = raw.done().is_empty();
@@ -251,43 +182,6 @@ impl Run<'_> {
             }
         }
         Ok(())
-    }
-
-    fn header(&self, found: &Found, limits: Limits, command: &str) -> Header {
-        let identity = &self.job.identity;
-        let mut settings = self.job.plan.settings();
-        let numbers = [
-            ("maxNumSeqs", limits.max_num_seqs),
-            ("maxNumBatchedTokens", limits.max_num_batched_tokens),
-            ("kvCacheTokens", limits.kv_cache_tokens),
-            ("contextTokens", limits.context_tokens),
-        ];
-        settings.extend(numbers.into_iter().filter_map(|(key, n)| Some((key.to_owned(), Value::from(n?)))));
-        if let Some(launch) = &self.job.launch {
-            settings.insert("launch".to_owned(), identity::scrubbed(command).into());
-            settings.insert("coldStarts".to_owned(), launch.cold.into());
-            settings.insert("warmStarts".to_owned(), launch.warm.into());
-        }
-        if self.job.count_events {
-            settings.insert("countEvents".to_owned(), true.into());
-        }
-        Header {
-            raw_version: RAW_VERSION,
-            tool_version: env!("CARGO_PKG_VERSION").to_owned(),
-            kind: Kind::Server,
-            created: jiff::Timestamp::now(),
-            name: identity.name.clone(),
-            source: "thawline-calibrate server: streaming requests against the running engine".to_owned(),
-            model: identity
-                .model
-                .clone()
-                .or_else(|| found.model.as_deref().map(|model| identity::base_name(model).to_owned())),
-            engine: identity.engine.clone().or_else(|| found.engine.clone()),
-            host: identity.host.clone(),
-            gpu: identity.gpu.clone(),
-            driver: identity.driver.clone(),
-            settings,
-        }
     }
 
     /// Learns how many tokens a word makes, what the server takes, and whether it counts tokens.
