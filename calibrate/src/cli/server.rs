@@ -108,7 +108,7 @@ struct LoadArgs {
     /// Answers under load, tokens: a number or a range, drawn uniformly.
     #[arg(long, value_name = "MIN..MAX", default_value_t = Plan::default().load_output_tokens)]
     load_output_tokens: Lengths,
-    /// Poisson rates, requests a second [default: a share of the highest throughput].
+    /// Poisson rates, requests a second [default: a share of the throughput with the most clients].
     #[arg(long, value_delimiter = ',', value_name = "RATE", value_parser = positive)]
     rate: Vec<f64>,
     /// That share.

@@ -51,12 +51,15 @@ pub fn run(
     let series = Series { client, requests, counting, began, stop: &stop };
     std::thread::scope(|scope| {
         match load {
-            Load::First { .. } | Load::Prompts => series.closed(scope, 1, sender),
-            Load::Closed { clients } => series.closed(scope, clients as usize, sender),
+            Load::First { .. } | Load::Prompts => series.closed(scope, 1, &sender),
+            Load::Closed { clients } => series.closed(scope, clients as usize, &sender),
             Load::Poisson { .. } => {
-                scope.spawn(move || series.open(sender));
+                let sender = sender.clone();
+                scope.spawn(move || series.open(&sender));
             }
         }
+        // The samples end with the last thread that sends any.
+        drop(sender);
         let mut outcome = Ok(());
         for (index, sample) in receiver {
             match each(&requests[index], sample) {
@@ -86,7 +89,7 @@ type Samples = Sender<(usize, RequestSample)>;
 
 impl<'a> Series<'a> {
     /// `clients` threads that take the next request when their last one has ended.
-    fn closed<'s>(self, scope: &'s std::thread::Scope<'s, 'a>, clients: usize, samples: Samples)
+    fn closed<'s>(self, scope: &'s std::thread::Scope<'s, 'a>, clients: usize, samples: &Samples)
     where
         'a: 's,
     {
@@ -106,7 +109,7 @@ impl<'a> Series<'a> {
     }
 
     /// Sends each request when it is due.
-    fn open(self, samples: Samples) {
+    fn open(self, samples: &Samples) {
         let in_flight = AtomicUsize::new(0);
         std::thread::scope(|scope| {
             for (index, request) in self.requests.iter().enumerate() {

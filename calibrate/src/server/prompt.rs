@@ -112,7 +112,9 @@ mod tests {
     fn tokens_of_a_word_are_learned() {
         let check = |answers: &[(u64, u64)], tokens: u64, expected: u64| {
             let mut count = TokenCount::default();
-            answers.iter().for_each(|&(words, tokens)| count.learn(words, tokens));
+            for &(words, tokens) in answers {
+                count.learn(words, tokens);
+            }
             assert_eq!(count.words_for(tokens), expected, "{answers:?}");
         };
         check(&[], 130, 100);

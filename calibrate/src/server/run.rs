@@ -1,91 +1,24 @@
 //! A whole measurement: starts, series, flags, each on disk as soon as it is known.
 
-use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use serde_json::Value;
-use thawline::profile::schema::{EngineVersion, Gpu, Stage};
+use thawline::profile::schema::EngineVersion;
 
 use super::checks::{self, describe};
-use super::client::{Access, Client};
-use super::identity::{self, Found, Limits};
+use super::client::Client;
+use super::identity::{self, Limits};
+use super::job::{Job, Summary, Watch};
 use super::load::{self, Counting, Ready};
-use super::page_cache::Files;
 use super::past::{next_series, series_of, starts_in};
 use super::plan::{Part, Plan, Planned};
 use super::process::{Line, Server};
 use super::prompt::{Prompts, TokenCount};
+use super::stages::{self, Told};
 use super::start::{self, Launch, Started};
 use crate::raw::{
-    Done, Flag, Header, Kind, Load, MemorySample, RAW_VERSION, RawFile, RawWriter, Record, RequestSample,
-    Series, StageSample, read,
+    Cache, Done, Flag, Load, MemorySample, RawFile, RawWriter, Record, RequestSample, Series, read,
 };
 use crate::{Fault, Result, fault};
-
-/// What the profile to be is called, and what only its user knows.
-#[derive(Clone, Debug, Default)]
-pub struct Identity {
-    /// Name of the profile.
-    pub name: String,
-    /// The model, with its precision; else the server's name for it.
-    pub model: Option<String>,
-    /// The engine; else what the server says.
-    pub engine: Option<EngineVersion>,
-    /// The kind of machine.
-    pub host: Option<String>,
-    /// The GPUs.
-    pub gpu: Option<Gpu>,
-    /// GPU driver version.
-    pub driver: Option<String>,
-    /// Limits of the engine; else what its command or the server says.
-    pub limits: Limits,
-    /// Bytes of the weights; else what the server says, or the size of their files.
-    pub weights_bytes: Option<u64>,
-    /// KV cache of one token.
-    pub kv_bytes_per_token: Option<f64>,
-}
-
-/// All that was asked for.
-#[derive(Clone, Debug)]
-pub struct Job {
-    /// How to reach the server.
-    pub access: Access,
-    /// The model to ask for; else the first of `/v1/models`.
-    pub served_model: Option<String>,
-    /// How to start it; none if it runs already.
-    pub launch: Option<Launch>,
-    /// What to send.
-    pub plan: Plan,
-    /// Names and figures.
-    pub identity: Identity,
-    /// The raw file.
-    pub raw: PathBuf,
-    /// No series is begun after so long, and one under way is cut.
-    pub time_budget: Option<Duration>,
-    /// Take events for tokens where the server counts none.
-    pub count_events: bool,
-    /// Another number in each run: no prompt is sent twice.
-    pub salt: u64,
-}
-
-/// Sees what happens.
-pub trait Watch {
-    /// Something begins; `requests` is 0 where it is no series.
-    fn begin(&mut self, what: &str, requests: usize);
-    /// A request of the series has ended.
-    fn step(&mut self);
-    /// Something worth a line.
-    fn note(&mut self, text: &str);
-}
-
-/// What was measured.
-#[derive(Clone, Debug, Default)]
-pub struct Summary {
-    /// Requests sent and measured by this run.
-    pub requests: usize,
-    /// Flags raised.
-    pub flags: Vec<Flag>,
-}
 
 /// Measures a server. The second value holds what launched servers wrote, a log for each start.
 ///
@@ -135,16 +68,14 @@ impl Run<'_> {
             let why = format!("{}: there is a complete measurement already", self.job.raw.display());
             return Err(vec![Fault::error("E0706", why).helped("give another --raw, or remove the file")]);
         }
-        match &self.job.launch {
-            Some(launch) => self.starts(launch, past.as_ref())?,
-            None => {
-                if !start::is_healthy(&self.client) {
-                    let why = format!("no healthy server at {}", self.job.access.url);
-                    let help = "start it first, or have it started: `--launch \"COMMAND\"`";
-                    return Err(vec![Fault::error("E0702", why).helped(help)]);
-                }
-                self.open(None)?;
-            }
+        if let Some(launch) = &self.job.launch {
+            self.starts(launch, past.as_ref())?;
+        } else if start::is_healthy(&self.client) {
+            self.open(None, &Told::default())?;
+        } else {
+            let why = format!("no healthy server at {}", self.job.access.url);
+            let help = "start it first, or have it started: `--launch \"COMMAND\"`";
+            return Err(vec![Fault::error("E0702", why).helped(help)]);
         }
         self.learn()?;
         for part in self.plan.parts.clone() {
@@ -177,29 +108,31 @@ impl Run<'_> {
         if pending.is_empty() {
             // All were measured before a kill: this one is only to be talked to.
             self.watch.begin("start of the server", 0);
-            let started = launch.start(&self.client, &files, None)?;
-            self.server = Some(started.server);
-            return self.open(Some(files.bytes));
+            let Started { server, healthy_after, .. } = launch.start(&self.client, &files, None)?;
+            let told = stages::read(0, None, healthy_after, files.bytes, &server.lines());
+            self.server = Some(server);
+            return self.open(Some(files.bytes), &told);
         }
         for (run, cache) in (measured..).zip(pending) {
             self.stop();
             let state = cache.map_or("", |cache| match cache {
-                crate::raw::Cache::Cold => ", cold page cache",
-                crate::raw::Cache::Warm => ", warm page cache",
+                Cache::Cold => ", cold page cache",
+                Cache::Warm => ", warm page cache",
             });
             self.watch.begin(&format!("start {run} of the server{state}"), 0);
             let started = launch.start(&self.client, &files, *cache)?;
-            let Started { server, healthy_after, cached_share, flags } = started;
-            let lines = server.lines();
+            let Started { server, healthy_after, flags } = started;
+            let told = stages::read(run as u32, *cache, healthy_after, files.bytes, &server.lines());
             self.server = Some(server);
             self.watch.note(&format!("healthy after {:.2} s", healthy_after.as_secs_f64()));
             if self.raw.is_none() {
-                self.open(Some(files.bytes))?;
+                self.open(Some(files.bytes), &told)?;
             }
-            for flag in flags {
+            let notes = told.notes.into_iter().map(|message| Flag { flag: "startUpLog".to_owned(), message });
+            for flag in flags.into_iter().chain(notes) {
                 self.flag(flag)?;
             }
-            for stage in stages(run as u32, *cache, healthy_after, cached_share, &files, &lines) {
+            for stage in told.stages {
                 self.push(&Record::Stage(stage))?;
             }
             self.series(Load::First { run: run as u32 })?;
@@ -215,14 +148,15 @@ impl Run<'_> {
     }
 
     /// Asks the server who it is and opens the raw file.
-    fn open(&mut self, weight_files_bytes: Option<u64>) -> Result<()> {
-        let found = identity::ask(&self.client).map_err(|why| fault("E0702", why))?;
+    fn open(&mut self, weight_files_bytes: Option<u64>, told: &Told) -> Result<()> {
+        let mut found = identity::ask(&self.client).map_err(|why| fault("E0702", why))?;
+        found.engine = best(found.engine, told.engine.clone());
         let served = self.job.served_model.clone().or_else(|| found.model.clone()).unwrap_or_default();
         self.client = Client::new(&self.job.access).for_model(served);
         let identity = &self.job.identity;
         let command = self.job.launch.as_ref().map(|launch| launch.command.as_str()).unwrap_or_default();
-        let limits = identity.limits.or(Limits::of_command(command)).or(found.limits);
-        let header = self.header(&found, limits, command);
+        let limits = identity.limits.or(Limits::of_command(command)).or(found.limits).or(told.limits);
+        let header = self.job.header(&found, limits);
         let raw = RawWriter::start_or_resume(&self.job.raw, &header)?;
         self.next_series = next_series(raw.done());
         let is_new = raw.done().is_empty();
@@ -237,6 +171,9 @@ impl Run<'_> {
                 ..MemorySample::default()
             };
             self.push(&Record::Memory(memory))?;
+            if let Some(memory) = &told.memory {
+                self.push(&Record::Memory(memory.clone()))?;
+            }
         }
         for message in self.plan.keep_to(limits.context_tokens) {
             self.watch.note(&message);
@@ -245,43 +182,6 @@ impl Run<'_> {
             }
         }
         Ok(())
-    }
-
-    fn header(&self, found: &Found, limits: Limits, command: &str) -> Header {
-        let identity = &self.job.identity;
-        let mut settings = self.job.plan.settings();
-        let numbers = [
-            ("maxNumSeqs", limits.max_num_seqs),
-            ("maxNumBatchedTokens", limits.max_num_batched_tokens),
-            ("kvCacheTokens", limits.kv_cache_tokens),
-            ("contextTokens", limits.context_tokens),
-        ];
-        settings.extend(numbers.into_iter().filter_map(|(key, n)| Some((key.to_owned(), Value::from(n?)))));
-        if let Some(launch) = &self.job.launch {
-            settings.insert("launch".to_owned(), identity::scrubbed(command).into());
-            settings.insert("coldStarts".to_owned(), launch.cold.into());
-            settings.insert("warmStarts".to_owned(), launch.warm.into());
-        }
-        if self.job.count_events {
-            settings.insert("countEvents".to_owned(), true.into());
-        }
-        Header {
-            raw_version: RAW_VERSION,
-            tool_version: env!("CARGO_PKG_VERSION").to_owned(),
-            kind: Kind::Server,
-            created: jiff::Timestamp::now(),
-            name: identity.name.clone(),
-            source: "thawline-calibrate server: streaming requests against the running engine".to_owned(),
-            model: identity
-                .model
-                .clone()
-                .or_else(|| found.model.as_deref().map(|model| identity::base_name(model).to_owned())),
-            engine: identity.engine.clone().or_else(|| found.engine.clone()),
-            host: identity.host.clone(),
-            gpu: identity.gpu.clone(),
-            driver: identity.driver.clone(),
-            settings,
-        }
     }
 
     /// Learns how many tokens a word makes, what the server takes, and whether it counts tokens.
@@ -331,7 +231,7 @@ impl Run<'_> {
     }
 
     fn poisson(&mut self) -> Result<()> {
-        let rates = match (self.plan.rates.as_slice(), self.best_requests_per_second()) {
+        let rates = match (self.plan.rates.as_slice(), self.busy_requests_per_second()) {
             ([], Some(best)) => {
                 // Rounded, so that the rate printed is the rate sent.
                 let rate = best * self.plan.rate_share;
@@ -356,13 +256,15 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// The highest throughput of the closed series in the raw file, requests a second.
-    fn best_requests_per_second(&self) -> Option<f64> {
+    /// Throughput of the closed series with the most clients in the raw file, requests a second:
+    /// what the server does when it is busy. A smaller batch may do more, and no queue forms there.
+    fn busy_requests_per_second(&self) -> Option<f64> {
         let file = read(&self.job.raw).ok()?;
-        let closed = series_of(&file.records)
-            .into_iter()
-            .filter(|(series, _)| matches!(series.load, Load::Closed { .. }));
-        closed.filter_map(|(_, samples)| checks::throughput(&samples)).map(|(rate, _)| rate).reduce(f64::max)
+        let closed = series_of(&file.records).into_iter().filter_map(|(series, samples)| match series.load {
+            Load::Closed { clients } => Some((clients, checks::throughput(&samples)?.0)),
+            _ => None,
+        });
+        closed.max_by_key(|(clients, _)| *clients).map(|(_, rate)| rate)
     }
 
     /// Runs a series, unless the raw file has all of it; its samples.
@@ -437,23 +339,8 @@ impl Run<'_> {
     }
 }
 
-/// The stages of a start.
-fn stages(
-    run: u32,
-    cache: Option<crate::raw::Cache>,
-    healthy_after: Duration,
-    cached_share: Option<f64>,
-    files: &Files,
-    lines: &[Line],
-) -> Vec<StageSample> {
-    let _ = (cached_share, files, lines);
-    vec![StageSample {
-        stage: Stage::RuntimeInit,
-        label: None,
-        cache,
-        run,
-        seconds: healthy_after.as_secs_f64(),
-        bytes: None,
-        source: "process start to healthy".to_owned(),
-    }]
+/// The engine as the server names it, or as its log does if the server tells no version.
+fn best(asked: Option<EngineVersion>, log: Option<EngineVersion>) -> Option<EngineVersion> {
+    let is_known = |engine: &EngineVersion| engine.version != "unknown";
+    asked.clone().filter(is_known).or_else(|| log.clone().filter(is_known)).or(asked).or(log)
 }

@@ -31,8 +31,6 @@ pub struct Started {
     pub server: Server,
     /// From the process's start until it said it was healthy.
     pub healthy_after: Duration,
-    /// Share of the weights that was in the page cache just before, 0 to 1.
-    pub cached_share: Option<f64>,
     /// What is odd about this start.
     pub flags: Vec<Flag>,
 }
@@ -70,23 +68,23 @@ impl Launch {
             let help = "end it, give `--launch` and `--url` another port, or leave out `--launch`";
             return Err(vec![Fault::error("E0702", why).helped(help)]);
         }
-        let (cached_share, flags) = prepare(files, cache);
+        let flags = prepare(files, cache);
         let mut server = Server::start(&self.command, GRACE)
             .map_err(|e| fault("E0702", format!("cannot start the server: {e}")))?;
         match wait(&mut server, client, self.limit) {
             Ok(()) => {
                 let healthy_after = server.began().elapsed();
-                Ok(Started { server, healthy_after, cached_share, flags })
+                Ok(Started { server, healthy_after, flags })
             }
             Err(why) => Err(vec![with_last_lines(Fault::error("E0702", why), &server.stop())]),
         }
     }
 }
 
-/// Brings the page cache into the state wanted; the share found then, and what went wrong.
-fn prepare(files: &Files, cache: Option<Cache>) -> (Option<f64>, Vec<Flag>) {
+/// Brings the page cache into the state wanted; where that failed, a flag with the share found.
+fn prepare(files: &Files, cache: Option<Cache>) -> Vec<Flag> {
     if files.paths.is_empty() {
-        return (None, Vec::new());
+        return Vec::new();
     }
     let done = match cache {
         Some(Cache::Cold) => files.drop_cached(),
@@ -95,7 +93,7 @@ fn prepare(files: &Files, cache: Option<Cache>) -> (Option<f64>, Vec<Flag>) {
     };
     let share = files.cached_share();
     let flag = |word: &str, message: String| vec![Flag { flag: word.to_owned(), message }];
-    let flags = match (cache, &done, &share) {
+    match (cache, &done, &share) {
         (_, Err(e), _) | (_, Ok(()), Err(e)) => {
             flag("pageCacheUnknown", format!("the page cache of the weights could not be set or read: {e}"))
         }
@@ -108,8 +106,7 @@ fn prepare(files: &Files, cache: Option<Cache>) -> (Option<f64>, Vec<Flag>) {
             format!("only {:.0} % of the weights were in the page cache of a warm start", share * 100.0),
         ),
         _ => Vec::new(),
-    };
-    (share.ok(), flags)
+    }
 }
 
 /// A probe that takes longer tells nothing.

@@ -1,10 +1,9 @@
 //! A small OpenAI-compatible server for tests: real HTTP/1.1 with chunks and server-sent events
 //! on a real socket. It simulates an engine's timing roughly, and misbehaves on demand.
 
-#![allow(clippy::unwrap_used)] // A test that cannot go on has failed.
-
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -36,6 +35,8 @@ pub struct Behaviour {
     pub output_tokens_max: u64,
     /// Recorded answers to GET, beside `/health` and `/v1/models`.
     pub pages: Vec<(&'static str, Value)>,
+    /// Connections are dropped at once while this file is missing, as if nobody listened.
+    pub gate: Option<PathBuf>,
     /// A recorded stream that every completion gets, sent in pieces of this many bytes.
     pub transcript: Option<(Vec<u8>, usize)>,
 }
@@ -75,6 +76,7 @@ impl Default for Behaviour {
             token: Duration::from_micros(300),
             output_tokens_max: u64::MAX,
             pages: Vec::new(),
+            gate: None,
             transcript: None,
         }
     }
@@ -102,6 +104,9 @@ impl Mock {
         let state = Arc::new(State { behaviour, number: AtomicUsize::new(0), asked: asked.clone() });
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
+                if state.is_closed() {
+                    continue;
+                }
                 let state = state.clone();
                 // A client that hangs up is no fault of the server.
                 std::thread::spawn(move || drop(state.serve(stream)));
@@ -112,6 +117,10 @@ impl Mock {
 }
 
 impl State {
+    fn is_closed(&self) -> bool {
+        self.behaviour.gate.as_ref().is_some_and(|gate| !gate.exists())
+    }
+
     /// Serves a connection until the client closes it or the behaviour does.
     fn serve(&self, stream: TcpStream) -> std::io::Result<()> {
         stream.set_nodelay(true)?;
@@ -138,6 +147,9 @@ impl State {
             }
             let mut body = vec![0; length];
             reader.read_exact(&mut body)?;
+            if self.is_closed() {
+                return Ok(());
+            }
             if method == "GET" {
                 self.page(&mut out, &path)?;
             } else if !self.complete(&mut out, &path, &body)? {
