@@ -3,8 +3,11 @@
 
 #![allow(clippy::unwrap_used)] // A test that cannot go on has failed.
 
+mod common;
+
 use std::path::{Path, PathBuf};
 
+use common::{Planned, Server};
 use thawline::outcome::RunOutcome;
 use thawline::profile::Profile;
 use thawline::{scenario, sim};
@@ -12,12 +15,14 @@ use thawline_calibrate::fit::{Fitted, Options, differences, fit};
 use thawline_calibrate::raw::{self, Load, RawFile, Record, RequestSample, Series};
 
 /// The run that is fitted, and the one that is predicted.
-const FITTED: &str = "llama.cpp-cpu-a";
-const PREDICTED: &str = "llama.cpp-cpu-b";
+const FITTED: &str = "llama-cpp-cpu";
+const PREDICTED: &str = "llama-cpp-cpu-b";
 
 /// The bar: relative errors of the median ITL and of the 95th percentile of TTFT.
 const ITL_P50: f64 = 0.10;
 const TTFT_P95: f64 = 0.20;
+/// What falls short of it; `docs/validation.md` says why. Better runs make this list shorter.
+const SHORT: [&str; 0] = [];
 
 fn profiles() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../profiles")
@@ -103,7 +108,7 @@ fn simulated(profile: &Profile, requests: &[&RequestSample], server: &RawFile) -
             "name: replay\nprofile: profile.yaml\nworkload:\n  csv:\n    file: trace.csv\n    \
              columns: {{ arrival: arrival, promptTokens: prompt, outputTokens: output }}\n    time: {{ unit: ns }}\n\
              engine: {{ continuous: {{ maxNumSeqs: {}, maxNumBatchedTokens: {}{} }} }}\n\
-             gateway: {{ requestTimeout: 0s }}\ncluster: {{ pools: {{ hosts: {{ gpusPerNode: 1, maxNodes: 1 }} }} }}\n\
+             gateway: {{ requestTimeout: 0s }}\ncluster: {{ pools: {{ hosts: {{ gpusPerNode: 1, maxNodes: 1, pricePerGpuHour: $1 }} }} }}\n\
              policies: {{ one: {{ fixed: {{ replicas: 1 }} }} }}\nreplications: 1\n",
             setting("maxNumSeqs").unwrap(),
             setting("maxNumBatchedTokens").unwrap(),
@@ -127,6 +132,32 @@ fn simulated(profile: &Profile, requests: &[&RequestSample], server: &RawFile) -
     }
 }
 
+/// The same clients in a closed loop on the simulator's engine: a client sends when its last request
+/// ends, as it did. Replayed at the times they were sent, requests would overlap less on an engine
+/// that is a little faster, and steps of fewer sequences are faster again.
+fn closed_loop(profile: &Profile, load: Load, requests: &[&RequestSample], server: &RawFile) -> Figures {
+    let setting = |name: &str| server.header.settings[name].as_u64().unwrap() as u32;
+    let engine = Server::new(profile, setting("maxNumSeqs"), setting("maxNumBatchedTokens"));
+    let mut sorted = requests.to_vec();
+    sorted.sort_by_key(|r| r.sent_ns);
+    let planned = |r: &&RequestSample| Planned {
+        due_ns: 0,
+        prompt: r.prompt_tokens.unwrap() as u32,
+        output: r.output_tokens.unwrap() as u32,
+    };
+    let seen = engine.serve(0, load, &sorted.iter().map(planned).collect::<Vec<_>>());
+    seen_by_the_client(&seen.iter().collect::<Vec<_>>())
+}
+
+fn name(load: Load) -> String {
+    match load {
+        Load::Closed { clients } => format!("{clients} clients"),
+        Load::Poisson { per_second } => format!("Poisson, {per_second:.3}/s"),
+        Load::Prompts => "prompts alone".to_owned(),
+        Load::First { run } => format!("first requests of start {run}"),
+    }
+}
+
 fn row(load: Load, requests: usize, real: Figures, simulated: Figures) -> String {
     let cell = |unit: &str, scale: f64, real: f64, simulated: f64| {
         format!(
@@ -136,14 +167,9 @@ fn row(load: Load, requests: usize, real: Figures, simulated: Figures) -> String
             (simulated / real - 1.0) * 100.0
         )
     };
-    let name = match load {
-        Load::Closed { clients } => format!("{clients} clients"),
-        Load::Poisson { per_second } => format!("Poisson, {per_second:.3}/s"),
-        Load::Prompts => "prompts alone".to_owned(),
-        Load::First { run } => format!("first requests of start {run}"),
-    };
     format!(
-        "| {name} | {requests} |{}{}{}{}{}",
+        "| {} | {requests} |{}{}{}{}{}",
+        name(load),
         cell("ms", 1e3, real.itl_p50, simulated.itl_p50),
         cell("ms", 1e3, real.itl_p95, simulated.itl_p95),
         cell("ms", 1e3, real.ttft_p50, simulated.ttft_p50),
@@ -160,7 +186,8 @@ fn a_profile_of_one_run_predicts_another() {
         .iter()
         .filter_map(|r| if let Record::Series(s) = r { Some(s) } else { None })
         .collect();
-    let mut misses = Vec::new();
+    let page = std::fs::read_to_string(profiles().join("../docs/validation.md")).unwrap_or_default();
+    let mut short: Vec<String> = Vec::new();
     let mut compared = 0;
     for one in series {
         if matches!(one.load, Load::First { .. }) {
@@ -173,17 +200,23 @@ fn a_profile_of_one_run_predicts_another() {
             .filter(|r| r.series == one.series)
             .collect();
         assert!(requests.iter().all(|r| r.error.is_none() && !r.events_ns.is_empty()), "{one:?}");
-        let (real, simulated) = (seen_by_the_client(&requests), simulated(&profile, &requests, &server));
-        let row = row(one.load, requests.len(), real, simulated);
+        let real = seen_by_the_client(&requests);
+        let predicted = match one.load {
+            Load::Poisson { .. } => simulated(&profile, &requests, &server),
+            load => closed_loop(&profile, load, &requests, &server),
+        };
+        let row = row(one.load, requests.len(), real, predicted);
         println!("{row}");
+        assert!(page.contains(&row), "docs/validation.md lacks\n{row}");
         compared += 1;
-        let missed = |real: f64, simulated: f64, bar: f64| (simulated / real - 1.0).abs() > bar;
-        if missed(real.itl_p50, simulated.itl_p50, ITL_P50)
-            || missed(real.ttft_p95, simulated.ttft_p95, TTFT_P95)
-        {
-            misses.push(row);
+        let misses = |real: f64, predicted: f64, bar: f64| (predicted / real - 1.0).abs() > bar;
+        if misses(real.itl_p50, predicted.itl_p50, ITL_P50) {
+            short.push(format!("{}: median ITL", name(one.load)));
+        }
+        if misses(real.ttft_p95, predicted.ttft_p95, TTFT_P95) {
+            short.push(format!("{}: p95 TTFT", name(one.load)));
         }
     }
     assert!(compared > 0);
-    assert!(misses.is_empty(), "missed the bar:\n{}", misses.join("\n"));
+    assert_eq!(short, SHORT);
 }
