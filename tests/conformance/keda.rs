@@ -403,7 +403,15 @@ fn activation(case: &Case<ActivationInput, Activity>) -> Result<(), String> {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct QuantityInput {
-    value: f64,
+    value: Number,
+}
+
+/// A number, or one that JSON has no notation for, as text.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Number {
+    Plain(f64),
+    Text(String),
 }
 
 #[derive(Deserialize)]
@@ -413,5 +421,9 @@ struct MilliExpectation {
 }
 
 fn quantity(case: &Case<QuantityInput, MilliExpectation>) -> Result<(), String> {
-    same("milli", &case.expect.milli, &metric_milli(case.input.value))
+    let value = match &case.input.value {
+        Number::Plain(value) => *value,
+        Number::Text(text) => text.parse().map_err(|_| format!("{text} is no number"))?,
+    };
+    same("milli", &case.expect.milli, &metric_milli(value))
 }

@@ -364,7 +364,7 @@ struct PanicWindow {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct InitialScale {
+struct InitialScaleVector {
     config_initial_scale: i32,
     annotation: Option<i32>,
     allow_zero_initial_scale: bool,
@@ -409,7 +409,7 @@ fn misc(kind: &str, case: MiscCase) -> Result<(), String> {
             (panic_window(seconds(v.stable_window_s), v.panic_window_percentage) / 1_000_000_000).into()
         }
         "initial_scale" => {
-            let v: InitialScale = read(case.input)?;
+            let v: InitialScaleVector = read(case.input)?;
             let config = AutoscalerConfig {
                 initial_scale: v.config_initial_scale,
                 allow_zero_initial_scale: v.allow_zero_initial_scale,

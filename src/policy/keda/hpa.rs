@@ -105,3 +105,74 @@ fn resource_target(target: ResourceTarget) -> Target {
     };
     Target { kind, value: None, average_value, average_utilization }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::hpa::behavior::SelectPolicy;
+    use crate::policy::keda::annotations::Annotations;
+    use serde_json::{Value, json};
+
+    fn derived(changes: &Value, annotations: &[(&str, &str)]) -> Option<Spec> {
+        let prometheus = json!({"serverAddress": "s", "query": "q", "threshold": "0.25"});
+        let cpu = json!({"value": "60"});
+        let mut spec = json!({"scaleTargetRef": {"name": "vllm"}, "triggers": [
+            {"type": "cpu", "metadata": cpu},
+            {"type": "prometheus", "name": "waiting", "metadata": prometheus},
+            {"type": "prometheus", "name": "running", "metricType": "Value", "metadata": prometheus},
+        ]});
+        spec.as_object_mut().expect("it is one").extend(changes.as_object().expect("it is one").clone());
+        let spec: ScaledObjectSpec = serde_json::from_value(spec).expect("the types are right");
+        let annotations = annotations
+            .iter()
+            .map(|(key, value)| (format!("autoscaling.keda.sh/{key}"), (*value).to_owned()))
+            .collect();
+        let annotations = Annotations::from_map(&annotations).expect("they are right");
+        let object = ScaledObject::new(&spec, &annotations).expect("nothing is wrong");
+        assert_eq!(hpa_name("own", &spec), "keda-hpa-own");
+        derive("own", &spec, &object)
+    }
+
+    fn names(spec: &Spec) -> Vec<String> {
+        let name = |metric: &Metric| match metric {
+            Metric::External { name, selector, target } => {
+                assert_eq!(selector, "scaledobject.keda.sh/name=own");
+                format!("{name} {:?} {:?}", target.value, target.average_value)
+            }
+            Metric::Resource { name, target } => format!("{name} {:?}", target.average_utilization),
+            other => panic!("{other:?}"),
+        };
+        spec.metrics.iter().map(name).collect()
+    }
+
+    #[test]
+    fn it_has_the_triggers_as_metrics() {
+        let spec = derived(&json!({}), &[]).expect("it is not paused");
+        assert_eq!((spec.min_replicas, spec.max_replicas, &spec.behavior), (Some(1), 100, &None));
+        let expected = ["s1-prometheus None Some(250)", "s2-prometheus Some(250) None", "cpu Some(60)"];
+        assert_eq!(names(&spec), expected);
+        let spec =
+            derived(&json!({"minReplicaCount": 2, "maxReplicaCount": 5}), &[]).expect("it is not paused");
+        assert_eq!((spec.min_replicas, spec.max_replicas), (Some(2), 5));
+    }
+
+    #[test]
+    fn a_formula_takes_the_place_of_external_metrics() {
+        let own = json!({"formula": "waiting + running", "target": "2.5"});
+        let spec = derived(&json!({"advanced": {"scalingModifiers": own}}), &[]).expect("it is not paused");
+        assert_eq!(names(&spec), ["composite-metric None Some(2500)", "cpu Some(60)"]);
+    }
+
+    #[test]
+    fn pauses_reach_it() {
+        assert_eq!(derived(&json!({}), &[("paused", "true")]), None);
+        assert_eq!(derived(&json!({}), &[("paused-replicas", "3")]), None);
+        let config = json!({"behavior": {"scaleDown": {"stabilizationWindowSeconds": 60}}});
+        let advanced = json!({"advanced": {"horizontalPodAutoscalerConfig": config}});
+        let spec = derived(&advanced, &[("paused-scale-in", "true")]).expect("it stays");
+        let behavior = spec.behavior.expect("it has one");
+        assert_eq!(behavior.scale_down.select_policy, SelectPolicy::Disabled);
+        assert_eq!(behavior.scale_down.stabilization_window, Some(60_000_000_000));
+        assert_eq!(behavior.scale_up.select_policy, SelectPolicy::Max);
+    }
+}

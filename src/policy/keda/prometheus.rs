@@ -2,6 +2,11 @@
 //!
 //! After kedacore/keda `pkg/scalers/prometheus_scaler.go` (8b4f083c).
 
+use crate::policy::hpa::types::Nanos;
+
+/// How long an answer may take (`KEDA_HTTP_DEFAULT_TIMEOUT`).
+pub const HTTP_TIMEOUT: Nanos = 3_000_000_000;
+
 /// The answer to an instant query, or why there is none.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Answer {

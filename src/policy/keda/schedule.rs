@@ -248,16 +248,6 @@ struct Clock<'a> {
     zone: &'a TimeZone,
 }
 
-trait FirstOfMonth {
-    fn first_of_month(self) -> Self;
-}
-
-impl FirstOfMonth for Date {
-    fn first_of_month(self) -> Self {
-        jiff::civil::date(self.year(), self.month(), 1)
-    }
-}
-
 impl Clock<'_> {
     fn offset(&self, at: i64) -> Option<i64> {
         let at = Timestamp::from_second(at).ok()?;
@@ -379,6 +369,32 @@ mod tests {
         }
         for zone in ["", "Mars/Olympus", "etc/utc", "Local", "../etc/passwd"] {
             assert!(time_zone(zone).is_err(), "{zone}");
+        }
+    }
+
+    proptest::proptest! {
+        /// Against every minute of the two months after, in a zone without changes of the clock.
+        #[test]
+        fn the_next_instant_is_the_first_that_matches(
+            fields in proptest::array::uniform5("\\*|[0-9]|1[0-2]|\\*/[1-7]|[1-3]-[4-6]|[2-4]/3"),
+            after in 1_700_000_000i64..1_900_000_000,
+        ) {
+            let text = fields.join(" ");
+            let (Ok(schedule), zone) = (Schedule::parse(&text), TimeZone::UTC) else { return Ok(()) };
+            let matches = |at: i64| {
+                let local = zone.to_datetime(Timestamp::from_second(at).expect("within range"));
+                schedule.minute.allows(local.minute() as u32)
+                    && schedule.hour.allows(local.hour() as u32)
+                    && schedule.month.allows(local.month() as u32)
+                    && schedule.day_matches(local)
+            };
+            let first_minute = after - after.rem_euclid(MINUTE_S) + MINUTE_S;
+            let mut minutes = (0..60 * 24 * 60).map(|minute| first_minute + minute * MINUTE_S);
+            let next = schedule.next(after, &zone);
+            match minutes.find(|at| matches(*at)) {
+                Some(expected) => proptest::prop_assert_eq!(next, Some(expected), "{} after {}", text, after),
+                None => proptest::prop_assert!(next.is_none_or(|at| at > after + 60 * 86_400 && matches(at))),
+            }
         }
     }
 }

@@ -147,12 +147,12 @@ impl TriggerSpec {
             ));
         }
         let found = match self.kind.as_str() {
-            "prometheus" => metadata.prometheus(),
+            "prometheus" => Some(metadata.prometheus()),
             "cron" => metadata.cron(),
-            "kafka" => metadata.kafka(),
-            "rabbitmq" => metadata.rabbitmq(),
-            "aws-sqs-queue" => metadata.sqs(),
-            "redis" | "redis-streams" => metadata.redis(self.kind == "redis-streams"),
+            "kafka" => Some(metadata.kafka()),
+            "rabbitmq" => Some(metadata.rabbitmq()),
+            "aws-sqs-queue" => Some(metadata.sqs()),
+            "redis" | "redis-streams" => Some(metadata.redis(self.kind == "redis-streams")),
             "external" | "external-push" => Some(Found {
                 source: Source::External { push: self.kind == "external-push" },
                 metric: self.kind.clone(),
@@ -260,16 +260,16 @@ impl Metadata<'_> {
         value
     }
 
-    fn prometheus(&mut self) -> Option<Found> {
+    fn prometheus(&mut self) -> Found {
         self.required("serverAddress", "http://prometheus:9090");
         let query = self.required("query", "sum(vllm:num_requests_waiting)");
         let ignore_null_values = self.flag("ignoreNullValues", true);
-        Some(Found {
+        Found {
             source: Source::Prometheus { query, ignore_null_values },
             metric: "prometheus".to_owned(),
             threshold: Some(self.threshold("threshold", None)),
             activation: self.number("activationThreshold", Some(0.0)),
-        })
+        }
     }
 
     fn cron(&mut self) -> Option<Found> {
@@ -286,7 +286,7 @@ impl Metadata<'_> {
         }
     }
 
-    fn kafka(&mut self) -> Option<Found> {
+    fn kafka(&mut self) -> Found {
         let topic = self.text("topic").unwrap_or_default().to_owned();
         let threshold = self.threshold("lagThreshold", Some(10.0));
         let rules = KafkaRules {
@@ -301,15 +301,15 @@ impl Metadata<'_> {
         let group = self.required("consumerGroup", "my-group");
         let metric =
             if topic.is_empty() { format!("kafka-{group}-topics") } else { format!("kafka-{topic}") };
-        Some(Found {
+        Found {
             source: Source::Kafka { topic, rules },
             metric: normalized(&metric),
             threshold: Some(threshold),
             activation: self.number("activationLagThreshold", Some(0.0)),
-        })
+        }
     }
 
-    fn rabbitmq(&mut self) -> Option<Found> {
+    fn rabbitmq(&mut self) -> Found {
         let queue = self.required("queueName", "requests");
         // `queueLength` is the older way to say mode and value at once.
         let (name, threshold) = match (self.text("mode"), self.text("queueLength").is_some()) {
@@ -322,19 +322,19 @@ impl Metadata<'_> {
             RabbitMode::default()
         });
         let metric = normalized(&format!("rabbitmq-{queue}"));
-        Some(Found {
+        Found {
             source: Source::RabbitMq { queue, mode },
             metric,
             threshold: Some(threshold),
             activation: self.number("activationValue", Some(0.0)),
-        })
+        }
     }
 
-    fn sqs(&mut self) -> Option<Found> {
+    fn sqs(&mut self) -> Found {
         let queue = self.required("queueURL", "https://sqs.eu-west-1.amazonaws.com/0123/requests");
         let name = queue.rsplit('/').next().unwrap_or_default();
         let metric = normalized(&format!("aws-sqs-{name}"));
-        Some(Found {
+        Found {
             source: Source::Sqs {
                 queue,
                 on_in_flight: self.flag("scaleOnInFlight", true),
@@ -343,10 +343,10 @@ impl Metadata<'_> {
             metric,
             threshold: Some(self.threshold("queueLength", Some(5.0))),
             activation: self.number("activationQueueLength", Some(0.0)),
-        })
+        }
     }
 
-    fn redis(&mut self, stream: bool) -> Option<Found> {
+    fn redis(&mut self, stream: bool) -> Found {
         let (name, length, activation, default) = if stream {
             ("stream", "pendingEntriesCount", "activationLagCount", 5.0)
         } else {
@@ -354,12 +354,12 @@ impl Metadata<'_> {
         };
         let key = self.required(name, "requests");
         let metric = normalized(&format!("redis-{}{key}", if stream { "streams-" } else { "" }));
-        Some(Found {
+        Found {
             source: Source::Redis { key },
             metric,
             threshold: Some(self.threshold(length, Some(default))),
             activation: self.number(activation, Some(0.0)),
-        })
+        }
     }
 
     fn resource(&mut self, kind: &str, metric_type: Option<MetricType>) -> Option<ResourceTrigger> {
@@ -391,5 +391,84 @@ impl Metadata<'_> {
         };
         let container = self.text("containerName").map(str::to_owned);
         Some(ResourceTrigger { resource: kind.to_owned(), container, target })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn read(kind: &str, metadata: &Value) -> Result<Trigger, Vec<String>> {
+        let spec = json!({"type": kind, "metadata": metadata});
+        let spec: TriggerSpec = serde_json::from_value(spec).expect("the types are right");
+        spec.read(2).map_err(|faults| faults.into_iter().map(|(path, ..)| path).collect())
+    }
+
+    #[test]
+    fn triggers_have_upstreams_names_and_defaults() {
+        for (kind, metadata, name, threshold, activation) in [
+            (
+                "prometheus",
+                json!({"serverAddress": "s", "query": "q", "threshold": "2.5", "activationThreshold": "1"}),
+                "s2-prometheus",
+                Some(2.5),
+                1.0,
+            ),
+            (
+                "cron",
+                json!({"timezone": "Etc/UTC", "start": "0 */2 * * *", "end": "0 1-23/2 * * *", "desiredReplicas": "10"}),
+                "s2-cron-Etc-UTC-0xSl2xxx-01-23Sl2xxx",
+                Some(1.0),
+                0.0,
+            ),
+            ("kafka", json!({"topic": "a.b", "consumerGroup": "g"}), "s2-kafka-a-b", Some(10.0), 0.0),
+            (
+                "rabbitmq",
+                json!({"queueName": "q", "mode": "MessageRate", "value": "7"}),
+                "s2-rabbitmq-q",
+                Some(7.0),
+                0.0,
+            ),
+            ("rabbitmq", json!({"queueName": "q", "queueLength": "20"}), "s2-rabbitmq-q", Some(20.0), 0.0),
+            ("aws-sqs-queue", json!({"queueURL": "https://h/1/q"}), "s2-aws-sqs-q", Some(5.0), 0.0),
+            ("redis", json!({"listName": "l", "listLength": "3"}), "s2-redis-l", Some(3.0), 0.0),
+            ("external-push", json!({"scalerAddress": "a:1"}), "s2-external-push", None, 0.0),
+        ] {
+            let Ok(Trigger::External(own)) = read(kind, &metadata) else { panic!("{kind}") };
+            assert_eq!(
+                (own.metric_name.as_str(), own.threshold, own.activation),
+                (name, threshold, activation)
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (kind, metadata, path) in [
+            ("prometheus", json!({"serverAddress": "s", "query": "q"}), "metadata.threshold"),
+            (
+                "prometheus",
+                json!({"serverAddress": "s", "query": "q", "threshold": "0"}),
+                "metadata.threshold",
+            ),
+            ("prometheus", json!({"serverAddress": "s", "threshold": "1"}), "metadata.query"),
+            (
+                "prometheus",
+                json!({"serverAddress": "s", "query": "q", "threshold": "1", "ignoreNullValues": "maybe"}),
+                "metadata.ignoreNullValues",
+            ),
+            (
+                "cron",
+                json!({"timezone": "Etc/UTC", "start": "0 8 * * *", "end": "0 9 * * *"}),
+                "metadata.desiredReplicas",
+            ),
+            ("rabbitmq", json!({"queueName": "q", "mode": "Length", "value": "7"}), "metadata.mode"),
+            ("cpu", json!({"value": "60%"}), "metadata.value"),
+            ("cpu", json!({}), "metadata.value"),
+            ("gcp-pubsub", json!({}), "type"),
+        ] {
+            assert_eq!(read(kind, &metadata), Err(vec![path.to_owned()]), "{kind} {metadata}");
+        }
     }
 }

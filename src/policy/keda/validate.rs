@@ -112,8 +112,9 @@ impl ScaledObject {
         Ok(Self { polling_interval: polling, rules, fallback, modifiers, triggers })
     }
 
-    /// What a poll finds of all triggers: each external one's activity, or `None` if it failed without a
-    /// fallback. (`pkg/scaling/scale_handler.go`) Resource triggers alone keep the target awake; beside
+    /// What a poll finds: whether the object is active, and whether anything failed. Of each external
+    /// trigger comes its activity, `None` if it failed; one that falls back is active.
+    /// (`pkg/scaling/scale_handler.go`) Resource triggers alone keep the target awake; beside
     /// external ones they do not count. With a formula, `composite_active` counts instead.
     pub fn activity(&self, external: &[Option<bool>], composite_active: Option<bool>) -> (bool, bool) {
         let error = external.contains(&None);
@@ -234,5 +235,90 @@ fn check_fallback(spec: &ScaledObjectSpec, triggers: &[Trigger], faults: &mut Ve
     if fallback.behavior == FallbackBehavior::ScalingModifiers && !formula {
         let message = "the behavior scalingModifiers without scaling modifiers".to_owned();
         faults.push(("fallback.behavior".to_owned(), message, "write a formula, or static".to_owned()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn read(spec: Value) -> Result<ScaledObject, Vec<String>> {
+        let spec: ScaledObjectSpec = serde_json::from_value(spec).expect("the types are right");
+        ScaledObject::new(&spec, &Annotations::default())
+            .map_err(|faults| faults.into_iter().map(|(path, ..)| path).collect())
+    }
+
+    fn prometheus() -> Value {
+        let metadata = json!({"serverAddress": "http://p", "query": "sum(q)", "threshold": "5"});
+        json!({"type": "prometheus", "name": "queue", "metadata": metadata})
+    }
+
+    fn object(changes: &Value) -> Value {
+        let mut spec = json!({"scaleTargetRef": {"name": "vllm"}, "triggers": [prometheus()]});
+        let fields = spec.as_object_mut().expect("it is one");
+        fields.extend(changes.as_object().expect("changes are one").clone());
+        spec
+    }
+
+    #[test]
+    fn defaults_are_upstreams() {
+        let own = read(object(&json!({}))).expect("nothing is wrong");
+        assert_eq!((own.polling_interval, own.rules.cooldown), (30 * SECOND, 300 * SECOND));
+        assert_eq!((own.rules.initial_cooldown, own.rules.min_replicas), (0, None));
+        assert_eq!((own.fallback, own.modifiers), (None, None));
+        let own = read(object(&json!({"fallback": {"failureThreshold": 3, "replicas": 2}}))).expect("valid");
+        let expected = Fallback { failure_threshold: 3, replicas: 2, behavior: Behavior::Static };
+        assert_eq!((own.fallback, own.rules.fallback_replicas), (Some(expected), Some(2)));
+    }
+
+    #[test]
+    fn rules_between_values_are_checked() {
+        let modifiers = |changes: Value| {
+            let mut own = json!({"formula": "queue + 1", "target": "2"});
+            own.as_object_mut().expect("it is one").extend(changes.as_object().expect("it is one").clone());
+            object(&json!({"advanced": {"scalingModifiers": own}}))
+        };
+        let cpu = json!({"type": "cpu", "metadata": {"value": "60"}});
+        let fallback = json!({"failureThreshold": 3, "replicas": 2});
+        for (spec, path) in [
+            (object(&json!({"minReplicaCount": 5, "maxReplicaCount": 4})), "minReplicaCount"),
+            (object(&json!({"minReplicaCount": 2, "idleReplicaCount": 2})), "idleReplicaCount"),
+            (object(&json!({"pollingInterval": 0})), "pollingInterval"),
+            (object(&json!({"cooldownPeriod": -1})), "cooldownPeriod"),
+            (object(&json!({"triggers": []})), "triggers"),
+            (object(&json!({"triggers": [prometheus(), prometheus()]})), "triggers[1].name"),
+            (object(&json!({"triggers": [{"type": "prometeus"}]})), "triggers[0].type"),
+            (object(&json!({"triggers": [cpu], "fallback": fallback})), "fallback"),
+            (
+                object(
+                    &json!({"fallback": {"failureThreshold": 3, "replicas": 2, "behavior": "scalingModifiers"}}),
+                ),
+                "fallback.behavior",
+            ),
+            (modifiers(json!({"target": "0"})), "advanced.scalingModifiers.target"),
+            (modifiers(json!({"activationTarget": "x"})), "advanced.scalingModifiers.activationTarget"),
+            (modifiers(json!({"formula": "queue +"})), "advanced.scalingModifiers.formula"),
+            (modifiers(json!({"formula": "waiting"})), "advanced.scalingModifiers.formula"),
+        ] {
+            assert_eq!(read(spec.clone()), Err(vec![path.to_owned()]), "{spec}");
+        }
+        assert!(read(modifiers(json!({}))).is_ok());
+    }
+
+    #[test]
+    fn triggers_are_active_together() {
+        let cpu = json!({"type": "cpu", "metadata": {"value": "60"}});
+        let mixed = read(object(&json!({"triggers": [prometheus(), cpu]}))).expect("valid");
+        assert_eq!(mixed.activity(&[Some(false)], None), (false, false));
+        assert_eq!(mixed.activity(&[Some(true)], None), (true, false));
+        assert_eq!(mixed.activity(&[None], None), (false, true));
+        let cpu_only = read(object(&json!({"triggers": [cpu]}))).expect("valid");
+        assert_eq!(cpu_only.activity(&[], None), (true, false));
+        let advanced = json!({"scalingModifiers": {"formula": "queue", "target": "2"}});
+        let formula = read(object(&json!({"advanced": advanced}))).expect("valid");
+        assert_eq!(formula.activity(&[Some(true)], Some(false)), (false, false));
+        assert_eq!(formula.activity(&[Some(false)], Some(true)), (true, false));
+        assert_eq!(formula.activity(&[Some(true)], None), (false, true));
     }
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use super::buckets::Aggregation;
 use super::config::{
     AutoscalerConfig, KPA_CLASS, PANIC_WINDOW_PERCENTAGE_MAX, PANIC_WINDOW_PERCENTAGE_MIN, TARGET_MIN,
-    WINDOW_MAX, WINDOW_MIN,
+    WINDOW_MAX, WINDOW_MIN, is_unlimited,
 };
 use super::parse::{Reader, duration, integer, number};
 use super::target::ScalingMetric;
@@ -148,7 +148,7 @@ impl Annotations {
         if let Some(burst) = self.target_burst_capacity {
             let message = format!("a burst capacity of {burst}");
             let help = "write 0 or more, or -1 to keep the activator in the path";
-            reader.demand(burst >= 0.0 || burst == -1.0, BURST_CAPACITY[0], message, help);
+            reader.demand(burst >= 0.0 || is_unlimited(burst), BURST_CAPACITY[0], message, help);
         }
     }
 
@@ -191,7 +191,7 @@ impl Annotations {
         }
         let (min, max) = (self.min_scale.unwrap_or(0), self.max_scale.unwrap_or(0));
         let message = format!("a maximum of {max} under a minimum of {min}");
-        reader.demand(max == 0 || max >= min, MAX_SCALE[0], message, "raise it, or write 0 for no limit");
+        reader.demand(max <= 0 || max >= min, MAX_SCALE[0], message, "raise it, or write 0 for no limit");
         let limit = config.max_scale_limit;
         let within = self.max_scale.is_none_or(|max| limit == 0 || (1..=limit).contains(&max));
         let message = format!("a maximum of {max} under the cluster's limit of {limit}");

@@ -30,7 +30,7 @@ pub enum Aggregation {
 /// A metric over a window.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Buckets {
-    buckets: Vec<f64>,
+    sums: Vec<f64>,
     /// Bucket of the first write of those that count; a window of silence begins anew.
     first_write: Option<Nanos>,
     /// Bucket of the last write.
@@ -51,7 +51,7 @@ impl Buckets {
     pub fn new(window: Nanos, granularity: Nanos, aggregation: Aggregation) -> Self {
         let granularity = granularity.max(1);
         Self {
-            buckets: vec![0.0; count(window, granularity)],
+            sums: vec![0.0; count(window, granularity)],
             first_write: None,
             last_write: None,
             granularity,
@@ -71,7 +71,7 @@ impl Buckets {
     }
 
     fn place(&self, number: i64) -> usize {
-        number.rem_euclid(self.buckets.len() as i64) as usize
+        number.rem_euclid(self.sums.len() as i64) as usize
     }
 
     /// Adds to the bucket of an instant. Gaps shorter than the window count as 0, a longer one
@@ -91,21 +91,21 @@ impl Buckets {
                 Some(last) if bucket - last < self.window => {
                     for skipped in self.number(last) + 1..=number {
                         let place = self.place(skipped);
-                        self.total -= self.buckets[place];
-                        self.buckets[place] = 0.0;
+                        self.total -= self.sums[place];
+                        self.sums[place] = 0.0;
                     }
                     self.last_write = Some(bucket);
                 }
                 _ => {
                     self.first_write = Some(bucket);
-                    self.buckets.fill(0.0);
+                    self.sums.fill(0.0);
                     self.total = 0.0;
                     self.last_write = Some(bucket);
                 }
             }
         }
         let place = self.place(number);
-        self.buckets[place] += value;
+        self.sums[place] += value;
         self.total += value;
     }
 
@@ -136,12 +136,12 @@ impl Buckets {
         if silence > 0 {
             let (from, to) = (self.number(last), self.number(now));
             for number in from + 1..=to {
-                sum -= self.buckets[self.place(number)];
+                sum -= self.sums[self.place(number)];
             }
             silent = to - from;
         }
         let written = ((last - first) / self.granularity) as f64 + 1.0;
-        let valid = written.min((self.buckets.len() as i64 - silent) as f64);
+        let valid = written.min((self.sums.len() as i64 - silent) as f64);
         (sum / valid * PRECISION).round() / PRECISION
     }
 
@@ -149,9 +149,9 @@ impl Buckets {
         if now.saturating_sub(last) > self.window {
             return 0.0;
         }
-        let coefficient = smoothing_coefficient(self.buckets.len() as f64);
+        let coefficient = smoothing_coefficient(self.sums.len() as f64);
         let mut weight = coefficient;
-        let mut counted = self.buckets.len() as i64;
+        let mut counted = self.sums.len() as i64;
         if now > last {
             let silent = (now - last) / self.granularity;
             weight *= libm::pow(1.0 - coefficient, silent as f64);
@@ -160,7 +160,7 @@ impl Buckets {
         let newest = self.number(last);
         let mut average = 0.0;
         for age in 0..counted {
-            average += self.buckets[self.place(newest - age)] * weight;
+            average += self.sums[self.place(newest - age)] * weight;
             weight *= 1.0 - coefficient;
         }
         average
@@ -171,24 +171,24 @@ impl Buckets {
         if window == self.window {
             return;
         }
-        let mut buckets = vec![0.0; count(window, self.granularity)];
+        let mut sums = vec![0.0; count(window, self.granularity)];
         let mut total = 0.0;
         match self.last_write {
             Some(last) if self.truncate(now) - last <= self.window => {
                 let newest = self.number(last);
-                for age in 0..buckets.len().min(self.buckets.len()) as i64 {
-                    let value = self.buckets[self.place(newest - age)];
-                    let place = (newest - age).rem_euclid(buckets.len() as i64) as usize;
-                    buckets[place] = value;
+                for age in 0..sums.len().min(self.sums.len()) as i64 {
+                    let value = self.sums[self.place(newest - age)];
+                    let place = (newest - age).rem_euclid(sums.len() as i64) as usize;
+                    sums[place] = value;
                     total += value;
                 }
                 // The earliest instant that data may be known of; upstream does not look whether it is.
-                self.first_write = Some(last - (self.buckets.len() as i64 - 1) * self.granularity);
+                self.first_write = Some(last - (self.sums.len() as i64 - 1) * self.granularity);
             }
             _ => self.first_write = None,
         }
         self.window = window;
-        self.buckets = buckets;
+        self.sums = sums;
         self.total = total;
     }
 }

@@ -20,6 +20,12 @@ pub const PANIC_WINDOW_PERCENTAGE_MIN: f64 = 1.0;
 /// The highest panic window, percent of the stable one.
 pub const PANIC_WINDOW_PERCENTAGE_MAX: f64 = 100.0;
 
+/// Whether a burst capacity is -1: the activator stays in the path for ever.
+#[expect(clippy::float_cmp, reason = "-1 is a word here and no measurement")]
+pub fn is_unlimited(target_burst_capacity: f64) -> bool {
+    target_burst_capacity == -1.0
+}
+
 /// The class of revisions that this autoscaler looks after.
 pub const KPA_CLASS: &str = "kpa.autoscaling.knative.dev";
 
@@ -195,7 +201,7 @@ impl AutoscalerConfig {
         let burst = self.target_burst_capacity;
         let message = format!("a burst capacity of {burst}");
         demand(
-            burst >= 0.0 || burst == -1.0,
+            burst >= 0.0 || is_unlimited(burst),
             "target-burst-capacity",
             message,
             "write 0 or more, or -1 to keep the activator in the path",

@@ -6,6 +6,7 @@
 use super::TICK;
 use super::activator::num_activators;
 use super::collector::Observed;
+use super::config::is_unlimited;
 use super::max_window::TimeWindow;
 use super::target::ScalingMetric;
 use crate::policy::hpa::types::Nanos;
@@ -96,7 +97,7 @@ impl Decider {
     /// The result that stands before the first tick.
     pub fn initial(&self) -> ScaleResult {
         let burst = self.spec.target_burst_capacity;
-        let excess = if burst == -1.0 || burst == 0.0 {
+        let excess = if burst == 0.0 || is_unlimited(burst) {
             burst
         } else {
             f64::from(self.spec.initial_scale) * self.spec.total_value - burst

@@ -6,7 +6,7 @@
 use super::annotations::Annotations;
 use super::apply::{ScaleBounds, ScaleToZero};
 use super::collector::{Collector, panic_window};
-use super::config::AutoscalerConfig;
+use super::config::{AutoscalerConfig, is_unlimited};
 use super::decider::DeciderSpec;
 use super::target::{self, TargetInput};
 use crate::policy::hpa::types::Nanos;
@@ -126,7 +126,7 @@ impl Revision {
             grace_period: self.config.scale_to_zero_grace_period,
             pod_retention_period: self.pod_retention_period(),
             progress_deadline: self.annotations.progress_deadline(),
-            always_proxied: self.target_burst_capacity() == -1.0,
+            always_proxied: is_unlimited(self.target_burst_capacity()),
         }
     }
 }

@@ -25,9 +25,8 @@ pub enum SksMode {
 /// The condition after a reconcile. `min_ready` is the number of ready pods that makes a
 /// revision active; it is 0 only for an initial scale of 0 that was not reached yet.
 pub fn active_condition(want: i32, ready: i32, min_ready: i32, before: Active) -> Active {
-    if want == 0 || min_ready == 0 {
-        Active::Inactive
-    } else if want < 0 && before == Active::Inactive {
+    let sleeps_on = want < 0 && before == Active::Inactive;
+    if want == 0 || min_ready == 0 || sleeps_on {
         Active::Inactive
     } else if ready < min_ready {
         Active::Activating

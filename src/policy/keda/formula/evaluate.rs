@@ -40,6 +40,7 @@ impl Value {
         }
     }
 
+    #[expect(clippy::float_cmp, reason = "upstream compares exactly")]
     fn equals(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Int(left), Self::Int(right)) => left == right,
