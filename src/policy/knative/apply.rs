@@ -128,7 +128,7 @@ fn to_zero(rules: &ScaleToZero, situation: &Situation, now: Nanos) -> Applied {
     let passed = now.saturating_sub(situation.active_since);
     match situation.active {
         Active::Activating => {
-            let timeout = rules.progress_deadline + ACTIVATION_TIMEOUT_BUFFER;
+            let timeout = rules.progress_deadline.saturating_add(ACTIVATION_TIMEOUT_BUFFER);
             if passed > timeout {
                 Applied::write(0)
             } else {
