@@ -6,6 +6,8 @@
 pub mod api;
 pub mod fixed;
 pub mod hpa;
+pub mod keda;
+pub mod knative;
 pub mod warm_pool;
 
 use schemars::JsonSchema;

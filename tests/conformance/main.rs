@@ -1,13 +1,18 @@
 //! Conformance vectors: the decision code against upstream's own cases and derived ones.
 //!
-//! One trial a vector file; the folder it lies in names the controller, its `file` field (or
-//! a vector's `suite`) the schema. `THAWLINE_CONFORMANCE_DIR` names a further directory of the same layout. A
-//! file, call or key that this harness does not know is a failure, not a skip.
+//! One trial a vector file, which prints how many of its vectors pass. A file of `vectors` is the HPA's: its
+//! `file` field (or a vector's `suite`) names the schema. One of `cases` names its `schema` and `kind`.
+//! `THAWLINE_CONFORMANCE_DIR` names a further directory of the same layout. A file, call or key that this
+//! harness does not know is a failure, not a skip.
 
+mod cases;
 mod compare;
 mod hpa;
 mod hpa_reconcile;
 mod hpa_types;
+mod keda;
+mod knative;
+mod knative_scale;
 
 use std::path::{Path, PathBuf};
 
@@ -17,12 +22,15 @@ use serde_json::Value;
 /// What a vector's call returned: named results, or the text of its error.
 type Answer = Result<serde_json::Map<String, Value>, String>;
 
+/// What the names of trials over a further directory begin with.
+const FURTHER: &str = "further/";
+
 fn main() {
     let arguments = Arguments::from_args();
     let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance");
     let mut trials = trials_of(&own, "");
     if let Some(further) = std::env::var_os("THAWLINE_CONFORMANCE_DIR") {
-        trials.extend(trials_of(Path::new(&further), "further/"));
+        trials.extend(trials_of(Path::new(&further), FURTHER));
     }
     libtest_mimic::run(&arguments, trials).exit();
 }
@@ -60,13 +68,27 @@ fn trial(root: &Path, prefix: &str, file: PathBuf) -> Trial {
         Some(count) => format!("{prefix}{shown} ({count} vectors)"),
         None => format!("{prefix}{shown}"),
     };
-    Trial::test(name, move || run_file(&file).map_err(Failed::from))
+    // Lines are of the directory that was asked for, in its own paths.
+    let asked = std::env::var_os("THAWLINE_CONFORMANCE_DIR").is_none() || prefix == FURTHER;
+    Trial::test(name, move || report(asked.then_some(&shown), run_file(&file)?).map_err(Failed::from))
 }
 
 fn vector_count(file: &Path) -> Option<usize> {
     let text = std::fs::read_to_string(file).ok()?;
     let value: Value = serde_json::from_str(&text).ok()?;
-    Some(value["vectors"].as_array()?.len())
+    Some(value.get("vectors").or_else(|| value.get("cases"))?.as_array()?.len())
+}
+
+/// Prints how many vectors of a file pass, if it is to be shown, and answers what fails.
+fn report(shown: Option<&String>, (count, faults): (usize, Vec<String>)) -> Result<(), String> {
+    if let Some(shown) = shown {
+        println!("{shown} {}/{count}", count - faults.len());
+    }
+    match faults.len() {
+        0 if count > 0 => Ok(()),
+        0 => Err("it holds no vector".to_owned()),
+        failed => Err(format!("{failed} of {count} vectors fail:\n{}", faults.join("\n"))),
+    }
 }
 
 /// A vector file.
@@ -80,35 +102,29 @@ struct VectorFile {
     vectors: Vec<serde_json::Map<String, Value>>,
 }
 
-fn run_file(path: &Path) -> Result<(), String> {
+/// How many vectors a file holds, and what fails.
+fn run_file(path: &Path) -> Result<(usize, Vec<String>), String> {
     let text = std::fs::read_to_string(path).map_err(|e| e.to_string())?;
-    let file: VectorFile = serde_json::from_str(&text).map_err(|e| e.to_string())?;
+    let value: Value = serde_json::from_str(&text).map_err(|e| e.to_string())?;
+    if value.get("cases").is_some() {
+        return cases::run(value);
+    }
+    let file: VectorFile = serde_json::from_value(value).map_err(|e| e.to_string())?;
     if file.schema_version != 1 {
         return Err(format!("schema version {} is not known", file.schema_version));
     }
-    if file.vectors.is_empty() {
-        return Err("it holds no vector".to_owned());
-    }
-    let controller = path.parent().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
     let count = file.vectors.len();
     let mut faults = Vec::new();
     for vector in file.vectors {
         let id = vector.get("id").and_then(Value::as_str).unwrap_or("a vector without id").to_owned();
-        if let Err(fault) = run_vector(controller.as_deref(), &file.file, vector) {
+        if let Err(fault) = run_vector(&file.file, vector) {
             faults.push(format!("{id}: {fault}"));
         }
     }
-    if faults.is_empty() {
-        return Ok(());
-    }
-    Err(format!("{} of {count} vectors fail:\n{}", faults.len(), faults.join("\n")))
+    Ok((count, faults))
 }
 
-fn run_vector(
-    controller: Option<&str>,
-    file: &str,
-    mut vector: serde_json::Map<String, Value>,
-) -> Result<(), String> {
+fn run_vector(file: &str, mut vector: serde_json::Map<String, Value>) -> Result<(), String> {
     for about in ["id", "source", "note"] {
         vector.remove(about);
     }
@@ -120,12 +136,6 @@ fn run_vector(
         Some(Value::Object(expected)) if !expected.is_empty() => expected,
         _ => return Err("`expected` is missing or empty".to_owned()),
     };
-    let answer = match controller {
-        Some(other @ ("keda" | "knative" | "llm-scalers")) => {
-            return Err(format!("{other} is not a policy yet"));
-        }
-        // A directory given by hand may hold the files themselves, under any name.
-        _ => hpa::run(&suite, Value::Object(vector))?,
-    };
+    let answer = hpa::run(&suite, Value::Object(vector))?;
     compare::compare(&expected, &answer)
 }
