@@ -76,10 +76,18 @@ fn whole(parameter: f64) -> Result<usize, QueryError> {
     if parameter.is_nan() {
         Err(QueryError::ParameterNan)
     } else if parameter >= LIMIT {
-        Err(QueryError::Overflow(parameter.to_string()))
+        Err(QueryError::Overflow(go_float(parameter)))
     } else if parameter <= -LIMIT {
-        Err(QueryError::Underflow(parameter.to_string()))
+        Err(QueryError::Underflow(go_float(parameter)))
     } else {
         Ok(parameter.max(0.0) as usize)
     }
+}
+
+/// Go's `%v` of a number too large for an integer.
+fn go_float(value: f64) -> String {
+    if value.is_infinite() {
+        return if value > 0.0 { "+Inf".to_owned() } else { "-Inf".to_owned() };
+    }
+    format!("{value:e}").replace('e', "e+")
 }

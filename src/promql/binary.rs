@@ -139,7 +139,9 @@ fn of_vectors(
         results.push(Element { labels, value });
     }
     if as_bool {
-        results.iter_mut().for_each(|element| element.labels.remove(Symbol::NAME));
+        for element in &mut results {
+            element.labels.remove(Symbol::NAME);
+        }
     }
     Ok(results)
 }

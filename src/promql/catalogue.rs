@@ -306,8 +306,9 @@ impl Metric {
         let named = |wanted: &str, histogram: bool| {
             METRICS.iter().find(|m| m.name == wanted && (m.kind == Kind::Histogram) == histogram)
         };
-        let parts = ["_bucket", "_sum", "_count"].into_iter().filter_map(|suffix| name.strip_suffix(suffix));
-        named(name, false).or_else(|| parts.filter_map(|base| named(base, true)).next())
+        let mut parts =
+            ["_bucket", "_sum", "_count"].into_iter().filter_map(|suffix| name.strip_suffix(suffix));
+        named(name, false).or_else(|| parts.find_map(|base| named(base, true)))
     }
 
     /// The names of its series.

@@ -14,19 +14,22 @@ use regex::Regex;
 use super::Fault;
 use super::function::{self, Aggregation, Calendar, RangeFunction, ValueFunction};
 use super::plan::{LabelList, Many, Matcher, Matching, Node, Operator, Selector, SetOperator, Test};
-use super::query::TEXT_BYTES_MAX;
+use super::query::{NESTING_MAX, TEXT_BYTES_MAX};
 use super::scan;
 
 /// The plan of a query and what it reads.
 pub(super) fn compile(text: &str) -> Result<(Node, Vec<Selector>), Vec<Fault>> {
+    let too_much =
+        |what: String, most: String| vec![Fault { span: 0..text.len(), message: what, help: most }];
     if text.len() > TEXT_BYTES_MAX {
-        return Err(vec![Fault {
-            span: 0..text.len(),
-            message: format!("a query of {} bytes", text.len()),
-            help: format!("{TEXT_BYTES_MAX} bytes are the most"),
-        }]);
+        let most = format!("{TEXT_BYTES_MAX} bytes are the most");
+        return Err(too_much(format!("a query of {} bytes", text.len()), most));
     }
     let scan = scan::scan(text);
+    if scan.nesting > NESTING_MAX {
+        let most = format!("{NESTING_MAX} are the most; split the query");
+        return Err(too_much(format!("a query of {} operators and brackets", scan.nesting), most));
+    }
     if !scan.faults.is_empty() {
         return Err(scan.faults);
     }

@@ -1,6 +1,7 @@
 //! The value of a plan at an instant (promql/engine.go, Prometheus v3).
 
 use indexmap::IndexSet;
+use regex::Regex;
 use rustc_hash::FxBuildHasher;
 
 use super::aggregate;
@@ -80,29 +81,57 @@ impl<'a> Evaluation<'a> {
 
     fn vector_node(&mut self, node: &Node) -> Result<Vector, QueryError> {
         let vector = match node {
+            // What the store holds is distinct as it is.
             Node::Select(selector) => {
-                return Ok(self
-                    .select(selector)
-                    .map(|(labels, point)| Element { labels, value: point.value })
-                    .collect());
+                let found = self.select(selector);
+                return Ok(found.map(|(labels, point)| Element { labels, value: point.value }).collect());
             }
             Node::Range { function, selector, parameter } => {
-                let parameter = parameter.as_ref().map(|parameter| self.scalar(parameter)).transpose()?;
-                self.range(*function, selector, parameter.unwrap_or(f64::NAN))
+                let parameter = self.parameter(parameter.as_deref())?;
+                self.range(*function, selector, parameter)
             }
             Node::Present(selector) => self.range(RangeFunction::PresentOverTime, selector, f64::NAN),
             Node::Vector(value) => vec![Element { labels: Labels::default(), value: self.scalar(value)? }],
             Node::Absent { over, labels } => {
                 // Whether two series are alike does not matter where only their absence is asked for.
                 let present = match &**over {
-                    Node::Present(selector) => {
-                        !self.range(RangeFunction::PresentOverTime, selector, f64::NAN).is_empty()
-                    }
-                    over => !self.vector(over)?.is_empty(),
+                    Node::Present(selector) => self.range(RangeFunction::PresentOverTime, selector, f64::NAN),
+                    over => self.vector(over)?,
                 };
-                if present { Vec::new() } else { vec![Element { labels: self.labels(labels), value: 1.0 }] }
+                let absent = present.is_empty().then(|| Element { labels: self.labels(labels), value: 1.0 });
+                absent.into_iter().collect()
             }
             Node::Timestamp(over) => self.timestamps(over)?,
+            Node::HistogramQuantile { quantile, over } => {
+                let quantile = self.scalar(quantile)?;
+                histogram::quantiles(quantile, self.vector(over)?, &self.scope)
+            }
+            Node::LabelReplace { over, to, replacement, from, pattern } => {
+                let vector = self.vector(over)?;
+                self.replace_labels(vector, to, replacement, from, pattern)
+            }
+            Node::LabelJoin { over, to, separator, from } => {
+                let vector = self.vector(over)?;
+                self.join_labels(vector, to, separator, from)
+            }
+            Node::Aggregate { how, by, parameter, over } => {
+                let parameter = self.parameter(parameter.as_deref())?;
+                let vector = self.vector(over)?;
+                aggregate::aggregate(*how, &self.names(by), by.listed, parameter, vector)?
+            }
+            Node::Set { operator, left, right, labels } => {
+                let (left, right) = (self.vector(left)?, self.vector(right)?);
+                binary::set_operation(*operator, left, right, &self.names(labels), labels.listed)
+            }
+            _ => self.changed_values(node)?,
+        };
+        distinct(&vector)?;
+        Ok(vector)
+    }
+
+    /// Functions that change each value by itself.
+    fn changed_values(&mut self, node: &Node) -> Result<Vector, QueryError> {
+        Ok(match node {
             Node::Negate(over) => nameless(self.vector(over)?, |value| -value),
             Node::Value { function, over } => nameless(self.vector(over)?, |value| function.apply(value)),
             Node::Calendar { part, over } => nameless(self.vector(over)?, |value| part.apply(value)),
@@ -118,50 +147,42 @@ impl<'a> Evaluation<'a> {
                 nameless(vector, |value| (value * inverse + 0.5).floor() / inverse)
             }
             Node::Sort { over, descending } => sorted(self.vector(over)?, *descending),
-            Node::HistogramQuantile { quantile, over } => {
-                let quantile = self.scalar(quantile)?;
-                histogram::quantiles(quantile, self.vector(over)?, &self.scope)
+            _ => unreachable!("`node` and `vector_node` have dealt with the others"),
+        })
+    }
+
+    fn replace_labels(
+        &mut self,
+        mut vector: Vector,
+        to: &str,
+        replacement: &str,
+        from: &str,
+        pattern: &Regex,
+    ) -> Vector {
+        let (to, from) = (self.scope.intern(to), self.scope.intern(from));
+        for element in &mut vector {
+            let mut text = String::new();
+            if let Some(captures) = pattern.captures(self.scope.text(element.labels.get(from))) {
+                captures.expand(replacement, &mut text);
+                element.labels.set(to, self.scope.intern(&text));
             }
-            Node::LabelReplace { over, to, replacement, from, pattern } => {
-                let mut vector = self.vector(over)?;
-                let (to, from) = (self.scope.intern(to), self.scope.intern(from));
-                for element in &mut vector {
-                    let mut text = String::new();
-                    if let Some(captures) = pattern.captures(self.scope.text(element.labels.get(from))) {
-                        captures.expand(replacement, &mut text);
-                        element.labels.set(to, self.scope.intern(&text));
-                    }
-                }
-                vector
-            }
-            Node::LabelJoin { over, to, separator, from } => {
-                let mut vector = self.vector(over)?;
-                let to = self.scope.intern(to);
-                let from: Vec<Symbol> = from.iter().map(|label| self.scope.intern(label)).collect();
-                for element in &mut vector {
-                    let parts: Vec<&str> =
-                        from.iter().map(|label| self.scope.text(element.labels.get(*label))).collect();
-                    let text = parts.join(separator);
-                    element.labels.set(to, self.scope.intern(&text));
-                }
-                vector
-            }
-            Node::Aggregate { how, by, parameter, over } => {
-                let parameter = parameter.as_ref().map(|parameter| self.scalar(parameter)).transpose()?;
-                let vector = self.vector(over)?;
-                let names = self.names(by);
-                return aggregate::aggregate(*how, &names, by.listed, parameter.unwrap_or(f64::NAN), vector);
-            }
-            Node::Set { operator, left, right, labels } => {
-                let (left, right) = (self.vector(left)?, self.vector(right)?);
-                binary::set_operation(*operator, left, right, &self.names(labels), labels.listed)
-            }
-            Node::Number(_) | Node::Time | Node::Scalar(_) | Node::Binary { .. } => {
-                unreachable!("`node` has dealt with these")
-            }
-        };
-        distinct(&vector)?;
-        Ok(vector)
+        }
+        vector
+    }
+
+    fn join_labels(&mut self, mut vector: Vector, to: &str, separator: &str, from: &[String]) -> Vector {
+        let to = self.scope.intern(to);
+        let from: Vec<Symbol> = from.iter().map(|label| self.scope.intern(label)).collect();
+        for element in &mut vector {
+            let parts = from.iter().map(|label| self.scope.text(element.labels.get(*label)));
+            let text = parts.collect::<Vec<_>>().join(separator);
+            element.labels.set(to, self.scope.intern(&text));
+        }
+        vector
+    }
+
+    fn parameter(&mut self, parameter: Option<&Node>) -> Result<f64, QueryError> {
+        parameter.map_or(Ok(f64::NAN), |parameter| self.scalar(parameter))
     }
 
     fn names(&mut self, list: &LabelList) -> Vec<Symbol> {

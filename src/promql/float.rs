@@ -113,6 +113,7 @@ pub(super) fn regression(points: &[Point], origin: i64) -> (f64, f64) {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::float_cmp, reason = "what is exact is claimed to be")]
     use super::*;
 
     #[test]

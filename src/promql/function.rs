@@ -106,49 +106,50 @@ pub(super) const SPECIAL: &[&str] = &[
     "vector",
 ];
 
-/// What Prometheus has and this evaluator refuses (promql/parser/functions.go, lex.go; v3).
-const REFUSED: &[&str] = &[
-    "acos",
-    "acosh",
-    "asin",
-    "asinh",
-    "atan",
-    "atanh",
-    "cos",
-    "cosh",
-    "count_values",
-    "day_of_month",
-    "day_of_year",
-    "days_in_month",
-    "deg",
-    "double_exponential_smoothing",
-    "first_over_time",
-    "histogram_avg",
-    "histogram_count",
-    "histogram_fraction",
-    "histogram_quantiles",
-    "histogram_stddev",
-    "histogram_stdvar",
-    "histogram_sum",
-    "holt_winters",
-    "info",
-    "limit_ratio",
-    "limitk",
-    "mad_over_time",
-    "month",
-    "pi",
-    "rad",
-    "sin",
-    "sinh",
-    "sort_by_label",
-    "sort_by_label_desc",
-    "tan",
-    "tanh",
-    "ts_of_first_over_time",
-    "ts_of_last_over_time",
-    "ts_of_max_over_time",
-    "ts_of_min_over_time",
-    "year",
+/// What Prometheus has and this evaluator refuses (promql/parser/functions.go, lex.go; v3), each with what is
+/// closest to it in purpose, if anything is.
+const REFUSED: &[(&str, &str)] = &[
+    ("acos", ""),
+    ("acosh", ""),
+    ("asin", ""),
+    ("asinh", ""),
+    ("atan", ""),
+    ("atanh", ""),
+    ("cos", ""),
+    ("cosh", ""),
+    ("count_values", "count"),
+    ("day_of_month", "day_of_week"),
+    ("day_of_year", "day_of_week"),
+    ("days_in_month", ""),
+    ("deg", ""),
+    ("double_exponential_smoothing", "predict_linear"),
+    ("first_over_time", "last_over_time"),
+    ("histogram_avg", "rate"),
+    ("histogram_count", "rate"),
+    ("histogram_fraction", "histogram_quantile"),
+    ("histogram_quantiles", "histogram_quantile"),
+    ("histogram_stddev", ""),
+    ("histogram_stdvar", ""),
+    ("histogram_sum", "rate"),
+    ("holt_winters", "predict_linear"),
+    ("info", "group"),
+    ("limit_ratio", "topk"),
+    ("limitk", "topk"),
+    ("mad_over_time", "stddev_over_time"),
+    ("month", ""),
+    ("pi", ""),
+    ("rad", ""),
+    ("sin", ""),
+    ("sinh", ""),
+    ("sort_by_label", "sort"),
+    ("sort_by_label_desc", "sort_desc"),
+    ("tan", ""),
+    ("tanh", ""),
+    ("ts_of_first_over_time", "timestamp"),
+    ("ts_of_last_over_time", "timestamp"),
+    ("ts_of_max_over_time", "max_over_time"),
+    ("ts_of_min_over_time", "min_over_time"),
+    ("year", ""),
 ];
 
 /// Every function and aggregation that can be evaluated.
@@ -165,12 +166,15 @@ pub(super) fn refusal(name: &str) -> Option<(String, String)> {
     if aggregation || supported().any(|supported| supported == name) {
         return None;
     }
-    let message = if REFUSED.contains(&name) {
-        format!("`{name}` is a function of Prometheus that is not simulated")
-    } else {
-        format!("Prometheus has no function `{name}`")
+    let refused = REFUSED.iter().find(|(refused, _)| *refused == name);
+    let (message, near) = match refused {
+        Some((_, near)) => {
+            let message = format!("`{name}` is a function of Prometheus that is not simulated");
+            (message, Some(*near).filter(|near| !near.is_empty()))
+        }
+        None => (format!("Prometheus has no function `{name}`"), crate::yaml::suggest(name, supported())),
     };
-    let help = match crate::yaml::suggest(name, supported()) {
+    let help = match near {
         Some(near) => format!("the closest that is simulated is `{near}`"),
         None => {
             "the functions that are simulated are those triggers and adapter rules use: `rate`, `increase`, \
@@ -187,22 +191,25 @@ mod tests {
 
     #[test]
     fn what_is_simulated_is_not_refused() {
-        let mut names: Vec<&str> = supported().chain(REFUSED.iter().copied()).collect();
+        let mut names: Vec<&str> = supported().chain(REFUSED.iter().map(|(name, _)| *name)).collect();
         names.sort_unstable();
         let all = names.len();
         names.dedup();
         assert_eq!(names.len(), all, "a function stands twice");
         assert!(supported().all(|name| refusal(name).is_none()));
-        assert!(REFUSED.iter().all(|name| refusal(name).is_some()));
+        for (name, near) in REFUSED {
+            assert!(refusal(name).is_some() && (near.is_empty() || refusal(near).is_none()), "{name}");
+        }
     }
 
     #[test]
     fn refusals_name_the_closest() {
-        let (message, help) = refusal("sum_by_time").unwrap();
-        assert_eq!(message, "Prometheus has no function `sum_by_time`");
+        let (message, help) = refusal("sum_ovr_time").unwrap();
+        assert_eq!(message, "Prometheus has no function `sum_ovr_time`");
         assert_eq!(help, "the closest that is simulated is `sum_over_time`");
-        let (message, _) = refusal("mad_over_time").unwrap();
-        assert_eq!(message, "`mad_over_time` is a function of Prometheus that is not simulated");
+        let (message, help) = refusal("limitk").unwrap();
+        assert_eq!(message, "`limitk` is a function of Prometheus that is not simulated");
+        assert_eq!(help, "the closest that is simulated is `topk`");
         assert_eq!(refusal("SUM"), None);
         assert!(refusal("RATE").is_some());
     }

@@ -108,6 +108,7 @@ fn almost_equal(a: f64, b: f64) -> bool {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::float_cmp, reason = "what is exact is claimed to be")]
     use super::*;
 
     fn of(q: f64, buckets: &[(f64, f64)]) -> f64 {

@@ -212,9 +212,28 @@ impl Node {
         }
     }
 
-    /// The labels that its series can have, where that can be told without any series: with none, there is at
-    /// most one.
-    pub(super) fn labels(&self) -> Option<Vec<String>> {
+    /// Whether a vector has one series at most, whatever the store holds.
+    pub(super) fn is_single(&self) -> bool {
+        match self {
+            Self::Vector(_) | Self::Absent { .. } => true,
+            Self::Timestamp(over)
+            | Self::Negate(over)
+            | Self::Value { over, .. }
+            | Self::Calendar { over, .. }
+            | Self::Clamp { over, .. }
+            | Self::Round { over, .. }
+            | Self::Sort { over, .. }
+            | Self::LabelReplace { over, .. }
+            | Self::LabelJoin { over, .. } => over.is_single(),
+            Self::Set { operator: SetOperator::And | SetOperator::Unless, left, .. } => left.is_single(),
+            Self::Binary { left, right, .. } if left.is_scalar() => right.is_single(),
+            Self::Binary { left, right, .. } if right.is_scalar() => left.is_single(),
+            _ => self.labels().is_some_and(|labels| labels.is_empty()),
+        }
+    }
+
+    /// The labels that its series can have, where that can be told: with none, there is at most one series.
+    fn labels(&self) -> Option<Vec<String>> {
         match self {
             Self::Vector(_) => Some(Vec::new()),
             Self::Absent { labels, .. } => Some(labels.iter().map(|(name, _)| name.clone()).collect()),

@@ -8,9 +8,11 @@ use super::store::Store;
 use super::{Fault, store};
 use crate::kernel::{SimDuration, SimTime};
 
-/// Longest text of a query, bytes. Compiling and evaluating recurse as deeply as a query nests, which its
-/// length bounds.
-pub const TEXT_BYTES_MAX: usize = 4096;
+/// Longest text of a query, bytes.
+pub const TEXT_BYTES_MAX: usize = 16 << 10;
+/// Most operators and open brackets. Compiling and evaluating recurse as deeply as a query nests, which these
+/// bound.
+pub const NESTING_MAX: usize = 128;
 
 /// A PromQL expression in which everything is simulated.
 #[derive(Clone, Debug)]
@@ -92,7 +94,7 @@ impl Query {
 
     /// Whether it answers with one value at most, however many series there are. KEDA refuses several.
     pub fn is_single(&self) -> bool {
-        self.is_scalar() || self.root.labels().is_some_and(|labels| labels.is_empty())
+        self.is_scalar() || self.root.is_single()
     }
 
     /// Its answer at an instant.

@@ -41,6 +41,9 @@ const KEYWORDS: &[&str] = &[
     "without",
 ];
 
+/// Keywords that stand between operands.
+const OPERATORS: &[&str] = &["and", "atan2", "or", "unless"];
+
 /// Keywords that are followed by a list of labels.
 const BEFORE_LABELS: &[&str] = &["by", "group_left", "group_right", "ignoring", "on", "without"];
 
@@ -51,6 +54,8 @@ pub(super) struct Scan {
     pub(super) faults: Vec<Fault>,
     /// Where each selector starts and its name or brace ends, in order.
     pub(super) selectors: Vec<Range<usize>>,
+    /// Operators and brackets: no tree is deeper.
+    pub(super) nesting: usize,
 }
 
 /// Finds refused functions, subqueries and `@`, unmatched brackets, and the selectors.
@@ -65,6 +70,12 @@ pub(super) fn scan(text: &str) -> Scan {
         let next = tokens.get(index + 1).map(|next| (next.kind, text[next.span.clone()].to_lowercase()));
         let inner = open.last().map(|(sign, _)| *sign);
         let in_expression = labels_below.is_none() && !matches!(inner, Some(b'{' | b'['));
+        let deepens = match token.kind {
+            Kind::Sign(sign) => !matches!(inner, Some(b'{')) && b"([+-*/%^=<>!".contains(&sign),
+            Kind::Word => in_expression && OPERATORS.contains(&word.to_lowercase().as_str()),
+            Kind::Literal => false,
+        };
+        found.nesting += usize::from(deepens);
         match token.kind {
             Kind::Word if in_expression => {
                 word_in_expression(word, &token.span, next.as_ref(), &mut found);

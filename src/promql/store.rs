@@ -174,8 +174,8 @@ impl Store {
         for (name, value) in labels {
             let mut free = (*name).to_owned();
             let taken = |free: &str| {
-                let exported = |other: &&str| *other != *name && *other == free;
-                own.iter().any(|(own, _)| own == free) || labels.iter().map(|(n, _)| n).any(|n| exported(&n))
+                own.iter().any(|(own, _)| own == free)
+                    || labels.iter().any(|(other, _)| other != name && *other == free)
             };
             while taken(&free) {
                 free.insert_str(0, "exported_");
