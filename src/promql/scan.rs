@@ -70,6 +70,16 @@ pub(super) fn scan(text: &str) -> Scan {
         let next = tokens.get(index + 1).map(|next| (next.kind, text[next.span.clone()].to_lowercase()));
         let inner = open.last().map(|(sign, _)| *sign);
         let in_expression = labels_below.is_none() && !matches!(inner, Some(b'{' | b'['));
+        if in_duration_place(text, &tokens[..index], inner, in_expression)
+            && (inner == Some(b'[') || !matches!(token.kind, Kind::Sign(b'+' | b'-')))
+            && !is_duration(word)
+        {
+            found.faults.push(Fault {
+                span: token.span.clone(),
+                message: format!("`{word}` is no duration"),
+                help: "write a duration as Prometheus does: 30s, 5m, 1h30m".to_owned(),
+            });
+        }
         let deepens = match token.kind {
             Kind::Sign(sign) => !matches!(inner, Some(b'{')) && b"([+-*/%^=<>!".contains(&sign),
             Kind::Word => in_expression && OPERATORS.contains(&word.to_lowercase().as_str()),
@@ -122,6 +132,42 @@ pub(super) fn scan(text: &str) -> Scan {
     }
     found.faults.extend(open.into_iter().map(|(sign, span)| unmatched(&char::from(sign).to_string(), span)));
     found
+}
+
+/// Whether what comes after these tokens is a range or an offset.
+fn in_duration_place(text: &str, before: &[Token], inner: Option<u8>, in_expression: bool) -> bool {
+    let signs = before.iter().rev().take_while(|token| matches!(token.kind, Kind::Sign(b'+' | b'-'))).count();
+    let last = before.len().checked_sub(signs + 1).map(|index| &before[index]);
+    last.is_some_and(|last| match last.kind {
+        Kind::Sign(sign) => sign == b'[' && inner == Some(b'[') && signs == 0,
+        Kind::Word => in_expression && text[last.span.clone()].eq_ignore_ascii_case("offset"),
+        Kind::Literal => false,
+    })
+}
+
+/// Whether the parser reads this as the duration that is written. What is too large it takes for nothing, or
+/// panics at.
+fn is_duration(word: &str) -> bool {
+    const DIGITS_MAX: usize = 9;
+    let whole =
+        |text: &str| (1..=DIGITS_MAX).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
+    // Prometheus 3 takes plain seconds too.
+    let (secs, fraction) = word.split_once('.').unwrap_or((word, "0"));
+    if whole(secs) && whole(fraction) {
+        return true;
+    }
+    let mut rest = word;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+        let (number, unit) = rest.split_at(digits);
+        let units = unit.find(|c: char| c.is_ascii_digit()).unwrap_or(unit.len());
+        let (unit, after) = unit.split_at(units);
+        if !whole(number) || !matches!(unit, "ms" | "s" | "m" | "h" | "d" | "w" | "y") {
+            return false;
+        }
+        rest = after;
+    }
+    true
 }
 
 fn unmatched(bracket: &str, span: Range<usize>) -> Fault {
@@ -262,6 +308,12 @@ mod tests {
         check("a @ 1609746000", &[("@", "the `@` modifier is not simulated")]);
         check("a{b=\"@ year(\"}", &[]);
         check("sum(a", &[("(", "`(` has no partner")]);
+        check("a offset -Inf", &[("Inf", "`Inf` is no duration")]);
+        check("rate(a[1e300])", &[("1e300", "`1e300` is no duration")]);
+        check("rate(a[1h9999999999s])", &[("1h9999999999s", "`1h9999999999s` is no duration")]);
+        check("rate(a[$window])", &[("$", "`$` is no duration")]);
+        check("sum by (offset) (a{offset=\"b\"})", &[]);
+        check("rate(a[1h30m5s] offset 90) - a offset - 2.5", &[]);
         check("a[5m))", &[(")", "`)` has no partner"), (")", "`)` has no partner")]);
     }
 }
