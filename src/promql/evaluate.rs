@@ -88,7 +88,11 @@ impl<'a> Evaluation<'a> {
             }
             Node::Range { function, selector, parameter } => {
                 let parameter = self.parameter(parameter.as_deref())?;
-                self.range(*function, selector, parameter)
+                let vector = self.range(*function, selector, parameter);
+                if selector.name.is_some() {
+                    return Ok(vector);
+                }
+                vector
             }
             Node::Present(selector) => self.range(RangeFunction::PresentOverTime, selector, f64::NAN),
             Node::Vector(value) => vec![Element { labels: Labels::default(), value: self.scalar(value)? }],

@@ -80,18 +80,44 @@ pub(super) struct Series {
 impl Series {
     /// The newest sample at or before an instant.
     pub(super) fn newest(&self, at: i64) -> Option<Point> {
-        let end = self.points.partition_point(|point| point.at <= at);
-        end.checked_sub(1).map(|index| self.points[index])
+        self.end(at).checked_sub(1).map(|index| self.points[index])
     }
 
-    /// The samples from `first` to `last`, both included, without stale markers, into `points`.
+    /// How many samples there are at or before an instant: nearly always all of them.
+    fn end(&self, at: i64) -> usize {
+        match self.points.back() {
+            Some(last) if last.at > at => self.points.partition_point(|point| point.at <= at),
+            _ => self.points.len(),
+        }
+    }
+
+    /// The samples from `first` to `last`, both included, without stale markers, into `points`. Costs as much
+    /// as there are of them, however many the series has.
     pub(super) fn between(&self, first: i64, last: i64, points: &mut Vec<Point>) {
         points.clear();
-        let start = self.points.partition_point(|point| point.at < first);
-        let end = self.points.partition_point(|point| point.at <= last);
-        if start < end {
-            points.extend(self.points.range(start..end).filter(|point| !point.is_stale()));
+        let end = self.end(last);
+        let held = self.points.range(self.start(first, end)..end);
+        points.extend(held.filter(|point| !point.is_stale()));
+    }
+
+    /// The first of the samples before index `end` that is not earlier than an instant, sought from the end
+    /// in growing steps: windows are short and samples many.
+    fn start(&self, first: i64, end: usize) -> usize {
+        let (mut low, mut high, mut step) = (end, end, 8);
+        while low > 0 && self.points[low - 1].at >= first {
+            high = low;
+            low = low.saturating_sub(step);
+            step *= 2;
         }
+        while low < high {
+            let middle = low.midpoint(high);
+            if self.points[middle].at < first {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        low
     }
 }
 

@@ -110,3 +110,20 @@ fn a_marker_that_comes_too_late_is_ignored() {
     store.mark_stale(id, secs(15));
     assert_eq!(ask(&store, "a", 30), ["a{} 1"]);
 }
+
+#[test]
+fn windows_hold_what_lies_in_them() {
+    let mut series = Series::default();
+    let mut found = Vec::new();
+    for count in 0..40 {
+        for first in -1..45 {
+            for last in first - 2..45 {
+                series.between(first, last, &mut found);
+                let expected: Vec<i64> = (0..count).filter(|at| (first..=last).contains(at)).collect();
+                let found: Vec<i64> = found.iter().map(|point| point.at).collect();
+                assert_eq!(found, expected, "{count} samples, {first} to {last}");
+            }
+        }
+        series.points.push_back(Point { at: count, value: 0.0 });
+    }
+}
