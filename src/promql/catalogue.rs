@@ -197,9 +197,11 @@ metrics! {
     Vllm &["model_name", "engine", "reason"] => {
         "vllm:num_requests_waiting_by_reason" Gauge Count None;
     }
+    VllmRouter &["model"] => {
+        "vllm:num_incoming_requests_total" Counter Count Some(Q::GatewayArrived);
+    }
     VllmRouter &["server"] => {
         "vllm:current_qps" Gauge PerSecond None;
-        "vllm:num_incoming_requests_total" Counter Count Some(Q::GatewayArrived);
         "vllm:healthy_pods_total" Gauge Count None;
     }
     Sglang &["model_name"] => {
@@ -276,13 +278,17 @@ metrics! {
         "DCGM_FI_DEV_POWER_USAGE" Gauge Count None;
         "DCGM_FI_DEV_GPU_TEMP" Gauge Count None;
     }
-    QueueProxy &["destination_namespace", "destination_revision", "destination_configuration", "destination_pod"] => {
+    QueueProxy &["destination_namespace", "destination_configuration", "destination_revision",
+        "destination_pod"] =>
+    {
         "queue_average_concurrent_requests" Gauge Count Some(Q::Concurrency);
         "queue_requests_per_second" Gauge PerSecond Some(Q::RequestRate);
         "queue_average_proxied_concurrent_requests" Gauge Count None;
         "queue_proxied_operations_per_second" Gauge PerSecond None;
     }
-    QueueProxy &["namespace_name", "service_name", "configuration_name", "revision_name", "pod_name", "response_code"] => {
+    QueueProxy &["namespace_name", "service_name", "configuration_name", "revision_name", "pod_name",
+        "response_code"] =>
+    {
         "revision_request_count" Counter Count Some(Q::Finished);
         "revision_request_latencies" Histogram Milliseconds Some(Q::RequestLatency);
         "revision_app_request_count" Counter Count Some(Q::Finished);

@@ -70,16 +70,7 @@ pub(super) fn scan(text: &str) -> Scan {
         let next = tokens.get(index + 1).map(|next| (next.kind, text[next.span.clone()].to_lowercase()));
         let inner = open.last().map(|(sign, _)| *sign);
         let in_expression = labels_below.is_none() && !matches!(inner, Some(b'{' | b'['));
-        if in_duration_place(text, &tokens[..index], inner, in_expression)
-            && (inner == Some(b'[') || !matches!(token.kind, Kind::Sign(b'+' | b'-')))
-            && !is_duration(word)
-        {
-            found.faults.push(Fault {
-                span: token.span.clone(),
-                message: format!("`{word}` is no duration"),
-                help: "write a duration as Prometheus does: 30s, 5m, 1h30m".to_owned(),
-            });
-        }
+        found.faults.extend(duration_fault(text, &tokens[..=index], inner, in_expression));
         let deepens = match token.kind {
             Kind::Sign(sign) => !matches!(inner, Some(b'{')) && b"([+-*/%^=<>!".contains(&sign),
             Kind::Word => in_expression && OPERATORS.contains(&word.to_lowercase().as_str()),
@@ -134,14 +125,24 @@ pub(super) fn scan(text: &str) -> Scan {
     found
 }
 
-/// Whether what comes after these tokens is a range or an offset.
-fn in_duration_place(text: &str, before: &[Token], inner: Option<u8>, in_expression: bool) -> bool {
-    let signs = before.iter().rev().take_while(|token| matches!(token.kind, Kind::Sign(b'+' | b'-'))).count();
-    let last = before.len().checked_sub(signs + 1).map(|index| &before[index]);
-    last.is_some_and(|last| match last.kind {
-        Kind::Sign(sign) => sign == b'[' && inner == Some(b'[') && signs == 0,
-        Kind::Word => in_expression && text[last.span.clone()].eq_ignore_ascii_case("offset"),
-        Kind::Literal => false,
+/// What is wrong with the last of these tokens as a range or an offset, if it stands where one does.
+fn duration_fault(text: &str, tokens: &[Token], inner: Option<u8>, in_expression: bool) -> Option<Fault> {
+    let (token, before) = tokens.split_last()?;
+    let is_sign = |token: &&Token| matches!(token.kind, Kind::Sign(b'+' | b'-'));
+    let signs = before.iter().rev().take_while(is_sign).count();
+    let before = &before[..before.len() - signs];
+    let expected = match before.last()? {
+        Token { kind: Kind::Sign(b'['), .. } => inner == Some(b'[') && signs == 0,
+        Token { kind: Kind::Word, span } => {
+            in_expression && !is_sign(&token) && text[span.clone()].eq_ignore_ascii_case("offset")
+        }
+        Token { .. } => false,
+    };
+    let word = &text[token.span.clone()];
+    (expected && !is_duration(word)).then(|| Fault {
+        span: token.span.clone(),
+        message: format!("`{word}` is no duration"),
+        help: "write a duration as Prometheus does: 30s, 5m, 1h30m".to_owned(),
     })
 }
 
