@@ -99,17 +99,12 @@ fn extrapolated(points: &[Point], window: &Window, counter: bool, per_second: bo
     // A gap up to a tenth longer than the usual one is no gap: the series goes on to the edge. A longer one
     // is where it began or ended, on average half a usual gap away.
     let threshold = between * 1.1;
-    let to_zero = (counter && change > 0.0 && first.value >= 0.0).then(|| sampled * (first.value / change));
-    let never_below_zero =
-        |to_start: f64| to_zero.map_or(to_start, |zero| if zero < to_start { zero } else { to_start });
-    if window.release == Release::V2 {
-        to_start = never_below_zero(to_start);
-    }
     if to_start >= threshold {
         to_start = between / 2.0;
     }
-    if window.release == Release::V3 {
-        to_start = never_below_zero(to_start);
+    // A counter that rises cannot have been below zero (since 2.52 this comes after the threshold).
+    if counter && change > 0.0 && first.value >= 0.0 {
+        to_start = to_start.min(sampled * (first.value / change));
     }
     if to_end >= threshold {
         to_end = between / 2.0;

@@ -29,10 +29,10 @@ impl Default for Settings {
     }
 }
 
-/// A release, where the rules of windows and extrapolation differ.
+/// A release, where the rules of windows differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Release {
-    /// Prometheus 2: windows hold the sample at their very start.
+    /// Prometheus 2, from 2.52 on: windows hold the sample at their very start.
     V2,
     /// Prometheus 3: they do not; `rate(x[1m])` of a 15 s scrape sees four samples and not five.
     #[default]
