@@ -57,6 +57,14 @@ pub struct Selector {
     pub span: Range<usize>,
 }
 
+impl Selector {
+    /// Whether it can read series of that metric name: what it cannot read need not be stored.
+    pub fn may_read(&self, name: &str) -> bool {
+        let own = self.name.as_deref().is_none_or(|own| own == name);
+        own && self.matchers.iter().filter(|matcher| matcher.label == "__name__").all(|m| m.is_match(name))
+    }
+}
+
 /// Labels to match or group by.
 #[derive(Clone, Debug, Default)]
 pub(super) struct LabelList {

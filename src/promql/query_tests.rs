@@ -392,6 +392,20 @@ fn a_query_says_what_it_reads() {
 }
 
 #[test]
+fn a_selector_says_which_names_it_can_read() {
+    let check = |query: &str, readable: &[&str]| {
+        let query = Query::compile(query).unwrap();
+        let found: Vec<&str> =
+            ["a", "a_total", "b"].into_iter().filter(|name| query.reads()[0].may_read(name)).collect();
+        assert_eq!(found, readable, "{}", query.text());
+    };
+    check("a", &["a"]);
+    check("{__name__=\"b\"}", &["b"]);
+    check("{__name__=~\"a.*\",__name__!=\"a\"}", &["a_total"]);
+    check("{job=\"x\"}", &["a", "a_total", "b"]);
+}
+
+#[test]
 fn one_series_at_most_can_often_be_told() {
     let check = |query: &str, single: bool| {
         assert_eq!(Query::compile(query).unwrap().is_single(), single, "{query}");

@@ -88,8 +88,8 @@ fn last_change(points: &[Point], counter: bool) -> Option<(f64, f64)> {
 fn extrapolated(points: &[Point], window: &Window, counter: bool, per_second: bool) -> Option<f64> {
     let [first, .., last] = points else { return None };
     let mut change = last.value - first.value;
-    if counter {
-        change += pairs(points).filter(|(a, b)| b < a).map(|(a, _)| a).sum::<f64>();
+    for (before, _) in pairs(points).filter(|(before, after)| counter && after < before) {
+        change += before;
     }
     let secs = |from: i64, to: i64| (to - from) as f64 / 1000.0;
     let mut to_start = secs(window.start, first.at);
