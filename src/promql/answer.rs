@@ -61,7 +61,7 @@ impl Answer {
     /// What KEDA's prometheus scaler reads. `query` is its text, `ignore_null_values` the trigger's field
     /// (default `true`): no series, NaN and infinities count as 0.
     ///
-    /// KEDA asks at the whole second: evaluate at `SimTime` rounded down to it.
+    /// KEDA asks at the whole second: evaluate at [`Settings::whole_second`](super::Settings::whole_second).
     pub fn keda(&self, query: &str, ignore_null_values: bool) -> Result<f64, KedaError> {
         let samples = match self {
             Self::Scalar(_) => return Err(KedaError::Scalar),

@@ -29,6 +29,16 @@ impl Default for Settings {
     }
 }
 
+impl Settings {
+    /// The whole second of the wall clock at or before an instant: what KEDA asks for, whose requests name
+    /// their time without fractions (pkg/scalers/prometheus_scaler.go `ExecutePromQuery`).
+    pub fn whole_second(&self, now: SimTime) -> SimTime {
+        const SECOND: u64 = 1_000_000_000;
+        let started = self.epoch_ms.rem_euclid(1000) as u64 * 1_000_000;
+        now.saturating_sub(SimDuration::from_nanos((started + now.as_nanos() % SECOND) % SECOND))
+    }
+}
+
 /// A release, where the rules of windows differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Release {

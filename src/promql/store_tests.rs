@@ -112,6 +112,20 @@ fn a_marker_that_comes_too_late_is_ignored() {
 }
 
 #[test]
+fn whole_seconds_are_those_of_the_wall_clock() {
+    let check = |epoch_ms: i64, now_ms: u64, expected_ms: u64| {
+        let at = |ms: u64| SimTime::from_nanos(ms * 1_000_000);
+        let settings = Settings { epoch_ms, ..Settings::default() };
+        assert_eq!(settings.whole_second(at(now_ms)), at(expected_ms), "{epoch_ms} {now_ms}");
+    };
+    check(0, 15_999, 15_000);
+    check(0, 16_000, 16_000);
+    check(1_700_000_000_300, 15_500, 14_700);
+    check(1_700_000_000_300, 15_700, 15_700);
+    check(300, 200, 0);
+}
+
+#[test]
 fn windows_hold_what_lies_in_them() {
     let mut series = Series::default();
     let mut found = Vec::new();
