@@ -12,6 +12,7 @@ pub mod kernel;
 pub mod outcome;
 pub mod policy;
 pub mod profile;
+pub mod promql;
 pub mod report;
 pub mod scenario;
 pub mod sim;

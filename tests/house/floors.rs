@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::sources::{Source, sources};
 
 /// Each module of the library with its floor.
-const FLOORS: [(&str, u8); 11] = [
+const FLOORS: [(&str, u8); 12] = [
     ("kernel", 1),
     ("yaml", 1),
     ("workload", 2),
     ("profile", 2),
     ("policy", 2),
+    ("promql", 2),
     ("outcome", 2),
     ("sim", 3),
     ("scenario", 4),
