@@ -25,7 +25,7 @@ const PASSWORD: &str = "THAWLINE_REGISTRY_PASSWORD";
 #[command(after_help = "\
 Examples:
   thawline-calibrate pull vllm/vllm-openai:v0.9.1 --scratch /var/tmp
-  thawline-calibrate pull registry.example.com:5000/team/server@sha256:... --username ann
+  thawline-calibrate pull registry.example.com:5000/team/server@sha256:... --username ci
   thawline-calibrate pull --layout ./image    unpack only, from `skopeo copy docker://IMAGE oci:./image:v1`
   thawline-calibrate fit debian-12.raw.jsonl  the samples again, as a profile
 
