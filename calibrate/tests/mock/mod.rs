@@ -200,7 +200,7 @@ impl State {
             }
             Fault::SlowHeaders => {
                 out.write_all(b"HTTP/1.1 200 OK\r\nServer: ")?;
-                std::thread::sleep(Duration::from_secs(60));
+                std::thread::sleep(Duration::from_mins(1));
                 return Ok(false);
             }
             _ => {}
@@ -240,7 +240,7 @@ impl State {
                 Fault::Garbage => event(out, "<html>")?,
                 Fault::ErrorEvent => event(out, r#"{"error":{"message":"the engine has died"}}"#)?,
                 Fault::Hang => {
-                    std::thread::sleep(Duration::from_secs(60));
+                    std::thread::sleep(Duration::from_mins(1));
                     return Ok(false);
                 }
                 _ => {}

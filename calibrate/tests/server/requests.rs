@@ -47,7 +47,7 @@ pub fn calibrate(folder: &Path, url: &str, more: &[&str]) -> Run {
         .args(["server", "--url", url, "--name", "x"])
         .args(QUICK)
         .args(more)
-        .timeout(Duration::from_secs(120))
+        .timeout(Duration::from_mins(2))
         .output()
         .unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
