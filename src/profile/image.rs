@@ -227,8 +227,8 @@ mod tests {
         check(&free, &[5, 6, 7, 8], &[1.0; 4]);
         let slow_start = |m: &mut PullModel| m.per_request = SimDuration::from_secs(1);
         check(&slow_start, &[200, 100], &[4.0, 3.0]);
-        // While the fourth waits for its first byte, the others have the link to themselves.
-        check(&slow_start, &[100, 250, 250, 200], &[3.5, 5.125, 5.125, 6.125]);
+        // While the fourth waits until 4.5 s, the others get 100 B/s each; with it, 66.7 for their last 50.
+        check(&slow_start, &[100, 250, 250, 200], &[3.5, 5.25, 5.25, 6.75]);
     }
 
     #[test]
