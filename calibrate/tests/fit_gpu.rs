@@ -81,6 +81,7 @@ fn measured(drift: f64) -> RawFile {
                     what: what.to_owned(),
                     cache: Some(cache),
                     cached_share: None,
+                    file_system: None,
                     bytes,
                     threads: 4,
                     block_bytes: 1 << 22,

@@ -14,7 +14,7 @@ use thawline_calibrate::raw::{BenchmarkSample, Cache, Done, Kind, RawFile, Recor
 fn file(kind: Kind, source: &str, mut records: Vec<Record>) -> RawFile {
     records.push(Record::Done(Done { seconds: 1.0 }));
     let mut header = header(kind);
-    header.source = source.to_owned();
+    source.clone_into(&mut header.source);
     RawFile { header, records, torn_bytes: 0 }
 }
 

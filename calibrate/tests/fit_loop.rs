@@ -77,11 +77,13 @@ fn the_profile_behind_a_server_comes_back() {
         }
     }
     // TTFT alone: the host's time and prefill together, and each by itself.
-    for tokens in [16, 100, 300, 700, 1500, 2048_u64] {
+    // Lengths that were measured (late by the jitter, up to 2 %), and some between, where a grid cuts the corner.
+    for (tokens, share) in [(16, 0.02), (100, 0.05), (256, 0.02), (700, 0.03), (1500, 0.03), (2048_u64, 0.02)]
+    {
         let ttft = |profile: &Profile, cost: &thawline::profile::StepCost| {
             profile.per_request().as_secs_f64() * 1e15 + cost.mixed_fs(0, 0, tokens, tokens * tokens).0 as f64
         };
-        assert_within(&format!("TTFT of {tokens}"), ttft(&fitted.profile, &is), ttft(&truth, &was), 0.03);
+        assert_within(&format!("TTFT of {tokens}"), ttft(&fitted.profile, &is), ttft(&truth, &was), share);
     }
     let per_request = fitted.profile.per_request().as_secs_f64();
     assert_within("time of the host per request", per_request, 5e-3, 0.1);

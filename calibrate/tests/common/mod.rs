@@ -36,7 +36,7 @@ pub fn header(kind: Kind) -> Header {
 /// One request to be sent.
 #[derive(Clone, Copy, Debug)]
 pub struct Planned {
-    /// When, ns; for a closed series it only orders.
+    /// When, ns; in a closed series that of the first request of each client.
     pub due_ns: u64,
     pub prompt: u32,
     pub output: u32,
@@ -121,7 +121,7 @@ impl Server {
         let mut next = 0_usize;
         let mut send = |at: u64, coming: &mut Vec<(u64, u32)>, sent: &mut BTreeMap<u32, u64>| {
             let Some(request) = planned.get(next) else { return };
-            let at = if open { request.due_ns } else { at };
+            let at = if open || next < clients { request.due_ns } else { at };
             sent.insert(next as u32, at);
             coming.push((at + self.per_request.as_nanos(), next as u32));
             coming.sort_unstable_by(|a, b| b.cmp(a));
