@@ -70,9 +70,14 @@ fn codes(code: &str) -> impl Iterator<Item = &str> {
 fn every_code_is_explained_and_every_explained_code_is_used() {
     let page = read("docs/errors.md");
     let mut used = BTreeSet::new();
-    for source in sources().iter().filter(|source| source.path != "src/yaml/codes.rs") {
-        for code in codes(&source.code) {
-            assert!(CODES.iter().any(|known| known.code == code), "{}: {code} is not in CODES", source.path);
+    let library = sources().into_iter().map(|source| (source.path, source.code));
+    let calibrate = files("calibrate/src", &["rs"]).into_iter().map(|path| {
+        let text = read(&path);
+        (path, text)
+    });
+    for (path, text) in library.chain(calibrate).filter(|(path, _)| path != "src/yaml/codes.rs") {
+        for code in codes(&text) {
+            assert!(CODES.iter().any(|known| known.code == code), "{path}: {code} is not in CODES");
             used.insert(code.to_owned());
         }
     }
@@ -91,6 +96,9 @@ fn nothing_names_a_machine() {
         ("calibrate", ["rs", "toml"]),
         ("scenarios", ["yaml", "md"]),
         ("profiles", ["yaml", "csv"]),
+        ("profiles", ["jsonl", "md"]),
+        ("calibrate", ["log", "json"]),
+        ("calibrate", ["jsonl", "md"]),
     ] {
         paths.extend(files(folder, &extensions));
     }

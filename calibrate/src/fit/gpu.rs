@@ -243,8 +243,8 @@ pub fn linear(linear: &[&LinearSample], attention: &[&PrefillSample], origin: &O
     part.linear_layers = Some(origin.measured(curve, None));
 }
 
-/// Weight load from transfers of a file as large as the model's, graph capture, and the penalty
-/// of first passes.
+/// Weight load from transfers of a file as large as one GPU's share of the `weights`, graph capture,
+/// and the penalty of first passes.
 pub fn start_up(records: &[Record], weights: Option<u64>, cache: Cache, origin: &Origin, part: &mut Part) {
     let transfers: Vec<&TransferSample> = records
         .iter()
@@ -331,7 +331,7 @@ fn weight_load(
     } else {
         Distribution::Constant(secs(time(best))?)
     };
-    let note = format!("{caches}; the fastest of {}.", rates.join("; "));
+    let note = format!("{caches}; one GPU's share, the fastest of {}.", rates.join("; "));
     Some(StartUpStage { stage: Stage::WeightLoad, label: None, time: origin.with(way).derived(value, note) })
 }
 

@@ -124,8 +124,10 @@ fn part(file: &RawFile, options: &Options) -> Part {
     }
     let samples = pick!(Memory);
     memory::memory(&file.header, &samples, &origin, &mut part);
-    let weights = samples.iter().find_map(|s| s.weights_bytes);
-    gpu::start_up(records, weights, options.cache, &origin, &mut part);
+    // The GPUs of a replica load their shares at the same time.
+    let gpus = file.header.gpu.as_ref().map_or(1, |gpu| u64::from(gpu.count.max(1)));
+    let share = samples.iter().find_map(|s| s.weights_bytes).map(|bytes| bytes.div_ceil(gpus));
+    gpu::start_up(records, share, options.cache, &origin, &mut part);
     let stages = stages::stages(&pick!(Stage), options.cache, &origin, &mut part.notes);
     part.start_up.extend(stages);
     pull::contribute(records, &origin, &mut part);
