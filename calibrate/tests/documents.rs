@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)] // A test that cannot go on has failed.
 
+#[allow(dead_code)] // Other tests use more of it.
 mod mock;
 
 use std::fs;
