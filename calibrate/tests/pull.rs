@@ -295,11 +295,14 @@ fn a_basic_challenge_and_a_token_that_runs_out_are_answered() {
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
 }
 
+/// What a registry makes of an answer that would have been right, by the path asked for.
+type Change = Box<dyn Fn(&str, Answer) -> Answer + Send + Sync>;
+
 #[test]
 fn registries_that_refuse_lie_or_break_off_are_told_from_each_other() {
     let image = image();
     let blob = |i: usize| format!("/v2/test/image/blobs/{}", digest(&image.layers[i].blob));
-    let check = |change: Box<dyn Fn(&str, Answer) -> Answer + Send + Sync>, expected: &[&str]| {
+    let check = |change: Change, expected: &[&str]| {
         let small = Small::holding(&image, change);
         let place = Place::new();
         let named = format!("{}/test/image:v1", small.host);
@@ -310,13 +313,10 @@ fn registries_that_refuse_lie_or_break_off_are_told_from_each_other() {
         }
         assert_resumable(&place.raw());
     };
-    let everywhere = |answer: Answer| -> Box<dyn Fn(&str, Answer) -> Answer + Send + Sync> {
-        Box::new(move |_, _| answer.clone())
+    let everywhere = |answer: Answer| -> Change { Box::new(move |_, _| answer.clone()) };
+    let at = |path: String, change: fn(Answer) -> Answer| -> Change {
+        Box::new(move |asked, answer| if asked == path { change(answer) } else { answer })
     };
-    let at =
-        |path: String, change: fn(Answer) -> Answer| -> Box<dyn Fn(&str, Answer) -> Answer + Send + Sync> {
-            Box::new(move |asked, answer| if asked == path { change(answer) } else { answer })
-        };
     check(
         everywhere(Answer::new(404, "<html>nothing here")),
         &["404", "<html>nothing here", "check registry"],
