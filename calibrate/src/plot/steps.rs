@@ -95,10 +95,10 @@ fn decode_curves(spec: &StepTimeSpec) -> (Vec<Curve>, &'static str) {
     let Some(fit) = decode.fit.as_ref().map(|fit| &fit.value) else { return (Vec::new(), "unknown") };
     let (batches, tokens) = spec.measured.map_or((256, 500_000), |range| (range.batch, range.kv_tokens));
     let sizes: Vec<u32> = [1, 4, 16, 64, 256].into_iter().filter(|b| *b < batches).chain([batches]).collect();
-    let axis = Axis::over([1_000.0_f64.min(tokens as f64 / 2.0), tokens as f64].into_iter());
+    let axis = Axis::over([1_000.0_f64.min(tokens as f64 / 20.0), tokens as f64].into_iter());
     let curve = |batch: &u32| {
         // A sequence has at least a token in the cache.
-        let low = 1_000.0_f64.min(tokens as f64 / 2.0).max(f64::from(*batch));
+        let low = 1_000.0_f64.min(tokens as f64 / 20.0).max(f64::from(*batch));
         let at = |k: f64| (k, (fit.at_batch_us(*batch) + fit.per_kv_token_ns * k / 1e3) / 1e3);
         let points = axis.samples(low, tokens as f64, 60).into_iter().map(at).collect();
         Curve { name: batch.to_string(), points, marked: false }
