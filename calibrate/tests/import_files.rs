@@ -432,6 +432,23 @@ fn the_command_writes_one_raw_file() {
 }
 
 #[test]
+fn a_log_becomes_a_profile_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let (raw, out) = (folder.path().join("x.raw.jsonl"), folder.path().join("x.yaml"));
+    let mut command = calibrate();
+    command.arg("import").arg(fixture("logs/vllm-v1-0.19.log")).arg("--raw").arg(&raw).arg("--out").arg(&out);
+    command.args(["--gpu", "H200 SXM", "--gpu-count", "2", "--gpu-memory", "141Gi"]).assert().success();
+    let text = std::fs::read_to_string(&out).unwrap();
+    let (profile, _) = thawline::profile::Profile::from_yaml("x.yaml", &text).unwrap();
+    assert_eq!((profile.engine.version.as_str(), profile.gpu.count), ("0.19.0", 2));
+    // What the log tells of the weights: 23.05 s and 2.43 s around it.
+    let weights = profile.start_up.iter().filter(|s| s.stage == thawline::profile::schema::Stage::WeightLoad);
+    let seconds: f64 = weights.map(|s| s.time.value.median().as_secs_f64()).sum();
+    assert!((seconds - 25.48).abs() < 0.01, "{seconds}");
+    assert!(profile.step_time.is_none(), "a start tells no step times");
+}
+
+#[test]
 fn all_faults_are_told_at_once_and_nothing_is_written() {
     let folder = tempfile::tempdir().unwrap();
     let raw = folder.path().join("x.raw.jsonl");

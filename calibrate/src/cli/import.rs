@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use thawline::kernel::Bytes;
 use thawline::profile::schema::{EngineVersion, Gpu};
 
+use super::fit::FitArgs;
 use super::{Answer, Exit, console};
 use crate::import::{Merged, Options, Piece, Seen, formats, merge, read};
 use crate::raw::{Done, Header, Kind, RAW_VERSION, RawWriter, Record};
@@ -31,6 +32,9 @@ pub(super) struct ImportArgs {
     /// The raw file to write. Default: the profile's name with `.raw.jsonl`.
     #[arg(long, value_name = "OUT")]
     raw: Option<PathBuf>,
+    /// Fit the profile at once and write it here.
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
     /// Name of the profile to be: lower case with dashes.
     #[arg(long, default_value = "imported")]
     name: String,
@@ -89,13 +93,11 @@ pub(super) fn run(args: &ImportArgs) -> Answer {
     let merged = merge(&pieces, &options)?;
     let header = header(args, &pieces, &merged);
     write(&raw, &header, &merged.records, began.elapsed().as_secs_f64())?;
-    let count = merged.records.len();
-    console::print(&format!(
-        "\n{}: {count} records\nnext: thawline-calibrate fit {} --out {}.yaml\n",
-        raw.display(),
-        raw.display(),
-        args.name,
-    ));
+    console::print(&format!("\n{}: {} records\n", raw.display(), merged.records.len()));
+    if let Some(out) = &args.out {
+        return super::fit::run(&FitArgs::of(&raw, out));
+    }
+    console::print(&format!("next: thawline-calibrate fit {} --out {}.yaml\n", raw.display(), args.name));
     Ok(Exit::Success)
 }
 
