@@ -260,8 +260,8 @@ pub const CODES: &[Code] = &[
         "E0701",
         "no usable GPU",
         "`thawline-calibrate gpu` loads the NVIDIA driver and the CUDA libraries when it runs. The message names \
-         what is missing: the driver (`libcuda.so.1`), a device, a driver of CUDA 12.8 or newer, or one of NVRTC, \
-         cuBLAS and cuBLASLt. Libraries of a pip install are found through LD_LIBRARY_PATH. Without a GPU, \
+         what is missing: the driver (`libcuda.so.1`), a device, a driver of CUDA 12.8 or newer, or one of NVRTC \
+         and cuBLASLt. Libraries of a pip install are found through LD_LIBRARY_PATH. Without a GPU, \
          `--backend cpu` runs the same plan on small shapes, and `server`, `pull` and `import` need none.",
     ),
     code(
