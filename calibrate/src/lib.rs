@@ -5,10 +5,12 @@
 //! `gpu`, `server`, `pull` and `import` write raw samples; `fit` alone draws conclusions.
 
 pub mod cli;
+pub mod disk;
 pub mod fit;
 pub mod gpu;
 pub mod import;
 pub mod logs;
+pub mod page_cache;
 pub mod plot;
 pub mod profiles;
 pub mod pull;

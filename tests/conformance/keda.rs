@@ -6,13 +6,12 @@ use serde::Deserialize;
 use serde_json::Value;
 use thawline::policy::keda::cron::CronTrigger;
 use thawline::policy::keda::executor::{Pause, Poll, Ready, ScaleRules, decide};
-use thawline::policy::keda::fallback::{
-    Behavior, Context, Fallback, MetricTarget, ModifiersTarget, Reading, read_with_fallback,
-};
+use thawline::policy::keda::fallback::{Context, MetricTarget, ModifiersTarget, Reading, read_with_fallback};
 use thawline::policy::keda::formula::{Formula, Triggers};
 use thawline::policy::keda::modifiers::ScalingModifiers;
 use thawline::policy::keda::prometheus::{Answer, value};
 use thawline::policy::keda::quantity::{is_active, metric_milli};
+use thawline::policy::keda::spec::{FallbackBehavior, FallbackSpec};
 use thawline::policy::keda::validate::{bounds_fault, hpa_max, hpa_min};
 
 use crate::cases::{near, read, same, seconds};
@@ -174,13 +173,13 @@ struct FallbackVector {
 }
 
 impl FallbackVector {
-    fn fallback(&self) -> Result<Fallback, String> {
-        let unknown = || format!("unknown behavior {}", self.behavior);
-        Ok(Fallback {
-            failure_threshold: self.failure_threshold,
-            replicas: self.replicas,
-            behavior: Behavior::from_name(&self.behavior).ok_or_else(unknown)?,
-        })
+    fn fallback(&self) -> Result<FallbackSpec, String> {
+        // Upstream's structs have the empty string where nothing was written.
+        let behavior = match self.behavior.as_str() {
+            "" => FallbackBehavior::default(),
+            name => serde_json::from_value(name.into()).map_err(|error| error.to_string())?,
+        };
+        Ok(FallbackSpec { failure_threshold: self.failure_threshold, replicas: self.replicas, behavior })
     }
 }
 

@@ -90,25 +90,11 @@ impl Log {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::raw::{Kind, RAW_VERSION};
+    use crate::raw::{Kind, fixture};
 
     /// A new raw file in a folder.
     pub(crate) fn log(folder: &Path) -> Log {
-        let header = Header {
-            raw_version: RAW_VERSION,
-            tool_version: "0.1.0".to_owned(),
-            kind: Kind::Gpu,
-            created: "2026-11-22T10:00:00Z".parse().unwrap(),
-            name: "test".to_owned(),
-            source: "a test".to_owned(),
-            model: None,
-            engine: None,
-            host: None,
-            gpu: None,
-            driver: None,
-            settings: serde_json::Map::new(),
-        };
-        Log::open(&folder.join("test.raw.jsonl"), &header).unwrap()
+        Log::open(&folder.join("test.raw.jsonl"), &fixture::header(Kind::Gpu)).unwrap()
     }
 
     #[test]

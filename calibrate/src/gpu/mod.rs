@@ -10,7 +10,6 @@ mod fake;
 pub mod fresh;
 pub mod log;
 pub mod measure;
-pub mod pages;
 pub mod plan;
 pub mod points;
 pub mod progress;

@@ -7,10 +7,9 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use super::log::Log;
-use super::pages;
 use super::progress::Progress;
 use crate::raw::{Cache, Record, TransferSample};
-use crate::{Result, fault};
+use crate::{Result, disk, fault, page_cache};
 
 /// Bytes of one read.
 pub const BLOCK: u64 = 4 << 20;
@@ -88,14 +87,15 @@ pub fn run(
         for _ in 0..samples {
             let file = open()?;
             match cache {
-                Some(Cache::Warm) => drop(pages::read_through(path)?),
-                Some(Cache::Cold) | None => pages::forget(&file)?,
+                Some(Cache::Warm) => page_cache::read_through(path),
+                Some(Cache::Cold) | None => page_cache::forget(&file),
             }
-            shares.extend(pages::cached_share(&file));
+            .map_err(|e| unreadable(path, &e))?;
+            shares.extend(page_cache::cached_share(&file));
             match read(way, path, bytes) {
                 Ok(time) => seconds.push(time),
                 Err(error) if matches!(way, Way::Direct { .. }) => {
-                    let place = pages::file_system(path).unwrap_or_else(|| "this file system".to_owned());
+                    let place = disk::file_system(path).unwrap_or_else(|| "this file system".to_owned());
                     log.flag("noDirectRead", format!("storage: {place} refuses O_DIRECT ({error})"))?;
                     break;
                 }
@@ -112,7 +112,7 @@ pub fn run(
             what: way.name().to_owned(),
             cache,
             cached_share: share,
-            file_system: pages::file_system(path),
+            file_system: disk::file_system(path),
             bytes,
             threads: way.threads(),
             block_bytes: BLOCK.min(bytes),
@@ -128,7 +128,7 @@ pub fn run(
 /// The disk's.
 pub fn flag_warm_pages(what: &str, cache: Option<Cache>, share: Option<f64>, log: &mut Log) -> Result<()> {
     match (cache, share) {
-        (Some(Cache::Cold), Some(share)) if share > pages::COLD_SHARE_MAX => {
+        (Some(Cache::Cold), Some(share)) if share > page_cache::COLD_SHARE_MAX => {
             let text = format!(
                 "{what}: {:.0} % of the file stayed in the page cache before a cold read",
                 share * 100.0
@@ -151,7 +151,7 @@ pub fn temperature(cache: Option<Cache>) -> &'static str {
     }
 }
 
-fn unreadable(path: &Path, error: &std::io::Error) -> Vec<crate::Fault> {
+pub(super) fn unreadable(path: &Path, error: &std::io::Error) -> Vec<crate::Fault> {
     fault("E0401", format!("cannot read {}: {error}", path.display()))
 }
 
@@ -194,7 +194,7 @@ fn read_blocks(file: &File, bytes: u64, threads: u32) -> std::io::Result<()> {
 
 /// Reads a byte of every page of a mapped file, in order.
 fn touch(file: &File, bytes: u64) -> std::io::Result<()> {
-    let mapped = pages::map(file).map_err(|faults| std::io::Error::other(faults[0].message.clone()))?;
+    let mapped = page_cache::map(file)?;
     // Advice: where it is refused, the read is only slower.
     let _ = mapped.advise(memmap2::Advice::Sequential);
     let sum: u64 = mapped[..bytes as usize].iter().step_by(ALIGNMENT).map(|byte| u64::from(*byte)).sum();

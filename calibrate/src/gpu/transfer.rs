@@ -9,12 +9,11 @@ use std::time::{Duration, Instant};
 
 use super::backend::{Backend, Direction, Host};
 use super::log::Log;
-use super::pages;
 use super::progress::Progress;
 use super::storage::{flag_warm_pages, temperature};
 use super::weights::WeightFiles;
 use crate::raw::{Cache, Record, TransferSample};
-use crate::{Result, fault};
+use crate::{Result, disk, fault, page_cache};
 
 /// Bytes of a host buffer of the double-buffered load, and of one copy of the naive one.
 const BLOCK: u64 = 16 << 20;
@@ -83,7 +82,7 @@ pub fn load_weights(
                 what: way.name().to_owned(),
                 cache: Some(cache),
                 cached_share: share,
-                file_system: pages::file_system(&files.files[0].0),
+                file_system: disk::file_system(&files.files[0].0),
                 bytes,
                 threads: if way == Way::Naive { 1 } else { READERS },
                 block_bytes: BLOCK.min(bytes),
@@ -105,7 +104,11 @@ fn load(way: Way, files: &WeightFiles, bytes: u64, backend: &mut dyn Backend) ->
     match way {
         Way::Naive => {
             backend.begin_upload(bytes, Host::Pageable, BLOCK, 0)?;
-            let mapped: Vec<_> = open.iter().map(pages::map).collect::<Result<_>>()?;
+            let mapped: Vec<_> = open
+                .iter()
+                .map(page_cache::map)
+                .collect::<std::io::Result<_>>()
+                .map_err(|e| fault("E0401", format!("cannot map the weights: {e}")))?;
             for (file, at, offset, length) in files.pieces(bytes, BLOCK) {
                 backend.send_slice(offset, &mapped[file][at as usize..(at + length) as usize])?;
             }

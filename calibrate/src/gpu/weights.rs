@@ -9,10 +9,10 @@ use rand::rngs::ChaCha8Rng;
 use rand::{Rng, SeedableRng};
 use safetensors::tensor::{Dtype, SafeTensors, View};
 
-use super::pages;
 use super::shape::{BF16, Shape};
+use super::storage::unreadable;
 use crate::raw::Cache;
-use crate::{Fault, Result, fault};
+use crate::{Fault, Result, disk, fault, page_cache};
 
 /// Disk that must stay free.
 const SPARE_BYTES: u64 = 1 << 30;
@@ -53,7 +53,7 @@ impl WeightFiles {
     /// # Errors
     /// E0709 if the disk has no room or fails.
     pub fn write(folder: &Path, shape: &Shape, bytes: u64) -> Result<Self> {
-        if let Some(free) = pages::free_bytes(folder).filter(|free| *free < bytes + SPARE_BYTES) {
+        if let Some(free) = disk::free_bytes(folder).ok().filter(|free| *free < bytes + SPARE_BYTES) {
             let gb = |bytes: u64| bytes as f64 / 1e9;
             let text = format!("{:.1} GB of disk are free, and weights take {:.1} GB", gb(free), gb(bytes));
             let mut faults = fault("E0709", text);
@@ -115,10 +115,11 @@ impl WeightFiles {
         let mut most: Option<f64> = None;
         for (file, (path, _)) in self.open()?.iter().zip(&self.files) {
             match cache {
-                Cache::Cold => pages::forget(file)?,
-                Cache::Warm => drop(pages::read_through(path)?),
+                Cache::Cold => page_cache::forget(file),
+                Cache::Warm => page_cache::read_through(path),
             }
-            let share = pages::cached_share(file);
+            .map_err(|e| unreadable(path, &e))?;
+            let share = page_cache::cached_share(file);
             most = share.map_or(most, |share| Some(most.map_or(share, |m| m.max(share))));
         }
         Ok(most)
@@ -128,7 +129,8 @@ impl WeightFiles {
 /// A file whose header is sound.
 fn checked(path: PathBuf) -> Result<(PathBuf, u64)> {
     let unsound = |e: String| fault("E0401", format!("{}: {e}", path.display()));
-    let mapped = File::open(&path).map_err(|e| unsound(e.to_string())).and_then(|file| pages::map(&file))?;
+    let mapped =
+        File::open(&path).and_then(|file| page_cache::map(&file)).map_err(|e| unsound(e.to_string()))?;
     SafeTensors::read_metadata(&mapped).map_err(|e| unsound(format!("not a safetensors file: {e}")))?;
     let bytes = mapped.len() as u64;
     Ok((path, bytes))

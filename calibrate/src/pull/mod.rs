@@ -20,6 +20,7 @@ pub use auth::{Credentials, docker_login};
 pub use manifest::Platform;
 pub use reference::Reference;
 
+use crate::disk::free_bytes;
 use crate::raw::{Done, Header, Kind, RAW_VERSION, RawWriter, Record};
 use crate::{Fault, Result, fault};
 use registry::{Registry, Resolved};
@@ -204,11 +205,9 @@ fn resolve(plan: &Plan) -> Result<Resolved> {
 const GROWTH: u64 = 3;
 
 fn check_room(scratch: &Path, resolved: &Resolved) -> Result<()> {
-    let failed = |e: rustix::io::Errno| {
-        fault("E0402", format!("cannot use {} for scratch: {}", scratch.display(), std::io::Error::from(e)))
-    };
-    let disk = rustix::fs::statvfs(scratch).map_err(failed)?;
-    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+    let failed =
+        |e: std::io::Error| fault("E0402", format!("cannot use {} for scratch: {e}", scratch.display()));
+    let free = free_bytes(scratch).map_err(failed)?;
     let bytes = resolved.image.bytes();
     let needed = bytes.saturating_mul(1 + GROWTH);
     if free >= needed {

@@ -151,23 +151,10 @@ fn line(record: &Record) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::raw::{Done, Flag, Kind};
+    use crate::raw::{Done, Flag, Kind, fixture};
 
     fn header() -> Header {
-        Header {
-            raw_version: RAW_VERSION,
-            tool_version: "0.1.0".to_owned(),
-            kind: Kind::Pull,
-            created: "2026-11-22T10:00:00Z".parse().unwrap(),
-            name: "test".to_owned(),
-            source: "a test".to_owned(),
-            model: None,
-            engine: None,
-            host: None,
-            gpu: None,
-            driver: None,
-            settings: serde_json::Map::new(),
-        }
+        fixture::header(Kind::Pull)
     }
 
     fn flag(word: &str) -> Record {

@@ -5,6 +5,8 @@
 //! So a profile can be fitted again, years later, from the file that lies beside it.
 
 mod file;
+#[cfg(test)]
+pub(crate) mod fixture;
 mod record;
 
 pub use file::{RawFile, RawWriter, read};

@@ -10,7 +10,6 @@ pub mod client;
 pub mod identity;
 mod job;
 pub mod load;
-pub mod page_cache;
 pub mod past;
 pub mod plan;
 pub mod process;

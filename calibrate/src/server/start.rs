@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::client::Client;
-use super::page_cache::Files;
 use super::process::{GRACE, Line, Server, describe};
+use crate::page_cache::Files;
 use crate::raw::{Cache, Flag};
 use crate::{Fault, Result, fault};
 

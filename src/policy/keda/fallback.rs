@@ -3,48 +3,8 @@
 //! After kedacore/keda `pkg/fallback/fallback.go` (8b4f083c).
 
 use super::quantity::truncated;
+use super::spec::{FallbackBehavior, FallbackSpec};
 use crate::policy::hpa::types::Milli;
-
-/// How many replicas the stand-in asks for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Behavior {
-    /// `static`: those of the fallback.
-    #[default]
-    Static,
-    /// `currentReplicas`: as many as there are.
-    CurrentReplicas,
-    /// `currentReplicasIfHigher`: the more of both.
-    CurrentReplicasIfHigher,
-    /// `currentReplicasIfLower`: the fewer of both.
-    CurrentReplicasIfLower,
-    /// `scalingModifiers`: none; the trigger is nil in the formula.
-    ScalingModifiers,
-}
-
-impl Behavior {
-    /// The behavior of that name; the empty one is the default.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Some(match name {
-            "" | "static" => Self::Static,
-            "currentReplicas" => Self::CurrentReplicas,
-            "currentReplicasIfHigher" => Self::CurrentReplicasIfHigher,
-            "currentReplicasIfLower" => Self::CurrentReplicasIfLower,
-            "scalingModifiers" => Self::ScalingModifiers,
-            _ => return None,
-        })
-    }
-}
-
-/// `fallback` of a ScaledObject.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fallback {
-    /// `failureThreshold`.
-    pub failure_threshold: i32,
-    /// `replicas`.
-    pub replicas: i32,
-    /// `behavior`.
-    pub behavior: Behavior,
-}
 
 /// What a metric's value is compared with.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -77,7 +37,7 @@ pub enum Reading {
     Error,
 }
 
-impl Fallback {
+impl FallbackSpec {
     /// Whether it works at all: upstream silently leaves it off if a number is negative, or if the
     /// target of the scaling modifiers is not a positive whole number.
     pub fn is_valid(&self, modifiers: Option<ModifiersTarget<'_>>) -> bool {
@@ -94,11 +54,11 @@ impl Fallback {
         ready: i32,
     ) -> Option<Milli> {
         let mut replicas = f64::from(match self.behavior {
-            Behavior::Static => self.replicas,
-            Behavior::CurrentReplicas => current,
-            Behavior::CurrentReplicasIfHigher => current.max(self.replicas),
-            Behavior::CurrentReplicasIfLower => current.min(self.replicas),
-            Behavior::ScalingModifiers => return None,
+            FallbackBehavior::Static => self.replicas,
+            FallbackBehavior::CurrentReplicas => current,
+            FallbackBehavior::CurrentReplicasIfHigher => current.max(self.replicas),
+            FallbackBehavior::CurrentReplicasIfLower => current.min(self.replicas),
+            FallbackBehavior::ScalingModifiers => return None,
         });
         let (target, of_the_whole) = match modifiers {
             Some(own) => (own.target.parse().ok()?, own.of_the_whole),
@@ -119,7 +79,7 @@ impl Fallback {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Context<'a> {
     /// The fallback, if the object has one.
-    pub fallback: Option<Fallback>,
+    pub fallback: Option<FallbackSpec>,
     /// The target of the scaling modifiers, if the object has them.
     pub modifiers: Option<ModifiersTarget<'a>>,
     /// The metric's own target.
@@ -145,7 +105,7 @@ pub fn read_with_fallback(context: &Context<'_>, metric: Option<Milli>, failures
     if *failures <= fallback.failure_threshold {
         return Reading::Error;
     }
-    if fallback.behavior == Behavior::ScalingModifiers {
+    if fallback.behavior == FallbackBehavior::ScalingModifiers {
         return Reading::Nil;
     }
     let value = fallback.value(context.target, context.modifiers, context.current, context.ready);

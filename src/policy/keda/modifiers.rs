@@ -2,9 +2,10 @@
 //!
 //! After kedacore/keda `pkg/scaling/modifiers/formula.go` (8b4f083c).
 
-use super::fallback::{Behavior, Fallback, Reading};
+use super::fallback::Reading;
 use super::formula::{Formula, FormulaError, Triggers, Value};
 use super::quantity::{is_active, truncated};
+use super::spec::{FallbackBehavior, FallbackSpec};
 use crate::policy::hpa::types::Milli;
 
 /// Name of the metric that takes the place of all external ones.
@@ -43,13 +44,14 @@ impl ScalingModifiers {
     pub fn composite(
         &self,
         triggers: &Triggers,
-        fallback: Option<Fallback>,
+        fallback: Option<FallbackSpec>,
     ) -> Result<Milli, CompositeError> {
         match self.formula.evaluate(triggers)? {
             Value::Int(value) => Ok(truncated(value as f64 * 1000.0)),
             Value::Float(value) => Ok(truncated(value * 1000.0)),
             Value::Nil => {
-                let stand_in = fallback.filter(|fallback| fallback.behavior == Behavior::ScalingModifiers);
+                let stand_in =
+                    fallback.filter(|fallback| fallback.behavior == FallbackBehavior::ScalingModifiers);
                 match (stand_in, self.target.parse::<f64>()) {
                     (Some(fallback), Ok(target)) => {
                         Ok(truncated(target * 1000.0 * f64::from(fallback.replicas)))
@@ -67,7 +69,7 @@ impl ScalingModifiers {
     pub fn of_readings(
         &self,
         readings: &[(String, Reading)],
-        fallback: Option<Fallback>,
+        fallback: Option<FallbackSpec>,
     ) -> Result<Milli, CompositeError> {
         let stand_in = readings.iter().find_map(|(_, reading)| match reading {
             Reading::Fallback(value) => Some(*value),

@@ -70,7 +70,7 @@ pub struct ScaleTarget {
 }
 
 /// What stands in for a metric.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct FallbackSpec {
     /// Failures in a row, beyond which it stands in.

@@ -6,7 +6,6 @@ use std::collections::BTreeSet;
 
 use super::annotations::Annotations;
 use super::executor::ScaleRules;
-use super::fallback::{Behavior, Fallback};
 use super::formula::Formula;
 use super::modifiers::ScalingModifiers;
 use super::spec::{
@@ -51,7 +50,7 @@ pub struct ScaledObject {
     /// What the executor goes by.
     pub rules: ScaleRules,
     /// The fallback.
-    pub fallback: Option<Fallback>,
+    pub fallback: Option<FallbackSpec>,
     /// The formula.
     pub modifiers: Option<ScalingModifiers>,
     /// The triggers, in order.
@@ -95,7 +94,6 @@ impl ScaledObject {
         trigger_names(spec, &mut faults);
         let modifiers_spec = spec.advanced.as_ref().and_then(|advanced| advanced.scaling_modifiers.as_ref());
         let modifiers = modifiers_spec.and_then(|own| modifiers(own, spec, &mut faults));
-        let fallback = spec.fallback.as_ref().map(fallback);
         check_fallback(spec, &triggers, &mut faults);
         if !faults.is_empty() {
             return Err(faults);
@@ -103,13 +101,13 @@ impl ScaledObject {
         let rules = ScaleRules {
             min_replicas: spec.min_replica_count,
             idle_replicas: spec.idle_replica_count,
-            fallback_replicas: fallback.map(|fallback| fallback.replicas),
+            fallback_replicas: spec.fallback.map(|fallback| fallback.replicas),
             cooldown,
             initial_cooldown,
             pause: annotations.pause,
             force_activation: annotations.force_activation,
         };
-        Ok(Self { polling_interval: polling, rules, fallback, modifiers, triggers })
+        Ok(Self { polling_interval: polling, rules, fallback: spec.fallback, modifiers, triggers })
     }
 
     /// What a poll finds: whether the object is active, and whether anything failed. Of each external
@@ -205,20 +203,6 @@ fn is_resource(kind: &str) -> bool {
     matches!(kind, "cpu" | "memory")
 }
 
-fn fallback(spec: &FallbackSpec) -> Fallback {
-    Fallback {
-        failure_threshold: spec.failure_threshold,
-        replicas: spec.replicas,
-        behavior: match spec.behavior {
-            FallbackBehavior::Static => Behavior::Static,
-            FallbackBehavior::CurrentReplicas => Behavior::CurrentReplicas,
-            FallbackBehavior::CurrentReplicasIfHigher => Behavior::CurrentReplicasIfHigher,
-            FallbackBehavior::CurrentReplicasIfLower => Behavior::CurrentReplicasIfLower,
-            FallbackBehavior::ScalingModifiers => Behavior::ScalingModifiers,
-        },
-    }
-}
-
 /// A fallback that could never stand in is refused as upstream's webhook refuses it.
 fn check_fallback(spec: &ScaledObjectSpec, triggers: &[Trigger], faults: &mut Vec<Fault>) {
     let Some(fallback) = &spec.fallback else { return };
@@ -268,7 +252,7 @@ mod tests {
         assert_eq!((own.rules.initial_cooldown, own.rules.min_replicas), (0, None));
         assert_eq!((own.fallback, own.modifiers), (None, None));
         let own = read(object(&json!({"fallback": {"failureThreshold": 3, "replicas": 2}}))).expect("valid");
-        let expected = Fallback { failure_threshold: 3, replicas: 2, behavior: Behavior::Static };
+        let expected = FallbackSpec { failure_threshold: 3, replicas: 2, behavior: FallbackBehavior::Static };
         assert_eq!((own.fallback, own.rules.fallback_replicas), (Some(expected), Some(2)));
     }
 

@@ -8,7 +8,76 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::fs::{Advice, fadvise, fsync};
+use memmap2::Mmap;
+use rustix::fs::{Advice, fadvise};
+
+/// More of a file than this in the page cache is not a cold read.
+pub const COLD_SHARE_MAX: f64 = 0.01;
+
+/// Maps a file that nobody is expected to cut short meanwhile.
+///
+/// # Errors
+/// The system's reason.
+#[allow(unsafe_code)]
+pub fn map(file: &File) -> io::Result<Mmap> {
+    // SAFETY: the mapping is only read. Whoever shortens a model's file while it is loaded gets
+    // SIGBUS here as in every engine that maps its weights.
+    unsafe { Mmap::map(file) }
+}
+
+/// Pages of a file in the page cache, and all its pages.
+///
+/// # Errors
+/// A file that cannot be mapped, and a system that does not say.
+#[allow(unsafe_code)]
+fn cached_pages(file: &File) -> io::Result<(u64, u64)> {
+    if file.metadata()?.len() == 0 {
+        return Ok((0, 0));
+    }
+    let mapped = map(file)?;
+    let mut resident = vec![0_u8; mapped.len().div_ceil(rustix::param::page_size())];
+    // SAFETY: the range is the whole mapping, which lives until the end of this function, and
+    // `resident` has a byte for each of its pages, as mincore(2) asks for.
+    let code =
+        unsafe { libc::mincore(mapped.as_ptr().cast_mut().cast(), mapped.len(), resident.as_mut_ptr()) };
+    if code != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // Only the lowest bit is defined.
+    let there = resident.iter().filter(|state| **state & 1 == 1).count();
+    Ok((there as u64, resident.len() as u64))
+}
+
+/// Share of a file that is in the page cache, 0 to 1; `None` of an empty one, and where the
+/// system does not say.
+pub fn cached_share(file: &File) -> Option<f64> {
+    let (there, all) = cached_pages(file).ok()?;
+    (all > 0).then(|| there as f64 / all as f64)
+}
+
+/// Asks the system to forget a file's pages; what is not on disk yet is written first.
+///
+/// # Errors
+/// The system's reason.
+pub fn forget(file: &File) -> io::Result<()> {
+    // A read-only handle may not sync on some file systems; then nothing of it is dirty.
+    let _ = file.sync_all();
+    fadvise(file, 0, None, Advice::DontNeed).map_err(|e| {
+        let system = io::Error::from(e);
+        io::Error::new(system.kind(), format!("its page cache cannot be emptied: {system}"))
+    })
+}
+
+/// Reads a file through the page cache, so that it holds it.
+///
+/// # Errors
+/// The system's reason.
+pub fn read_through(path: &Path) -> io::Result<()> {
+    let mut file = File::open(path)?;
+    let mut block = vec![0_u8; 4 << 20];
+    while file.read(&mut block)? > 0 {}
+    Ok(())
+}
 
 /// Files of a model.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -57,7 +126,7 @@ impl Files {
         for pause_ms in [0, 50, 100, 200, 400, 800] {
             std::thread::sleep(Duration::from_millis(pause_ms));
             self.advise_drop()?;
-            if self.cached_share()? < 0.01 {
+            if self.cached_share()? <= COLD_SHARE_MAX {
                 break;
             }
         }
@@ -66,10 +135,7 @@ impl Files {
 
     fn advise_drop(&self) -> io::Result<()> {
         for path in &self.paths {
-            let file = File::open(path)?;
-            // Pages not yet written to disk stay whatever is advised.
-            fsync(&file)?;
-            fadvise(&file, 0, None, Advice::DontNeed)?;
+            forget(&File::open(path)?)?;
         }
         Ok(())
     }
@@ -79,12 +145,7 @@ impl Files {
     /// # Errors
     /// A file that cannot be read.
     pub fn read_all(&self) -> io::Result<()> {
-        let mut buffer = vec![0; 4 << 20];
-        for path in &self.paths {
-            let mut file = File::open(path)?;
-            while file.read(&mut buffer)? > 0 {}
-        }
-        Ok(())
+        self.paths.iter().try_for_each(|path| read_through(path))
     }
 
     /// Share of their pages in the page cache, 0 to 1.
@@ -100,29 +161,6 @@ impl Files {
         }
         Ok(if all == 0 { 0.0 } else { cached as f64 / all as f64 })
     }
-}
-
-/// Pages in the page cache, and all pages.
-#[allow(unsafe_code)]
-fn cached_pages(file: &File) -> io::Result<(u64, u64)> {
-    unsafe extern "C" {
-        /// mincore(2); neither std nor rustix has it.
-        fn mincore(address: *mut u8, length: usize, residency: *mut u8) -> i32;
-    }
-    if file.metadata()?.len() == 0 {
-        return Ok((0, 0));
-    }
-    // SAFETY: the map is never read, so a file that changes meanwhile is no matter.
-    let map = unsafe { memmap2::Mmap::map(file)? };
-    let mut residency = vec![0_u8; map.len().div_ceil(rustix::param::page_size())];
-    // SAFETY: address and length are those of a live map, and there is a byte for each of its pages.
-    let status = unsafe { mincore(map.as_ptr().cast_mut(), map.len(), residency.as_mut_ptr()) };
-    if status != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // Only the lowest bit is defined.
-    let cached = residency.iter().filter(|page| **page & 1 == 1).count();
-    Ok((cached as u64, residency.len() as u64))
 }
 
 #[cfg(test)]
@@ -151,5 +189,27 @@ mod tests {
     fn a_missing_path_is_named() {
         let (path, _) = Files::find(&[PathBuf::from("/nowhere/weights")]).unwrap_err();
         assert_eq!(path, Path::new("/nowhere/weights"));
+    }
+
+    #[test]
+    fn a_file_just_written_is_cached_and_can_be_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x");
+        std::fs::write(&path, vec![7_u8; 1 << 20]).unwrap();
+        let file = File::open(&path).unwrap();
+        assert!(cached_share(&file).unwrap() > 0.9);
+        forget(&file).unwrap();
+        // Memory file systems have nothing but the cache.
+        if crate::disk::file_system(&path).as_deref() != Some("tmpfs") {
+            assert!(cached_share(&file).unwrap() < 0.5);
+        }
+        read_through(&path).unwrap();
+        assert!(cached_share(&file).unwrap() > 0.9);
+    }
+
+    #[test]
+    fn an_empty_file_has_no_share() {
+        let file = tempfile::tempfile().unwrap();
+        assert_eq!(cached_share(&file), None);
     }
 }
