@@ -7,8 +7,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::PolicySpec;
-use super::api::{Autoscaler, Decision, Loop, Reason, View};
+use super::api::{Autoscaler, DataPath, Decision, Loop, Path, Reason, View};
+use super::{PolicySpec, Setting};
+use crate::kernel::SimTime;
+use crate::promql::Query;
 
 /// Warm replicas to spare, over another policy.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -35,8 +37,8 @@ pub struct WarmPool {
 
 impl WarmPool {
     /// From its spec.
-    pub fn new(spec: &WarmPoolSpec) -> Self {
-        let over = spec.over.build();
+    pub fn new(spec: &WarmPoolSpec, setting: &Setting) -> Self {
+        let over = spec.over.build(setting);
         Self { spare: spec.spare, in_rotation: spec.in_rotation, over, ordered: false }
     }
 
@@ -46,13 +48,23 @@ impl WarmPool {
         replicas.saturating_sub(self.spare).max(replicas.min(1))
     }
 
+    /// What the policy below sees.
+    fn seen<'a>(&self, view: &View<'a>) -> View<'a> {
+        let mut seen = view.clone();
+        if self.in_rotation {
+            seen.spec_replicas = self.without_spares(view.spec_replicas);
+            seen.status_replicas = self.without_spares(view.status_replicas);
+        }
+        seen
+    }
+
     fn with_spares(&self, below: Decision) -> Decision {
-        let Decision { replicas, spare, why: Reason { rule, detail } } = below;
+        let Decision { replicas, spare, path, why: Reason { rule, detail } } = below;
         let why = Reason { rule, detail: format!("{detail}; {} warm to spare", self.spare) };
         if self.in_rotation {
-            Decision { replicas: replicas.saturating_add(self.spare), spare, why }
+            Decision { replicas: replicas.saturating_add(self.spare), spare, path, why }
         } else {
-            Decision { replicas, spare: spare.saturating_add(self.spare), why }
+            Decision { replicas, spare: spare.saturating_add(self.spare), path, why }
         }
     }
 }
@@ -63,17 +75,14 @@ impl Autoscaler for WarmPool {
     }
 
     fn decide(&mut self, which: usize, view: &View<'_>) -> Option<Decision> {
-        let mut seen = view.clone();
-        if self.in_rotation {
-            seen.spec_replicas = self.without_spares(view.spec_replicas);
-            seen.status_replicas = self.without_spares(view.status_replicas);
-        }
+        let seen = self.seen(view);
         let below = match self.over.decide(which, &seen) {
             Some(decision) => decision,
             None if self.ordered => return None,
             None => Decision {
                 replicas: seen.spec_replicas,
                 spare: self.over.initial().1,
+                path: Path::Direct,
                 why: Reason {
                     rule: "WarmPool",
                     detail: "the policy below leaves the scale alone".to_owned(),
@@ -91,6 +100,37 @@ impl Autoscaler for WarmPool {
         } else {
             (replicas, spare.saturating_add(self.spare))
         }
+    }
+
+    fn queries(&self) -> Vec<&Query> {
+        self.over.queries()
+    }
+
+    fn reads_usage(&self) -> bool {
+        self.over.reads_usage()
+    }
+
+    fn workload(&self) -> Option<&str> {
+        self.over.workload()
+    }
+
+    fn data_path(&self) -> DataPath {
+        self.over.data_path()
+    }
+
+    fn timer(&self) -> Option<SimTime> {
+        self.over.timer()
+    }
+
+    fn timed(&mut self, view: &View<'_>) -> Option<(&'static str, Decision)> {
+        let seen = self.seen(view);
+        let (of, below) = self.over.timed(&seen)?;
+        self.ordered = true;
+        Some((of, self.with_spares(below)))
+    }
+
+    fn request_held(&mut self, now: SimTime) {
+        self.over.request_held(now);
     }
 
     fn maximum(&self) -> Option<u32> {

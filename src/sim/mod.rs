@@ -8,6 +8,8 @@ pub mod capacity;
 pub mod cluster;
 pub mod config;
 pub mod engine;
+pub mod metrics_server;
+pub mod prometheus;
 pub mod replica;
 pub mod requests;
 pub mod router;
@@ -29,7 +31,9 @@ pub use run::run;
 
 use crate::kernel::{Distribution, SimDuration, Streams, rng::Purpose};
 use crate::outcome::Phase;
+use crate::policy::api::PodResources;
 use crate::outcome::breach::Slo;
+use crate::policy::Setting;
 use crate::workload::Source;
 use config::{GatewaySpec, InitialSpec, PoolSpec, ReadinessSpec, TelemetrySpec};
 use engine::{BatchParams, Continuous, Engine, Stepped, Workers, WorkersParams};
@@ -56,6 +60,8 @@ pub struct Simulation {
     pub initial: InitialSpec,
     /// Metrics.
     pub telemetry: TelemetrySpec,
+    /// The world that policies' queries are asked in.
+    pub setting: Arc<Setting>,
     /// Limits of a request.
     pub slo: Option<Slo>,
     /// Capacity of a replica, requests/s within the SLO; `None` without an SLO.
@@ -149,8 +155,10 @@ impl Factory {
 pub struct ReplicaParams {
     /// GPUs it holds.
     pub gpus: u32,
-    /// CPU request, milli-cores.
-    pub cpu_request_milli: Option<i64>,
+    /// What its pod asks for.
+    pub requests: PodResources,
+    /// Memory of its containers, bytes; `None` where the scenario does not say.
+    pub memory_usage: Option<i64>,
     /// CPU use; `None` where the profile does not know it.
     pub cpu: Option<CpuModel>,
     /// Start-up stages after it is bound to a node, in order.

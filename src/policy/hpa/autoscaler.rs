@@ -3,12 +3,15 @@
 use super::metric::{Metric, Target};
 use super::proposals::MetricResult;
 use super::reconcile::{ControllerConfig, Memory, Reconciled, Spec, reconcile};
-use super::spec::HpaSpec;
+use super::spec::{HpaSpec, MetricSpec};
 use super::status::{MetricStatus, Status};
 use super::types::Milli;
 use super::view_cluster::ViewCluster;
 use crate::kernel::SimDuration;
-use crate::policy::api::{Autoscaler, Decision, Loop, Reason, View};
+use crate::policy::adapter::{self, Api, Served};
+use crate::policy::api::{Autoscaler, Decision, Loop, Path, Reason, View};
+use crate::policy::Setting;
+use crate::promql::Query;
 
 /// Container name where no metric names one.
 const CONTAINER: &str = "server";
@@ -23,17 +26,24 @@ pub struct Hpa {
     period: SimDuration,
     phase: Option<SimDuration>,
     container: String,
+    /// What answers for the metrics that the adapter serves: (position in the spec, API, query).
+    served: Vec<(usize, Api, Served)>,
+    workload: Option<String>,
 }
 
 impl Hpa {
-    /// From its spec.
-    pub fn new(spec: &HpaSpec) -> Self {
+    /// From its spec, which nothing is wrong with in this setting.
+    pub fn new(spec: &HpaSpec, setting: &Setting) -> Self {
         let resolved = spec.resolve();
-        let container = resolved.metrics.iter().find_map(|metric| match metric {
-            Metric::ContainerResource { container, .. } => Some(container.clone()),
-            _ => None,
-        });
+        let container = resolved.metrics.iter().find_map(Metric::container).map(str::to_owned);
+        let serve = |(index, metric): (usize, &MetricSpec)| {
+            let (api, asked, path) = metric.asks()?;
+            let served = adapter::serve(setting, api, &asked.name, &asked.conditions(), path).ok()?;
+            Some((index, api, served))
+        };
         Self {
+            served: spec.metrics.iter().enumerate().filter_map(serve).collect(),
+            workload: spec.scale_target_ref.as_ref().map(|target| target.name.clone()),
             spec: resolved,
             config: spec.controller.resolve(),
             memory: Memory::default(),
@@ -58,11 +68,27 @@ impl Autoscaler for Hpa {
     /// One reconcile. It always answers, if only with the count there is, so that a log shows
     /// why nothing changed.
     fn decide(&mut self, _which: usize, view: &View<'_>) -> Option<Decision> {
-        let mut cluster = ViewCluster::new(view, &self.container);
+        let answers = self.served.iter().map(|(index, api, served)| {
+            let metric = &self.spec.metrics[*index];
+            (metric, served.answer(*api, metric.name(), view))
+        });
+        let mut cluster = ViewCluster::new(view, &self.container, answers.collect());
         let now = i64::try_from(view.now.as_nanos()).unwrap_or(i64::MAX);
         let done = reconcile(&self.spec, &self.config, &mut self.memory, &mut self.status, &mut cluster, now);
         let why = Reason { rule: done.rule.as_str(), detail: detail(&self.spec, &done) };
-        Some(Decision { replicas: u32::try_from(done.replicas).unwrap_or(0), spare: 0, why })
+        Some(Decision { replicas: u32::try_from(done.replicas).unwrap_or(0), spare: 0, path: Path::Direct, why })
+    }
+
+    fn queries(&self) -> Vec<&Query> {
+        self.served.iter().map(|(.., served)| &served.query).collect()
+    }
+
+    fn reads_usage(&self) -> bool {
+        self.spec.metrics.iter().any(|metric| metric.resource().is_some())
+    }
+
+    fn workload(&self) -> Option<&str> {
+        self.workload.as_deref()
     }
 
     /// `minReplicas`, but one at least: a workload created at zero stays there for ever.
@@ -92,26 +118,15 @@ fn detail(spec: &Spec, done: &Reconciled) -> String {
 fn metric_detail(spec: &Spec, result: &MetricResult) -> String {
     let metric = &spec.metrics[result.index];
     match &result.proposal {
-        Err(error) => format!("{}: {error}", label(metric)),
+        Err(error) => format!("{}: {error}", metric.name()),
         Ok(proposal) => {
             let value = match proposal.status {
                 MetricStatus::Utilization { percent, .. } => format!("{percent}%"),
                 MetricStatus::Value(milli) => decimal(milli),
             };
             let target = target_text(metric);
-            format!("{} {value} against {target}: {} replicas", label(metric), proposal.replicas)
+            format!("{} {value} against {target}: {} replicas", metric.name(), proposal.replicas)
         }
-    }
-}
-
-fn label(metric: &Metric) -> &str {
-    match metric {
-        Metric::Resource { name, .. }
-        | Metric::ContainerResource { name, .. }
-        | Metric::Pods { name, .. }
-        | Metric::Object { name, .. }
-        | Metric::External { name, .. }
-        | Metric::Unknown(name) => name,
     }
 }
 
