@@ -1,11 +1,9 @@
-//! Scrapes, decisions, and what a decision does.
+//! Scrapes and decisions. What a decision does is in `scale.rs`.
 
 use super::replica::State;
 use super::run::{Event, Run};
 use super::telemetry::Scrape;
-use crate::kernel::ReplicaId;
 use crate::kernel::queue::Rank;
-use crate::outcome::{DecisionRecord, Phase};
 use crate::policy::api::{GatewaySample, PodView};
 use crate::policy::{Decision, View};
 
@@ -62,7 +60,7 @@ impl Run<'_> {
             let deleting = match &replica.state {
                 State::Gone | State::Ready(_, false) => continue,
                 // What is on its way beyond the order will be a spare.
-                State::Starting(_) if existing >= self.ordered => continue,
+                State::Starting(_) if existing >= self.controller.before_spares() => continue,
                 State::Draining(_) => true,
                 State::Starting(_) | State::Ready(_, true) => false,
             };
@@ -87,56 +85,5 @@ impl Run<'_> {
             gateway: scrape.map(|s| &s.gateway),
         };
         self.policy.decide(index, &view)
-    }
-
-    fn apply(&mut self, index: usize, decision: Decision) {
-        let Decision { replicas, spare, why } = decision;
-        let changed = replicas != self.ordered || spare != self.spare;
-        let of = self.loops[index].name;
-        let last = self.decisions.iter().rev().find(|d| d.of == of);
-        if changed || last.is_none_or(|d| d.why.rule != why.rule) {
-            let record = DecisionRecord { at: self.now, of, from: self.ordered, to: replicas, spare, why };
-            self.decisions.push(record);
-        }
-        if changed {
-            self.ordered = replicas;
-            self.spare = spare;
-            self.rebalance();
-        }
-    }
-
-    /// Makes the replicas that exist follow the order: how many, and how many of them in rotation.
-    fn rebalance(&mut self) {
-        let staying = |run: &Self| -> Vec<ReplicaId> {
-            let stays = |id: &&ReplicaId| !matches!(run.replicas[id.index()].state, State::Draining(_));
-            run.live.iter().filter(stays).copied().collect()
-        };
-        let wanted = (self.ordered + self.spare) as usize;
-        let mut there = staying(self);
-        if there.len() < wanted {
-            self.create((wanted - there.len()) as u32);
-        } else if there.len() > wanted {
-            there.sort_by_key(|id| self.replicas[id.index()].removal_key());
-            for id in &there[..there.len() - wanted] {
-                self.remove(*id);
-            }
-        }
-        let ready: Vec<ReplicaId> = staying(self)
-            .into_iter()
-            .filter(|id| matches!(self.replicas[id.index()].state, State::Ready(..)))
-            .collect();
-        let in_rotation =
-            |run: &Self, id: ReplicaId| run.replicas[id.index()].phase() == Some(Phase::Serving);
-        for id in &ready {
-            if self.by_phase[Phase::Serving as usize] < self.ordered && !in_rotation(self, *id) {
-                self.rotate(*id, true);
-            }
-        }
-        for id in ready.iter().rev() {
-            if self.by_phase[Phase::Serving as usize] > self.ordered && in_rotation(self, *id) {
-                self.rotate(*id, false);
-            }
-        }
-        self.release_held();
     }
 }

@@ -9,6 +9,7 @@ pub mod cluster;
 pub mod config;
 pub mod engine;
 pub mod replica;
+pub mod replica_set;
 pub mod requests;
 pub mod router;
 pub mod run;
@@ -18,6 +19,7 @@ mod attribution;
 mod control;
 mod facts;
 mod lifecycle;
+mod scale;
 mod traffic;
 
 #[cfg(test)]
@@ -31,7 +33,7 @@ use crate::kernel::{Distribution, SimDuration, Streams, rng::Purpose};
 use crate::outcome::Phase;
 use crate::outcome::breach::Slo;
 use crate::workload::Source;
-use config::{GatewaySpec, InitialSpec, PoolSpec, ReadinessSpec, TelemetrySpec};
+use config::{ControlPlaneSpec, GatewaySpec, InitialSpec, PoolSpec, ReadinessSpec, TelemetrySpec};
 use engine::{BatchParams, Continuous, Engine, Stepped, Workers, WorkersParams};
 use telemetry::CpuModel;
 
@@ -48,6 +50,8 @@ pub struct Simulation {
     pub replica: ReplicaParams,
     /// The gateway.
     pub gateway: GatewaySpec,
+    /// What lies between an order and its pods.
+    pub control_plane: ControlPlaneSpec,
     /// The node pool.
     pub pool: PoolSpec,
     /// Price of a GPU-hour, millionths of a US dollar.
@@ -159,6 +163,10 @@ pub struct ReplicaParams {
     pub readiness: ReadinessSpec,
     /// How long a drain may take.
     pub termination_grace_period: SimDuration,
+    /// From its deletion until it leaves the endpoints.
+    pub endpoint_removal_delay: SimDuration,
+    /// From its deletion until it is told to stop; at most the grace period.
+    pub pre_stop: SimDuration,
     /// Host time of each request outside the engine, added to its latencies.
     pub per_request: SimDuration,
 }

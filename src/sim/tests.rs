@@ -103,9 +103,12 @@ fn simulation(engine: EngineParams, source: Arc<dyn Source>, seed: u64) -> Simul
             ],
             readiness: ReadinessSpec { period: secs(3), ..ReadinessSpec::default() },
             termination_grace_period: secs(5),
+            endpoint_removal_delay: SimDuration::ZERO,
+            pre_stop: SimDuration::ZERO,
             per_request: SimDuration::from_millis(5),
         },
         gateway: GatewaySpec { request_timeout: secs(20), ..GatewaySpec::default() },
+        control_plane: ControlPlaneSpec { watch_delay: SimDuration::ZERO, api_call: SimDuration::ZERO },
         pool: pool(4, 3),
         price_micro_usd_per_gpu_hour: 3_600_000,
         initial: InitialSpec { replicas: None, state: InitialState::Warm },
@@ -166,6 +169,10 @@ proptest! {
         seed in 0u64..4,
         after_weights: bool,
         cold: bool,
+        watch_ms in prop_oneof![Just(0u64), 1u64..20_000],
+        call_ms in prop_oneof![Just(0u64), 1u64..4_000],
+        removal_ms in prop_oneof![Just(0u64), 1u64..8_000],
+        pre_stop_ms in prop_oneof![Just(0u64), 1u64..=5_000],
         router in prop_oneof![
             Just(RouterKind::LeastOutstanding), Just(RouterKind::RoundRobin), Just(RouterKind::PowerOfTwo)
         ],
@@ -176,6 +183,10 @@ proptest! {
         sim.gateway.router = router;
         sim.gateway.queue_limit = queue_limit;
         sim.pool.billed_from = billed_from;
+        sim.control_plane.watch_delay = SimDuration::from_millis(watch_ms);
+        sim.control_plane.api_call = SimDuration::from_millis(call_ms);
+        sim.replica.endpoint_removal_delay = SimDuration::from_millis(removal_ms);
+        sim.replica.pre_stop = SimDuration::from_millis(pre_stop_ms);
         if after_weights {
             sim.replica.readiness.after = ReadyAfter::Weights;
         }

@@ -91,7 +91,10 @@ impl Run<'_> {
             output_tokens: request.output_tokens,
             service: self.sim.engine.service(&self.streams, id),
         };
-        let serving = self.replicas[replica.index()].serving().expect("only ready replicas are in rotation");
+        let Some(serving) = self.replicas[replica.index()].accepting() else {
+            self.refuse(slot, replica);
+            return;
+        };
         let stalled_base = serving.stalls.past(now, || serving.engine.gauges().waiting);
         let Some(ticket) = serving.engine.submit(now, job) else {
             self.router.ended(replica);
@@ -105,6 +108,15 @@ impl Run<'_> {
         held.routed = now;
         held.stalled_base = stalled_base;
         self.plan_turn(replica);
+    }
+
+    /// The endpoints still name a replica that was told to stop: the connection is refused. Nothing tries another.
+    fn refuse(&mut self, slot: u32, replica: ReplicaId) {
+        self.router.ended(replica);
+        let request = self.requests.get_mut(slot);
+        request.place = Place::Refused(replica);
+        request.routed = self.now;
+        self.drop_request(slot, BreachOutcome::Rejected);
     }
 
     /// Puts the replica's next turn into the queue unless it is there already.
@@ -179,7 +191,7 @@ impl Run<'_> {
                 }
                 self.plan_turn(id);
             }
-            Place::Gateway | Place::Ended => {}
+            Place::Gateway | Place::Refused(_) | Place::Ended => {}
         }
         self.end_request(slot, now, SimDuration::ZERO, Some(how));
         if let Place::Replica(id, _) = place {
