@@ -44,7 +44,7 @@ fn bursts(unit: u64) -> Resolved {
          gateway: {{ requestTimeout: {} }}\n\
          replica: {{ readiness: {{ period: {} }}, terminationGracePeriod: {} }}\n\
          telemetry: {{ scrapeInterval: {}, scrapePhase: {}, timelineStep: {} }}\n\
-         cluster: {{ pools: {{ gpus: {{ gpusPerNode: 1, maxNodes: 10, pricePerGpuHour: $2, provision: {}, scaleDownUnneeded: {} }} }} }}\n\
+         cluster: {{ controlPlane: {{ watchDelay: {}, apiCall: {} }}, pools: {{ gpus: {{ gpusPerNode: 1, maxNodes: 10, pricePerGpuHour: $2, provision: {}, scaleDownUnneeded: {} }} }} }}\n\
          slo: {{ ttft: {} }}\n\
          policies: {{ hpa: {{ hpa: {hpa} }}, pool: {{ warmPool: {{ spare: 1, over: {{ hpa: {hpa} }} }} }} }}\n",
         s(60),
@@ -53,6 +53,8 @@ fn bursts(unit: u64) -> Resolved {
         s(15),
         s(4),
         s(15),
+        s(1),
+        s(1),
         s(20),
         s(300),
         s(2),

@@ -112,8 +112,10 @@ impl Checker<'_> {
         let replica = &self.scenario.spec.replica;
         let (sleep, grace) = (replica.pre_stop, replica.termination_grace_period);
         if sleep > grace {
-            let message = format!("a preStop of {sleep} is longer than the terminationGracePeriod of {grace}");
-            let help = "the sleep is part of the grace period, which must leave time for the answers after it";
+            let message =
+                format!("a preStop of {sleep} is longer than the terminationGracePeriod of {grace}");
+            let help =
+                "the sleep is part of the grace period, which must leave time for the answers after it";
             self.fault("E0305", &Path::keys(["replica", "preStop"]), message, help);
         }
     }

@@ -13,7 +13,8 @@ use crate::kernel::SimDuration;
 use crate::outcome::breach::Slo;
 use crate::policy::PolicySpec;
 use crate::sim::config::{
-    ControlPlaneSpec, EngineSpec, GatewaySpec, InitialSpec, InitialState, PoolSpec, ReplicaSpec, TelemetrySpec,
+    ControlPlaneSpec, EngineSpec, GatewaySpec, InitialSpec, InitialState, PoolSpec, ReplicaSpec,
+    TelemetrySpec,
 };
 use crate::workload::WorkloadSpec;
 

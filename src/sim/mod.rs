@@ -23,6 +23,8 @@ mod scale;
 mod traffic;
 
 #[cfg(test)]
+mod scale_tests;
+#[cfg(test)]
 mod tests;
 
 use std::sync::Arc;

@@ -155,7 +155,13 @@ mod tests {
             Pod { uid: "double", node: Some(NodeId(1)), ready_at: Some(SimTime::ZERO), ..base() },
             Pod { uid: "ready at no time", ready_at: None, node: Some(NodeId(2)), ..base() },
             Pod { uid: "ready late", ready_at: pod("", 10).ready_at, node: Some(NodeId(3)), ..base() },
-            Pod { uid: "restarted", restarts: 1, created_at: Some(SimTime::ZERO), node: Some(NodeId(4)), ..base() },
+            Pod {
+                uid: "restarted",
+                restarts: 1,
+                created_at: Some(SimTime::ZERO),
+                node: Some(NodeId(4)),
+                ..base()
+            },
             Pod { uid: "created at no time", created_at: None, node: Some(NodeId(5)), ..base() },
             Pod { uid: "created late", created_at: pod("", 10).created_at, node: Some(NodeId(6)), ..base() },
             Pod { uid: "a", node: Some(NodeId(7)), ..base() },
