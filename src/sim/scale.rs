@@ -110,7 +110,7 @@ impl Run<'_> {
             let order = self.controller.heard;
             self.controller.acted_on = order;
             let there = self.active();
-            let wanted = (order.replicas + order.spare) as usize;
+            let wanted = order.replicas as usize + order.spare as usize;
             if there.len() == wanted {
                 return self.fill_rotation();
             }

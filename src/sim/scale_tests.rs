@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::config::{ControlPlaneSpec, RouterKind};
 use super::engine::WorkersParams;
-use super::tests::{check_laws, constant, packed, pool, result, secs, simulation};
+use super::tests::{batch_engine, check_laws, constant, packed, pool, result, secs, simulation};
 use super::{EngineParams, Simulation};
 use crate::kernel::{SimDuration, SimTime};
 use crate::outcome::{Account, BreachOutcome, Cause, Phase, RunOutcome, StartResult};
@@ -209,6 +209,25 @@ fn what_a_pre_stop_let_in_is_killed_at_the_end_of_the_grace_period() {
     assert!((draining - 2.0 * 15.0).abs() < 1e-6, "{draining}");
     let cut = outcome.breaches.expect("an SLO was given").by_cause[Cause::Drain.index()];
     assert_eq!(cut, 30);
+}
+
+#[test]
+fn both_engines_agree_on_requests_that_a_drain_refuses_and_cuts() {
+    let gaps: Vec<_> = (0..600).map(|i| (90 + i * 7 % 60, 40, 250)).collect();
+    let outcome = |exact_steps: bool| {
+        let mut sim = simulation(batch_engine(exact_steps), packed(&gaps, 0), 1);
+        sim.gateway.router = RouterKind::RoundRobin;
+        sim.control_plane = delays(1, 1);
+        sim.replica.endpoint_removal_delay = secs(6);
+        sim.replica.pre_stop = secs(4);
+        result(&sim, timed((4, 0), &[(8, 1, 0), (12, 5, 0), (40, 2, 0)]), 0)
+    };
+    let (fast, slow) = (outcome(false), outcome(true));
+    check_laws(&fast);
+    assert!(fast.counts.rejected > 10 && fast.counts.killed > 10, "{:?}", fast.counts);
+    assert_eq!(fast.facts_digest, slow.facts_digest);
+    assert_eq!((fast.counts, fast.breaches), (slow.counts, slow.breaches));
+    assert_eq!((fast.ledger, fast.timeline, fast.starts), (slow.ledger, slow.timeline, slow.starts));
 }
 
 #[test]

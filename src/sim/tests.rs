@@ -69,7 +69,7 @@ pub(super) fn pool(gpus_per_node: u32, max_nodes: u32) -> PoolSpec {
     }
 }
 
-fn batch_engine(exact_steps: bool) -> EngineParams {
+pub(super) fn batch_engine(exact_steps: bool) -> EngineParams {
     let cost = StepCost::affine(
         [8_000_000_000_001, 90_000_000_017, 61_003],
         [4_000_000_000_000, 18_000_000_000, 1_200_000],
