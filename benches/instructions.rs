@@ -23,7 +23,7 @@ fn resolved(requests: u32) -> Resolved {
 #[bench::two_thousand(args = (2_000), setup = resolved)]
 #[bench::ten_thousand(args = (10_000), setup = resolved)]
 fn run(resolved: Resolved) -> RunOutcome {
-    let policy = resolved.policies["fixed"].build();
+    let policy = resolved.policies["fixed"].build(&resolved.simulation.setting);
     black_box(sim::run(&resolved.simulation, policy, 0, None)).expect("its trace is there").0
 }
 

@@ -95,9 +95,14 @@ fn traffic(unit: u64) -> thawline::workload::Packed {
 }
 
 fn run(resolved: &Resolved, policy: &str, replication: u32) -> RunOutcome {
-    sim::run(&resolved.simulation, resolved.policies[policy].build(), replication, None)
-        .expect("its workload is in memory or shipped")
-        .0
+    sim::run(
+        &resolved.simulation,
+        resolved.policies[policy].build(&resolved.simulation.setting),
+        replication,
+        None,
+    )
+    .expect("its workload is in memory or shipped")
+    .0
 }
 
 fn breached(run: &RunOutcome) -> u64 {
@@ -176,7 +181,12 @@ fn digests(name: &str, resolved: &Resolved, jobs: usize) -> String {
     let matrix =
         Matrix { policies: resolved.policies.len(), replications: resolved.header.replications, jobs };
     let one = |policy: usize, replication: u32| {
-        let policy = resolved.policies.get_index(policy).expect("within the matrix").1.build();
+        let policy = resolved
+            .policies
+            .get_index(policy)
+            .expect("within the matrix")
+            .1
+            .build(&resolved.simulation.setting);
         sim::run(&resolved.simulation, policy, replication, None).map(|(outcome, _)| outcome)
     };
     let mut lines = String::new();

@@ -16,7 +16,7 @@ fn resolved(scenario: &str, sets: &[&str]) -> Resolved {
 }
 
 fn run(resolved: &Resolved, policy: &str, replication: u32) -> RunOutcome {
-    let policy = resolved.policies[policy].build();
+    let policy = resolved.policies[policy].build(&resolved.simulation.setting);
     sim::run(&resolved.simulation, policy, replication, None).expect("a workload in memory does not fail").0
 }
 

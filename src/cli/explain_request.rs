@@ -90,7 +90,7 @@ fn again(
     };
     let replication = u32::try_from(run.replication).unwrap_or(u32::MAX);
     let (outcome, record) =
-        sim::run(&resolved.simulation, spec.build(), replication, Some(args.request)).map_err(failed)?;
+        sim::run(&resolved.simulation, spec.build(&resolved.simulation.setting), replication, Some(args.request)).map_err(failed)?;
     if outcome.facts_digest != run.facts_digest {
         return Err(changed(&file, "simulated again, it gives another digest of facts"));
     }

@@ -53,7 +53,8 @@ fn simulate(resolved: &Resolved, jobs: usize) -> Result<Vec<PolicyOutcome>, Stri
     let bar = progress_bar(matrix.runs() as u64);
     let begun = Instant::now();
     let one = |policy: usize, replication: u32| {
-        sim::run(&resolved.simulation, specs[policy].build(), replication, None).map(|(outcome, _)| outcome)
+        let running = specs[policy].build(&resolved.simulation.setting);
+        sim::run(&resolved.simulation, running, replication, None).map(|(outcome, _)| outcome)
     };
     let runs = matrix.run(one, |done| {
         if begun.elapsed() > PATIENCE {

@@ -1,11 +1,12 @@
 //! What a policy sees and what it may say.
 //!
 //! A policy has no clock, no randomness, no I/O and no access to the cluster. It is
-//! handed a [`View`]: what its real controller could have scraped, as late as it would
-//! have, and answers a [`Decision`]. That gap between view and truth is the subject of
-//! this tool.
+//! handed a [`View`]: what its real controller could have read by then, and answers a
+//! [`Decision`]. That gap between view and truth is the subject of this tool.
 
+use super::meter::Meter;
 use crate::kernel::{ReplicaId, SimDuration, SimTime};
+use crate::promql::{Answer, Query, QueryError, Store};
 
 /// A control loop of a policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,8 +26,20 @@ pub struct Decision {
     pub replicas: u32,
     /// Warm replicas out of rotation beside them.
     pub spare: u32,
+    /// The way requests take from now on.
+    pub path: Path,
     /// Why.
     pub why: Reason,
+}
+
+/// The way of requests from the gateway to the pods.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Path {
+    /// To a pod in rotation.
+    #[default]
+    Direct,
+    /// By way of the policy's own proxy (Knative's activator), which holds what finds no pod with room.
+    Proxied,
 }
 
 /// Why a policy decided as it did; data, so that a report can show and count it.
@@ -36,6 +49,49 @@ pub struct Reason {
     pub rule: &'static str,
     /// The figures that led there, one line.
     pub detail: String,
+}
+
+/// What a policy's own components put between the gateway and the pods. The default puts nothing there.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DataPath {
+    /// What a pod lets through at a time, and how many wait in front of it.
+    pub pod_limit: Option<PodLimit>,
+    /// Most requests held while no pod has room; the next is refused. `None` leaves the gateway's limit.
+    pub hold_limit: Option<u32>,
+    /// Longest time a request is held before it is given up. `None` is as long as the request may take.
+    pub hold_timeout: Option<SimDuration>,
+    /// Longest time of a request. `None` leaves the gateway's.
+    pub request_timeout: Option<SimDuration>,
+    /// How the proxy picks a pod, on [`Path::Proxied`].
+    pub balancing: Balancing,
+    /// Whether requests begin on [`Path::Proxied`].
+    pub begins_proxied: bool,
+    /// Time between two probes by which the proxy finds a pod that has just become ready, in place of the
+    /// readiness probe's period and the propagation of endpoints.
+    pub probe_period: Option<SimDuration>,
+    /// Requests are counted at each pod and at the proxy: [`PodView::meter`], [`GatewayView::meter`].
+    pub is_metered: bool,
+}
+
+/// What a pod lets through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PodLimit {
+    /// Requests at a time.
+    pub concurrency: u32,
+    /// Requests that wait in front of the pod; the next is refused.
+    pub queue: u32,
+}
+
+/// How a proxy picks among the pods with room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Balancing {
+    /// The less loaded of two drawn at random.
+    #[default]
+    RandomChoiceOfTwo,
+    /// The first that has room.
+    FirstAvailable,
+    /// In turn, passing over those without room.
+    RoundRobin,
 }
 
 /// An autoscaling policy.
@@ -51,6 +107,39 @@ pub trait Autoscaler: Send {
 
     /// The most replicas it can ask for in rotation; `None` if it never asks for more than it has.
     fn maximum(&self) -> Option<u32>;
+
+    /// The queries it will ask of Prometheus, so that what they read is scraped. Called once, before the run.
+    fn queries(&self) -> Vec<&Query> {
+        Vec::new()
+    }
+
+    /// Whether it reads [`PodView::usage`].
+    fn reads_usage(&self) -> bool {
+        false
+    }
+
+    /// The name of the workload it scales, where it says so; pods are named after it.
+    fn workload(&self) -> Option<&str> {
+        None
+    }
+
+    /// What it puts between the gateway and the pods. Called once, before the run.
+    fn data_path(&self) -> DataPath {
+        DataPath::default()
+    }
+
+    /// When it wants a turn besides those of its loops; asked after each call of a method that may change it.
+    fn timer(&self) -> Option<SimTime> {
+        None
+    }
+
+    /// The turn its timer asked for, and what it is called in the decision log.
+    fn timed(&mut self, _view: &View<'_>) -> Option<(&'static str, Decision)> {
+        None
+    }
+
+    /// A request is held at the gateway because no pod is ready for it. It may set the timer.
+    fn request_held(&mut self, _now: SimTime) {}
 }
 
 /// What a controller can know at an instant.
@@ -63,16 +152,83 @@ pub struct View<'a> {
     /// `scale.status.replicas`: pods that exist in rotation or on the way there, terminating ones not counted.
     pub status_replicas: u32,
     /// The workload's pods, spares left out, in order of creation, terminating ones included.
-    pub pods: &'a [PodView<'a>],
-    /// The gateway's metrics as last scraped; `None` before the first scrape is readable.
-    pub gateway: Option<&'a GatewaySample>,
+    pub pods: &'a [PodView],
+    /// What the pods' names begin with.
+    pub workload: &'a str,
+    /// The Prometheus server.
+    pub prometheus: PrometheusView<'a>,
+    /// The gateway, as it is.
+    pub gateway: GatewayView,
 }
 
-/// A pod as the Kubernetes API and the metrics pipeline show it.
+/// The name of a workload's pod.
+pub fn pod_name(workload: &str, id: ReplicaId) -> String {
+    format!("{workload}-{}", id.0)
+}
+
+impl View<'_> {
+    /// Pods that are ready and not terminating.
+    pub fn ready(&self) -> u32 {
+        self.pods.iter().filter(|pod| pod.ready && !pod.deleting).count() as u32
+    }
+}
+
+/// A Prometheus server as of an instant.
+#[derive(Clone, Copy, Debug)]
+pub struct PrometheusView<'a> {
+    /// What it holds.
+    pub store: &'a Store,
+    /// The newest instant of which an answer can tell by now: the adapter's delay ago.
+    pub at: SimTime,
+}
+
+impl PrometheusView<'_> {
+    /// The answer to an instant query.
+    ///
+    /// # Errors
+    /// Those of [`Query::evaluate`].
+    pub fn answer(&self, query: &Query) -> Result<Answer, QueryError> {
+        query.evaluate(self.store, self.at)
+    }
+
+    /// The answer to an instant query as KEDA asks it, of the whole second before.
+    ///
+    /// # Errors
+    /// Those of [`Query::evaluate`].
+    pub fn answer_of_second(&self, query: &Query) -> Result<Answer, QueryError> {
+        query.evaluate(self.store, self.store.settings().whole_second(self.at))
+    }
+}
+
+/// The gateway, and all of the workload's requests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GatewayView {
+    /// Requests held because no pod was ready or had room.
+    pub held: u64,
+    /// Requests in pods that no engine works on yet.
+    pub waiting: u64,
+    /// Requests that engines work on.
+    pub running: u64,
+    /// Requests that arrived since the start.
+    pub arrived: u64,
+    /// What the proxy counted, if the data path is metered.
+    pub meter: Meter,
+}
+
+impl GatewayView {
+    /// Requests in the system.
+    pub fn in_flight(&self) -> u64 {
+        self.held + self.waiting + self.running
+    }
+}
+
+/// A pod as the Kubernetes API and the metrics server show it.
 #[derive(Clone, Debug)]
-pub struct PodView<'a> {
+pub struct PodView {
     /// Which replica it is.
     pub id: ReplicaId,
+    /// `metadata.creationTimestamp`.
+    pub created: SimTime,
     /// `status.phase` is `Running`; otherwise `Pending`.
     pub running: bool,
     /// `status.startTime`: when the kubelet took it up.
@@ -83,135 +239,30 @@ pub struct PodView<'a> {
     pub ready_changed: SimTime,
     /// It has a deletion timestamp.
     pub deleting: bool,
-    /// CPU request, milli-cores; `None` if the scenario gives none.
-    pub cpu_request_milli: Option<i64>,
-    /// The last sample that is readable by now.
-    pub sample: Option<&'a PodSample>,
+    /// What it asks for.
+    pub requests: PodResources,
+    /// Its newest sample of the metrics server.
+    pub usage: Option<UsageSample>,
+    /// What its queue-proxy counted, if the data path is metered.
+    pub meter: Meter,
 }
 
-/// One scrape of one pod's exporter.
-#[derive(Clone, Debug, PartialEq)]
-pub struct PodSample {
-    /// When it was scraped.
-    pub at: SimTime,
-    /// Time since the scrape before: the window of rates and CPU usage.
-    pub window: SimDuration,
-    /// Values of each [`Series`]; counters as they stand.
-    pub values: [f64; Series::COUNT],
-    /// Increase per second of each counter over `window`; gauges repeat their value.
-    pub rates: [f64; Series::COUNT],
-    /// CPU usage over `window`, milli-cores; `None` where the profile has no CPU model.
+/// CPU and memory of a pod; `None` where the scenario or profile says nothing of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PodResources {
+    /// Milli-cores.
     pub cpu_milli: Option<i64>,
-    /// Whether the engine answered; while it loads, only the container's CPU is known.
-    pub engine_up: bool,
+    /// Bytes.
+    pub memory_bytes: Option<i64>,
 }
 
-impl PodSample {
-    /// What an adapter rule for the series would return: a gauge's value, a counter's rate per second;
-    /// nothing while the engine does not answer.
-    pub fn metric(&self, series: Series) -> Option<f64> {
-        self.engine_up.then(|| self.rates[series as usize])
-    }
-}
-
-/// One scrape of the gateway.
-#[derive(Clone, Debug, PartialEq)]
-pub struct GatewaySample {
-    /// When it was scraped.
+/// What the metrics server knows of a pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UsageSample {
+    /// When it was taken (the end of the window).
     pub at: SimTime,
-    /// Requests held because nothing was ready.
-    pub queue_length: f64,
-    /// Requests forwarded and not yet ended, and those held.
-    pub in_flight: f64,
-    /// Arrivals per second since the scrape before.
-    pub requests_per_second: f64,
-}
-
-macro_rules! series {
-    ($($(#[$doc:meta])* $variant:ident = $name:literal, $counter:literal;)*) => {
-        /// A series that a replica exports, under the name its real engine gives it.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        #[repr(usize)]
-        pub enum Series { $($(#[$doc])* $variant,)* }
-
-        impl Series {
-            /// All of them, in the order of their values in a [`PodSample`].
-            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
-            /// How many there are.
-            pub const COUNT: usize = Self::ALL.len();
-
-            /// The Prometheus name.
-            pub const fn name(self) -> &'static str {
-                match self { $(Self::$variant => $name,)* }
-            }
-
-            /// Whether it only ever counts up.
-            pub const fn is_counter(self) -> bool {
-                match self { $(Self::$variant => $counter,)* }
-            }
-
-            /// The series of that Prometheus name.
-            pub fn from_name(name: &str) -> Option<Self> {
-                Self::ALL.iter().copied().find(|s| s.name() == name)
-            }
-        }
-    };
-}
-
-series! {
-    /// Sequences in the running batch.
-    RequestsRunning = "vllm:num_requests_running", false;
-    /// Requests waiting in the engine.
-    RequestsWaiting = "vllm:num_requests_waiting", false;
-    /// Share of KV blocks in use, 0 to 1.
-    KvCacheUsage = "vllm:kv_cache_usage_perc", false;
-    /// Prefilled prompt tokens.
-    PromptTokens = "vllm:prompt_tokens_total", true;
-    /// Generated tokens.
-    GenerationTokens = "vllm:generation_tokens_total", true;
-    /// Finished requests.
-    RequestSuccess = "vllm:request_success_total", true;
-    /// Preemptions.
-    Preemptions = "vllm:num_preemptions_total", true;
-    /// Share of the window in which a step was running, percent.
-    GpuUtilization = "DCGM_FI_DEV_GPU_UTIL", false;
-}
-
-/// A series that the gateway exports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum GatewaySeries {
-    /// Requests held because nothing was ready.
-    QueueLength,
-    /// Requests in the system.
-    InFlight,
-    /// Arrivals per second.
-    RequestsPerSecond,
-}
-
-impl GatewaySeries {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::QueueLength, Self::InFlight, Self::RequestsPerSecond];
-
-    /// The name an autoscaler refers to it by.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::QueueLength => "gateway_queue_length",
-            Self::InFlight => "gateway_requests_in_flight",
-            Self::RequestsPerSecond => "gateway_requests_per_second",
-        }
-    }
-
-    /// The series of that name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|s| s.name() == name)
-    }
-
-    /// Its value in a sample.
-    pub fn value(self, sample: &GatewaySample) -> f64 {
-        match self {
-            Self::QueueLength => sample.queue_length,
-            Self::InFlight => sample.in_flight,
-            Self::RequestsPerSecond => sample.requests_per_second,
-        }
-    }
+    /// Time between the two readings that CPU usage is the difference of.
+    pub window: SimDuration,
+    /// Usage.
+    pub used: PodResources,
 }

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::api::{Autoscaler, Decision, Loop, Reason, View};
+use super::api::{Autoscaler, Decision, Loop, Path, Reason, View};
 use crate::kernel::SimDuration;
 
 /// A fixed number of replicas.
@@ -38,6 +38,7 @@ impl Autoscaler for Fixed {
         (view.spec_replicas != self.replicas).then(|| Decision {
             replicas: self.replicas,
             spare: 0,
+            path: Path::Direct,
             why: Reason { rule: "Fixed", detail: format!("{} replicas", self.replicas) },
         })
     }

@@ -3,11 +3,16 @@
 //! A new policy is one file (a spec struct whose doc comments are its manual, a state
 //! struct, `impl Autoscaler`) and one arm in each function of [`PolicySpec`].
 
+pub mod adapter;
 pub mod api;
+#[cfg(test)]
+pub(crate) mod fixture;
 pub mod fixed;
 pub mod hpa;
 pub mod keda;
 pub mod knative;
+pub mod meter;
+pub mod setting;
 pub mod warm_pool;
 
 use schemars::JsonSchema;
@@ -16,6 +21,9 @@ use serde::{Deserialize, Serialize};
 pub use api::{Autoscaler, Decision, Loop, Reason, View};
 pub use fixed::FixedSpec;
 pub use hpa::HpaSpec;
+pub use keda::KedaSpec;
+pub use knative::KnativeSpec;
+pub use setting::Setting;
 pub use warm_pool::WarmPoolSpec;
 
 /// Something wrong with a policy: (path below it, what, how to mend it).
@@ -29,34 +37,42 @@ pub enum PolicySpec {
     Fixed(FixedSpec),
     /// A HorizontalPodAutoscaler (autoscaling/v2).
     Hpa(Box<HpaSpec>),
+    /// KEDA: a ScaledObject, or the HTTP add-on's HTTPScaledObject, and the HPA it owns.
+    Keda(Box<KedaSpec>),
+    /// Knative Serving's pod autoscaler (KPA), with its activator and queue-proxy.
+    Knative(Box<KnativeSpec>),
     /// Warm replicas to spare, over another policy.
     WarmPool(Box<WarmPoolSpec>),
 }
 
 impl PolicySpec {
     /// The kinds there are, as a scenario names them.
-    pub const KINDS: [&'static str; 3] = ["fixed", "hpa", "warmPool"];
+    pub const KINDS: [&'static str; 5] = ["fixed", "hpa", "keda", "knative", "warmPool"];
 
     /// Its kind, as a scenario names it.
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Fixed(_) => "fixed",
             Self::Hpa(_) => "hpa",
+            Self::Keda(_) => "keda",
+            Self::Knative(_) => "knative",
             Self::WarmPool(_) => "warmPool",
         }
     }
 
     /// A running policy of this spec, which [`PolicySpec::check`] found nothing wrong with.
-    pub fn build(&self) -> Box<dyn Autoscaler> {
+    pub fn build(&self, setting: &Setting) -> Box<dyn Autoscaler> {
         match self {
             Self::Fixed(spec) => Box::new(fixed::Fixed::new(*spec)),
-            Self::Hpa(spec) => Box::new(hpa::Hpa::new(spec)),
-            Self::WarmPool(spec) => Box::new(warm_pool::WarmPool::new(spec)),
+            Self::Hpa(spec) => Box::new(hpa::Hpa::new(spec, setting)),
+            Self::Keda(spec) => Box::new(keda::Keda::new(spec, setting)),
+            Self::Knative(spec) => Box::new(knative::Knative::new(spec)),
+            Self::WarmPool(spec) => Box::new(warm_pool::WarmPool::new(spec, setting)),
         }
     }
 
     /// Everything that is wrong with it. Paths begin with its kind: `hpa.metrics[0].type`.
-    pub fn check(&self) -> Vec<Fault> {
+    pub fn check(&self, setting: &Setting) -> Vec<Fault> {
         let faults = match self {
             Self::Fixed(spec) if spec.replicas == 0 => vec![(
                 "replicas".to_owned(),
@@ -64,7 +80,9 @@ impl PolicySpec {
                 "write at least 1".to_owned(),
             )],
             Self::Fixed(_) => Vec::new(),
-            Self::Hpa(spec) => hpa::validate::validate(spec),
+            Self::Hpa(spec) => hpa::validate::validate(spec, setting),
+            Self::Keda(spec) => spec.check(setting),
+            Self::Knative(spec) => spec.check(),
             Self::WarmPool(spec) => {
                 let mut faults = Vec::new();
                 if spec.spare == 0 {
@@ -72,30 +90,31 @@ impl PolicySpec {
                         ("a warm pool without a spare", "write at least 1, or use its policy alone");
                     faults.push(("spare".to_owned(), message.to_owned(), help.to_owned()));
                 }
-                faults.extend(spec.over.check().into_iter().map(|(p, m, h)| (format!("over.{p}"), m, h)));
+                faults.extend(spec.over.check(setting).into_iter().map(|(p, m, h)| (format!("over.{p}"), m, h)));
                 faults
             }
         };
         faults.into_iter().map(|(p, m, h)| (format!("{}.{p}", self.kind()), m, h)).collect()
     }
 
-    /// Whether it reads CPU usage, which the profile must then have a model of.
-    pub fn needs_cpu(&self) -> bool {
+    /// What of a pod's CPU and memory it reads: the profile or the scenario must then know it.
+    pub fn resources(&self) -> Vec<ResourceRead> {
         match self {
-            Self::Fixed(_) => false,
-            Self::Hpa(spec) => spec.needs_cpu(),
-            Self::WarmPool(spec) => spec.over.needs_cpu(),
+            Self::Fixed(_) | Self::Knative(_) => Vec::new(),
+            Self::Hpa(spec) => spec.resources(),
+            Self::Keda(spec) => spec.resources(),
+            Self::WarmPool(spec) => spec.over.resources(),
         }
     }
+}
 
-    /// Whether it reads CPU usage as a share of the request, which the replica must then have.
-    pub fn needs_cpu_request(&self) -> bool {
-        match self {
-            Self::Fixed(_) => false,
-            Self::Hpa(spec) => spec.needs_cpu_request(),
-            Self::WarmPool(spec) => spec.over.needs_cpu_request(),
-        }
-    }
+/// What a policy reads of a resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ResourceRead {
+    /// Memory, and not CPU.
+    pub is_memory: bool,
+    /// As a share of the request.
+    pub of_request: bool,
 }
 
 /// The name most like a mistyped one, if any is near enough to be meant.
@@ -120,7 +139,7 @@ mod tests {
 
     /// Paths of the faults, in order; and every fault says how to mend it.
     fn paths(json: &str) -> Vec<String> {
-        let faults = spec(json).check();
+        let faults = spec(json).check(&Setting::default());
         assert!(faults.iter().all(|(_, message, help)| !message.is_empty() && !help.is_empty()), "{json}");
         faults.into_iter().map(|(path, ..)| path).collect()
     }
@@ -140,7 +159,7 @@ mod tests {
                 "selectPolicy": "Min", "tolerance": "0.05"}}, "controller": {"phase": "5s"}}}}}"#,
         ] {
             let first = spec(json);
-            assert_eq!(first.check(), vec![], "{json}");
+            assert_eq!(first.check(&Setting::default()), vec![], "{json}");
             let written = serde_json::to_string(&first).expect("specs can be written");
             assert_eq!(spec(&written), first, "{json}");
         }
@@ -155,6 +174,8 @@ mod tests {
         let kinds = [
             r#"{"fixed": {"replicas": 1}}"#,
             r#"{"hpa": {"maxReplicas": 1}}"#,
+            r#"{"keda": {}}"#,
+            r#"{"knative": {}}"#,
             r#"{"warmPool": {"spare": 1, "over": {"fixed": {"replicas": 1}}}}"#,
         ];
         assert_eq!(kinds.map(|json| spec(json).kind()), PolicySpec::KINDS);
@@ -191,7 +212,7 @@ mod tests {
             &["resource", "type"],
         );
         check(
-            &format!(r#"{{"type": "Resource", "resource": {{"name": "memory", {target}}}}}"#),
+            &format!(r#"{{"type": "Resource", "resource": {{"name": "nvidia.com/gpu", {target}}}}}"#),
             &["resource.name"],
         );
         check(
@@ -250,7 +271,7 @@ mod tests {
                 r#"{{"type": "Pods", "pods": {{"metric": {{"name": "{name}"}},
                     "target": {{"type": "AverageValue", "averageValue": "5"}}}}}}"#
             );
-            let faults = spec(&metric(&text)).check();
+            let faults = spec(&metric(&text)).check(&Setting::default());
             assert_eq!(faults.len(), 1, "{name}");
             let help = &faults[0].2;
             match expected {
@@ -265,24 +286,25 @@ mod tests {
     }
 
     #[test]
-    fn cpu_needs_are_seen_through_a_warm_pool() {
-        let check = |json: &str, expected: (bool, bool)| {
-            let spec = spec(json);
-            assert_eq!((spec.needs_cpu(), spec.needs_cpu_request()), expected, "{json}");
+    fn resources_are_seen_through_a_warm_pool() {
+        let check = |json: &str, expected: &[(bool, bool)]| {
+            let reads: Vec<_> =
+                spec(json).resources().into_iter().map(|r| (r.is_memory, r.of_request)).collect();
+            assert_eq!(reads, expected, "{json}");
         };
-        check(r#"{"fixed": {"replicas": 1}}"#, (false, false));
-        check(r#"{"warmPool": {"spare": 1, "over": {"hpa": {"maxReplicas": 4}}}}"#, (true, true));
-        let cpu = |target: &str| {
-            metric(&format!(r#"{{"type": "Resource", "resource": {{"name": "cpu", "target": {target}}}}}"#))
+        check(r#"{"fixed": {"replicas": 1}}"#, &[]);
+        check(r#"{"warmPool": {"spare": 1, "over": {"hpa": {"maxReplicas": 4}}}}"#, &[(false, true)]);
+        let resource = |name: &str, target: &str| {
+            metric(&format!(r#"{{"type": "Resource", "resource": {{"name": "{name}", "target": {target}}}}}"#))
         };
-        check(&cpu(r#"{"type": "AverageValue", "averageValue": "2"}"#), (true, false));
-        check(&cpu(r#"{"type": "Utilization", "averageUtilization": 60}"#), (true, true));
+        check(&resource("cpu", r#"{"type": "AverageValue", "averageValue": "2"}"#), &[(false, false)]);
+        check(&resource("memory", r#"{"type": "Utilization", "averageUtilization": 60}"#), &[(true, true)]);
         check(
             &metric(
                 r#"{"type": "Pods", "pods": {"metric": {"name": "vllm:num_requests_running"},
                     "target": {"type": "AverageValue", "averageValue": "5"}}}"#,
             ),
-            (false, false),
+            &[],
         );
     }
 }

@@ -7,8 +7,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::PolicySpec;
-use super::api::{Autoscaler, Decision, Loop, Reason, View};
+use super::api::{Autoscaler, DataPath, Decision, Loop, Path, Reason, View};
+use super::{PolicySpec, Setting};
+use crate::kernel::SimTime;
+use crate::promql::Query;
 
 /// Warm replicas to spare, over another policy.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -35,8 +37,8 @@ pub struct WarmPool {
 
 impl WarmPool {
     /// From its spec.
-    pub fn new(spec: &WarmPoolSpec) -> Self {
-        let over = spec.over.build();
+    pub fn new(spec: &WarmPoolSpec, setting: &Setting) -> Self {
+        let over = spec.over.build(setting);
         Self { spare: spec.spare, in_rotation: spec.in_rotation, over, ordered: false }
     }
 
@@ -46,13 +48,23 @@ impl WarmPool {
         replicas.saturating_sub(self.spare).max(replicas.min(1))
     }
 
+    /// What the policy below sees.
+    fn seen<'a>(&self, view: &View<'a>) -> View<'a> {
+        let mut seen = view.clone();
+        if self.in_rotation {
+            seen.spec_replicas = self.without_spares(view.spec_replicas);
+            seen.status_replicas = self.without_spares(view.status_replicas);
+        }
+        seen
+    }
+
     fn with_spares(&self, below: Decision) -> Decision {
-        let Decision { replicas, spare, why: Reason { rule, detail } } = below;
+        let Decision { replicas, spare, path, why: Reason { rule, detail } } = below;
         let why = Reason { rule, detail: format!("{detail}; {} warm to spare", self.spare) };
         if self.in_rotation {
-            Decision { replicas: replicas.saturating_add(self.spare), spare, why }
+            Decision { replicas: replicas.saturating_add(self.spare), spare, path, why }
         } else {
-            Decision { replicas, spare: spare.saturating_add(self.spare), why }
+            Decision { replicas, spare: spare.saturating_add(self.spare), path, why }
         }
     }
 }
@@ -63,17 +75,14 @@ impl Autoscaler for WarmPool {
     }
 
     fn decide(&mut self, which: usize, view: &View<'_>) -> Option<Decision> {
-        let mut seen = view.clone();
-        if self.in_rotation {
-            seen.spec_replicas = self.without_spares(view.spec_replicas);
-            seen.status_replicas = self.without_spares(view.status_replicas);
-        }
+        let seen = self.seen(view);
         let below = match self.over.decide(which, &seen) {
             Some(decision) => decision,
             None if self.ordered => return None,
             None => Decision {
                 replicas: seen.spec_replicas,
                 spare: self.over.initial().1,
+                path: Path::Direct,
                 why: Reason {
                     rule: "WarmPool",
                     detail: "the policy below leaves the scale alone".to_owned(),
@@ -93,6 +102,37 @@ impl Autoscaler for WarmPool {
         }
     }
 
+    fn queries(&self) -> Vec<&Query> {
+        self.over.queries()
+    }
+
+    fn reads_usage(&self) -> bool {
+        self.over.reads_usage()
+    }
+
+    fn workload(&self) -> Option<&str> {
+        self.over.workload()
+    }
+
+    fn data_path(&self) -> DataPath {
+        self.over.data_path()
+    }
+
+    fn timer(&self) -> Option<SimTime> {
+        self.over.timer()
+    }
+
+    fn timed(&mut self, view: &View<'_>) -> Option<(&'static str, Decision)> {
+        let seen = self.seen(view);
+        let (of, below) = self.over.timed(&seen)?;
+        self.ordered = true;
+        Some((of, self.with_spares(below)))
+    }
+
+    fn request_held(&mut self, now: SimTime) {
+        self.over.request_held(now);
+    }
+
     fn maximum(&self) -> Option<u32> {
         let below = self.over.maximum()?;
         Some(if self.in_rotation { below.saturating_add(self.spare) } else { below })
@@ -102,50 +142,47 @@ impl Autoscaler for WarmPool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::SimTime;
     use crate::policy::fixed::FixedSpec;
+    use crate::policy::fixture::World;
 
     fn pool(in_rotation: bool) -> WarmPool {
         let over = PolicySpec::Fixed(FixedSpec { replicas: 3 });
-        WarmPool::new(&WarmPoolSpec { spare: 2, in_rotation, over })
+        WarmPool::new(&WarmPoolSpec { spare: 2, in_rotation, over }, &Setting::default())
     }
 
-    fn view(spec_replicas: u32) -> View<'static> {
-        View { now: SimTime::ZERO, spec_replicas, status_replicas: spec_replicas, pods: &[], gateway: None }
-    }
-
-    fn counts(decision: Option<Decision>) -> Option<(u32, u32)> {
-        decision.map(|d| (d.replicas, d.spare))
+    /// What it orders beside so many replicas: (replicas, spare).
+    fn counts(pool: &mut WarmPool, replicas: u32) -> Option<(u32, u32)> {
+        pool.decide(0, &World::ready(0, replicas).view()).map(|d| (d.replicas, d.spare))
     }
 
     #[test]
     fn spares_wait_beside_the_replicas() {
         let mut pool = pool(false);
         assert_eq!((pool.initial(), pool.maximum()), ((3, 2), Some(3)));
-        assert_eq!(counts(pool.decide(0, &view(1))), Some((3, 2)));
-        assert_eq!(counts(pool.decide(0, &view(3))), None);
-        assert_eq!(counts(pool.decide(0, &view(4))), Some((3, 2)));
+        assert_eq!(counts(&mut pool, 1), Some((3, 2)));
+        assert_eq!(counts(&mut pool, 3), None);
+        assert_eq!(counts(&mut pool, 4), Some((3, 2)));
     }
 
     #[test]
     fn spares_in_rotation_are_replicas() {
         let mut pool = pool(true);
         assert_eq!((pool.initial(), pool.maximum()), ((5, 0), Some(5)));
-        assert_eq!(counts(pool.decide(0, &view(3))), Some((5, 0)));
-        assert_eq!(counts(pool.decide(0, &view(5))), None);
+        assert_eq!(counts(&mut pool, 3), Some((5, 0)));
+        assert_eq!(counts(&mut pool, 5), None);
     }
 
     #[test]
     fn spares_are_ordered_even_if_the_policy_below_is_content() {
-        assert_eq!(counts(pool(false).decide(0, &view(3))), Some((3, 2)));
-        assert_eq!(counts(pool(true).decide(0, &view(5))), Some((5, 0)));
+        assert_eq!(counts(&mut pool(false), 3), Some((3, 2)));
+        assert_eq!(counts(&mut pool(true), 5), Some((5, 0)));
     }
 
     #[test]
     fn loops_and_reasons_are_those_below() {
         let mut pool = pool(false);
         assert_eq!(pool.loops().iter().map(|l| l.name).collect::<Vec<_>>(), ["fixed"]);
-        let why = pool.decide(0, &view(1)).expect("too few").why;
+        let why = pool.decide(0, &World::ready(0, 1).view()).expect("too few").why;
         assert_eq!((why.rule, why.detail.as_str()), ("Fixed", "3 replicas; 2 warm to spare"));
     }
 

@@ -8,16 +8,22 @@ use serde_json::Value;
 
 use super::ScenarioSpec;
 use super::check::check;
-use super::fault::workload_diagnostics;
+use super::fault::{below, workload_diagnostics};
 use super::load::Scenario;
 use crate::experiment::{Coverage, Gate, Header, Warning};
-use crate::kernel::{SimDuration, Streams};
+use crate::kernel::{Quantity, SimDuration, Streams};
 use crate::outcome::Phase;
 use crate::outcome::breach::Slo;
-use crate::policy::PolicySpec;
+use crate::policy::adapter::AdapterSpec;
+use crate::policy::api::PodResources;
+use crate::policy::{self, PolicySpec, ResourceRead, Setting};
 use crate::profile::Profile;
 use crate::profile::step_time::FS_PER_NS;
-use crate::sim::config::{ContinuousSpec, EngineSpec, PoolSpec, ReadyAfter, WorkersSpec};
+use crate::promql::Release;
+use crate::promql::catalogue::{Exporter, METRICS};
+use crate::sim::config::{
+    ContinuousSpec, EngineExporter, EngineSpec, PoolSpec, PrometheusRelease, ReadyAfter, WorkersSpec,
+};
 use crate::sim::engine::{BLOCK_TOKENS, BatchParams, WorkersParams};
 use crate::sim::telemetry::CpuModel;
 use crate::sim::{EngineParams, ReplicaParams, Simulation, capacity};
@@ -103,14 +109,16 @@ pub fn resolve(scenario: &Scenario, exact_steps: bool) -> Result<Resolved, Vec<D
     let mut resolver = Resolver { scenario, faults: check(scenario), warnings: Vec::new() };
     let profile = resolver.profile();
     let workload = resolver.workload();
-    let parts = profile.as_ref().and_then(|profile| resolver.replica(profile, exact_steps));
+    let setting = Arc::new(resolver.setting(profile.as_ref()));
+    resolver.policies(&setting);
+    let parts = profile.as_ref().and_then(|profile| resolver.replica(profile, &setting, exact_steps));
     let (Some(profile), Some(workload), Some(parts)) = (profile, workload, parts) else {
         return Err(in_order(resolver.faults, scenario.document.name()));
     };
     if !resolver.faults.is_empty() {
         return Err(in_order(resolver.faults, scenario.document.name()));
     }
-    Ok(resolver.finish(&profile, &workload, parts))
+    Ok(resolver.finish(&profile, &workload, setting, parts))
 }
 
 /// The scenario's own faults first, in the order of its text; then those of its files, in theirs.
@@ -184,7 +192,48 @@ impl Resolver<'_> {
         }
     }
 
-    fn replica(&mut self, profile: &Profile, exact_steps: bool) -> Option<Parts> {
+    /// The world that policies' queries are asked in.
+    fn setting(&mut self, profile: Option<&Profile>) -> Setting {
+        let telemetry = &self.spec().telemetry;
+        let of_profile = || profile.and_then(|profile| EngineExporter::of_engine(&profile.engine.name));
+        let exporters = match telemetry.exporter.or_else(of_profile) {
+            Some(engine) => Setting::exporters_of(engine.exporter()),
+            // Without a profile, which is a fault already, no query is to be blamed for the engine.
+            None if profile.is_none() => METRICS.iter().map(|metric| metric.exporter).collect(),
+            None => Setting::exporters_of(Exporter::Gateway),
+        };
+        let setting = Setting {
+            start_ms: self.spec().start_time.map(|start| start.0.as_millisecond()),
+            exporters,
+            labels: telemetry.labels.clone(),
+            lookback: telemetry.lookback,
+            release: match telemetry.prometheus {
+                PrometheusRelease::V2 => Release::V2,
+                PrometheusRelease::V3 => Release::V3,
+            },
+            adapter: telemetry.adapter.clone(),
+        };
+        let faults = setting.adapter.as_ref().map(AdapterSpec::check).unwrap_or_default();
+        self.fault_below(&Path::keys(["telemetry", "adapter"]), faults);
+        setting
+    }
+
+    fn policies(&mut self, setting: &Setting) {
+        let policies = self.spec().policies.clone();
+        for (name, policy) in &policies {
+            self.fault_below(&Path::keys(["policies"]).key(name), policy.check(setting));
+        }
+    }
+
+    /// Faults of the floors that know no document, with their paths below one.
+    fn fault_below(&mut self, path: &Path, faults: Vec<policy::Fault>) {
+        for (field, message, help) in faults {
+            let fault = self.scenario.document.fault("E0310", &below(path, &field), message);
+            self.faults.push(if help.is_empty() { fault } else { fault.helped(help) });
+        }
+    }
+
+    fn replica(&mut self, profile: &Profile, setting: &Setting, exact_steps: bool) -> Option<Parts> {
         let spec = self.spec().clone();
         let (pool_name, pool) = spec.cluster.pools.first()?;
         let gpus = spec.replica.gpus.unwrap_or(profile.gpu.count);
@@ -202,8 +251,8 @@ impl Resolver<'_> {
             let message = "neither the pool nor the profile has a price";
             self.fault("E0312", &["cluster", "pools", pool_name], message, help);
         }
-        self.cpu_metrics(profile);
-        self.room_at_the_start(pool_name, pool, gpus);
+        self.resource_metrics(profile);
+        self.room_at_the_start(pool_name, pool, gpus, setting);
         let penalties = self.penalties(profile);
         let (engine, engine_spec) = match spec.engine.clone() {
             Some(EngineSpec::Workers(workers)) => workers_engine(workers, &penalties),
@@ -214,7 +263,11 @@ impl Resolver<'_> {
         };
         let replica = ReplicaParams {
             gpus,
-            cpu_request_milli: spec.replica.cpu_request.and_then(crate::kernel::Quantity::milli),
+            requests: PodResources {
+                cpu_milli: spec.replica.cpu_request.and_then(Quantity::milli),
+                memory_bytes: spec.replica.memory_request.and_then(Quantity::units),
+            },
+            memory_usage: spec.replica.memory_usage.and_then(Quantity::units),
             cpu: profile.cpu.as_ref().map(|cpu| CpuModel {
                 idle_cores: cpu.idle_cores.value.as_f64(),
                 busy_cores: cpu.busy_cores.value.as_f64(),
@@ -231,35 +284,47 @@ impl Resolver<'_> {
         Some(Parts { engine, engine_spec, replica, pool, price_micro_usd: price.micro_usd })
     }
 
-    /// CPU metrics need a CPU model, and a share of the request needs a request.
-    fn cpu_metrics(&mut self, profile: &Profile) {
+    /// CPU metrics need a CPU model, memory metrics a usage, and a share of the request a request.
+    fn resource_metrics(&mut self, profile: &Profile) {
         let policies = self.spec().policies.clone();
-        let has_request = self.spec().replica.cpu_request.is_some();
+        let replica = self.spec().replica.clone();
         for (name, policy) in &policies {
-            if policy.needs_cpu() && profile.cpu.is_none() {
+            let reads = policy.resources();
+            let cpu = |read: &&ResourceRead| !read.is_memory;
+            if reads.iter().any(|read| cpu(&read)) && profile.cpu.is_none() {
                 let message =
                     format!("`{name}` scales on CPU, and profile `{}` has no CPU model", profile.name);
                 let help = "measure `cpu: { idleCores, busyCores }` into the profile, or scale on vllm:num_requests_waiting";
                 self.fault("E0313", &["policies", name], message, help);
             }
-            if policy.needs_cpu_request() && !has_request {
+            if reads.iter().any(|read| cpu(&read) && read.of_request) && replica.cpu_request.is_none() {
                 let message =
                     format!("`{name}` scales on CPU utilisation, a share of a CPU request there is not");
                 self.fault("E0313", &["policies", name], message, "set `replica.cpuRequest`");
+            }
+            if reads.iter().any(|read| read.is_memory) && replica.memory_usage.is_none() {
+                let message = format!("`{name}` scales on memory, and nothing says how much a replica uses");
+                self.fault("E0313", &["policies", name], message, "set `replica.memoryUsage`");
+            }
+            if reads.iter().any(|read| read.is_memory && read.of_request) && replica.memory_request.is_none()
+            {
+                let message =
+                    format!("`{name}` scales on memory utilisation, a share of a request there is not");
+                self.fault("E0313", &["policies", name], message, "set `replica.memoryRequest`");
             }
         }
     }
 
     /// The replicas a run starts with must fit the pool.
-    fn room_at_the_start(&mut self, pool_name: &str, pool: &PoolSpec, gpus: u32) {
+    fn room_at_the_start(&mut self, pool_name: &str, pool: &PoolSpec, gpus: u32, setting: &Setting) {
         let room = u64::from(pool.max_nodes) * u64::from(pool.gpus_per_node / gpus.max(1));
         let given = self.spec().initial.replicas;
         let policies = self.spec().policies.clone();
         for (name, policy) in &policies {
-            if !policy.check().is_empty() {
+            if !policy.check(setting).is_empty() {
                 continue;
             }
-            let (replicas, spare) = policy.build().initial();
+            let (replicas, spare) = policy.build(setting).initial();
             let needed = u64::from(given.unwrap_or(replicas)) + u64::from(spare);
             if needed > room {
                 let message = format!(
@@ -365,7 +430,13 @@ impl Resolver<'_> {
         Some((EngineParams::Continuous { batch, exact_steps }, EngineSpec::Continuous(spec)))
     }
 
-    fn finish(self, profile: &Profile, workload: &LoadedWorkload, parts: Parts) -> Resolved {
+    fn finish(
+        self,
+        profile: &Profile,
+        workload: &LoadedWorkload,
+        setting: Arc<Setting>,
+        parts: Parts,
+    ) -> Resolved {
         let mut spec = self.spec().clone();
         let gates = self.scenario.gates.clone();
         let slo: Option<Slo> = spec.slo.clone().map(Slo::from);
@@ -380,6 +451,7 @@ impl Resolver<'_> {
             price_micro_usd_per_gpu_hour: parts.price_micro_usd,
             initial: spec.initial,
             telemetry: spec.telemetry.clone(),
+            setting,
             slo,
             capacity_per_s: None,
             measure_from: 0,

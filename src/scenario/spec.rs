@@ -28,6 +28,10 @@ pub struct ScenarioSpec {
     pub profile: String,
     /// Where the requests come from.
     pub workload: WorkloadSpec,
+    /// The wall clock at the first instant, as RFC 3339 writes it: `2023-11-16T18:15:46Z`. Policies that go by the
+    /// calendar need it. Default: the clock is not known.
+    #[serde(default)]
+    pub start_time: Option<StartTime>,
     /// The machines.
     pub cluster: ClusterSpec,
     /// Engine of every replica. Default: continuous batching as the profile has it.
@@ -71,6 +75,29 @@ fn five() -> u32 {
 
 fn seven() -> u64 {
     7
+}
+
+/// An instant of the wall clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
+#[schemars(with = "String")]
+pub struct StartTime(pub jiff::Timestamp);
+
+impl Serialize for StartTime {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for StartTime {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let wrong = |_| {
+            serde::de::Error::custom(format!(
+                "`{text}` is no instant; write e.g. 2023-11-16T18:15:46Z, with its offset from UTC"
+            ))
+        };
+        text.parse().map(Self).map_err(wrong)
+    }
 }
 
 /// The machines.

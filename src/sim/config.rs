@@ -3,10 +3,14 @@
 //! These are the scenario's own sections: doc comments are the manual that
 //! `thawline explain` prints, and `docs/defaults.md` says where each default comes from.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::kernel::{Bytes, Distribution, Price, SimDuration};
+use crate::policy::adapter::AdapterSpec;
+use crate::promql::catalogue::Exporter;
 
 /// The serving engine of every replica.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -56,7 +60,8 @@ pub struct WorkersSpec {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct GatewaySpec {
-    /// How a replica is chosen.
+    /// How a replica is chosen. A policy with a proxy of its own (Knative's activator) chooses in its own way while
+    /// that is in the path.
     pub router: RouterKind,
     /// Most requests held while nothing is ready; more are refused. Default: no limit.
     pub queue_limit: Option<u32>,
@@ -95,6 +100,10 @@ pub struct ReplicaSpec {
     pub gpus: Option<u32>,
     /// CPU request, cores: what CPU utilisation is a percentage of.
     pub cpu_request: Option<crate::kernel::Quantity>,
+    /// Memory request, bytes: what memory utilisation is a percentage of.
+    pub memory_request: Option<crate::kernel::Quantity>,
+    /// Memory that a replica's containers use, bytes; an engine allocates it at its start and keeps it. Autoscalers on memory need it.
+    pub memory_usage: Option<crate::kernel::Quantity>,
     /// When the replica counts as ready.
     pub readiness: ReadinessSpec,
     /// How long a draining replica may finish what it has (`terminationGracePeriodSeconds`).
@@ -111,6 +120,8 @@ impl Default for ReplicaSpec {
         Self {
             gpus: None,
             cpu_request: None,
+            memory_request: None,
+            memory_usage: None,
             readiness: ReadinessSpec::default(),
             termination_grace_period: SimDuration::from_secs(30),
             endpoint_removal_delay: SimDuration::ZERO,
@@ -249,12 +260,26 @@ pub enum InitialState {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct TelemetrySpec {
-    /// Time between scrapes.
+    /// Time between Prometheus's scrapes.
     pub scrape_interval: SimDuration,
     /// Time of the first scrape. Default: drawn within the interval.
     pub scrape_phase: Option<SimDuration>,
-    /// From a scrape until a policy can read it (adapter, cache).
+    /// How old the newest scrape is at least that an answer of Prometheus can tell of (adapter, cache).
     pub delay: SimDuration,
+    /// How far back an instant query looks for a sample (`--query.lookback-delta`).
+    pub lookback: SimDuration,
+    /// The release of Prometheus; ranges of 2 hold one sample more.
+    pub prometheus: PrometheusRelease,
+    /// Time between the metrics server's readings of CPU and memory (`--metric-resolution`).
+    pub metrics_server_resolution: SimDuration,
+    /// Whose metrics the engine publishes. Default: those of the profile's engine.
+    pub exporter: Option<EngineExporter>,
+    /// Labels of the workload's series, such as `namespace` and `job`. A label that is not here gets the value that
+    /// a query asks for by equality.
+    pub labels: BTreeMap<String, String>,
+    /// prometheus-adapter's rules, which serve an HPA's Pods, Object and External metrics. Default: each series under
+    /// its own name, counters as their rate over five minutes.
+    pub adapter: Option<AdapterSpec>,
     /// Step of the timeline that reports draw.
     pub timeline_step: SimDuration,
 }
@@ -265,7 +290,66 @@ impl Default for TelemetrySpec {
             scrape_interval: SimDuration::from_secs(15),
             scrape_phase: None,
             delay: SimDuration::ZERO,
+            lookback: SimDuration::from_secs(300),
+            prometheus: PrometheusRelease::default(),
+            metrics_server_resolution: SimDuration::from_secs(15),
+            exporter: None,
+            labels: BTreeMap::new(),
+            adapter: None,
             timeline_step: SimDuration::from_secs(15),
+        }
+    }
+}
+
+/// A release of Prometheus, where the rules of windows differ.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum PrometheusRelease {
+    /// Prometheus 2, from 2.52 on.
+    V2,
+    /// Prometheus 3.
+    #[default]
+    V3,
+}
+
+/// Whose metrics an engine publishes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum EngineExporter {
+    /// vLLM.
+    Vllm,
+    /// SGLang.
+    Sglang,
+    /// Text Generation Inference.
+    Tgi,
+    /// Triton Inference Server.
+    Triton,
+    /// llama.cpp's server.
+    LlamaCpp,
+}
+
+impl EngineExporter {
+    /// The one of an engine as profiles name it.
+    pub fn of_engine(name: &str) -> Option<Self> {
+        let plain: String = name.to_lowercase().chars().filter(char::is_ascii_alphanumeric).collect();
+        Some(match plain.as_str() {
+            "vllm" => Self::Vllm,
+            "sglang" => Self::Sglang,
+            "tgi" | "textgenerationinference" => Self::Tgi,
+            "triton" | "tensorrtllm" | "tritoninferenceserver" => Self::Triton,
+            "llamacpp" | "llamaserver" => Self::LlamaCpp,
+            _ => return None,
+        })
+    }
+
+    /// Its metrics.
+    pub const fn exporter(self) -> Exporter {
+        match self {
+            Self::Vllm => Exporter::Vllm,
+            Self::Sglang => Exporter::Sglang,
+            Self::Tgi => Exporter::Tgi,
+            Self::Triton => Exporter::Triton,
+            Self::LlamaCpp => Exporter::LlamaCpp,
         }
     }
 }

@@ -1,62 +1,96 @@
 //! Scrapes and decisions. What a decision does is in `scale.rs`.
 
+use super::prometheus::GatewayReading;
 use super::replica::State;
 use super::run::{Event, Run};
-use super::telemetry::Scrape;
 use crate::kernel::queue::Rank;
-use crate::policy::api::{GatewaySample, PodView};
-use crate::policy::{Decision, View};
+use crate::policy::api::{GatewayView, PodView, PrometheusView};
+use crate::policy::meter::Meter;
+use crate::policy::{Autoscaler, View};
 
 impl Run<'_> {
     pub(super) fn scrape(&mut self) {
         let now = self.now;
-        let mut pods = Vec::with_capacity(self.live.len());
+        for index in 0..self.live.len() {
+            let id = self.live[index];
+            if self.prometheus.needs_settled() {
+                self.settle(id);
+            }
+            self.prometheus.scrape_pod(now, &mut self.replicas[id.index()]);
+        }
+        let in_flight = self.held_count + self.in_replicas;
+        let reading = GatewayReading { held: self.held_count, in_flight, arrived: self.arrivals };
+        self.prometheus.scrape_gateway(now, reading);
+        let next = now + self.sim.telemetry.scrape_interval;
+        self.queue.push(next, Rank::Scrape, 0, 0, Event::Scrape);
+    }
+
+    pub(super) fn read_usage(&mut self) {
+        let now = self.now;
         for index in 0..self.live.len() {
             let id = self.live[index];
             self.settle(id);
-            let replica = &mut self.replicas[id.index()];
-            let container_started = replica.container_started;
-            let Some(serving) = replica.serving() else {
-                // CPU usage is a difference of two readings: the container must have been there at the one before.
-                let measured = container_started.is_some_and(|at| at <= self.last_scrape);
-                if let Some(cpu) = self.sim.replica.cpu.filter(|_| measured) {
-                    pods.push((id, cpu.loading(now, now.since(self.last_scrape))));
-                }
-                continue;
-            };
-            let (gauges, busy) = (serving.engine.gauges(), serving.engine.busy(now));
-            pods.push((id, serving.exporter.scrape(now, gauges, busy, self.sim.replica.cpu)));
+            self.metrics_server.read(now, &mut self.replicas[id.index()], &self.sim.replica);
         }
-        let window_secs = now.since(self.last_scrape).as_secs_f64();
-        let arrived = (self.arrivals - self.arrivals_at_scrape) as f64;
-        let gateway = GatewaySample {
-            at: now,
-            queue_length: f64::from(self.held_count),
-            in_flight: f64::from(self.held_count + self.in_replicas),
-            requests_per_second: if window_secs > 0.0 { arrived / window_secs } else { 0.0 },
-        };
-        self.arrivals_at_scrape = self.arrivals;
-        self.last_scrape = now;
-        self.pipeline.push(Scrape { at: now, pods, gateway });
-        let next = now + self.sim.telemetry.scrape_interval;
-        self.queue.push(next, Rank::Scrape, 0, 0, Event::Scrape);
+        let next = now + self.sim.telemetry.metrics_server_resolution;
+        self.queue.push(next, Rank::Scrape, 2, 0, Event::ReadUsage);
     }
 
     pub(super) fn decide(&mut self, index: usize) {
         let now = self.now;
         let next = now + self.loops[index].period;
         self.queue.push(next, Rank::Decide, index as u32, 0, Event::Decide(index));
-        if let Some(decision) = self.ask_policy(index) {
-            self.apply(index, decision);
+        let decision = self.ask_policy(|policy, view| policy.decide(index, view));
+        if let Some(decision) = decision {
+            self.apply(self.loops[index].name, decision);
+        }
+        self.set_timer();
+    }
+
+    pub(super) fn timer_over(&mut self, generation: u32) {
+        if generation != self.timer.1 {
+            return;
+        }
+        self.timer.0 = None;
+        let decision = self.ask_policy(|policy, view| policy.timed(view));
+        if let Some((of, decision)) = decision {
+            self.apply(of, decision);
+        }
+        self.set_timer();
+    }
+
+    /// Follows the policy's timer; an event of another setting is stale.
+    pub(super) fn set_timer(&mut self) {
+        let wanted = self.policy.timer();
+        if wanted == self.timer.0 {
+            return;
+        }
+        self.timer = (wanted, self.timer.1.wrapping_add(1));
+        if let Some(at) = wanted {
+            let generation = self.timer.1;
+            self.queue.push(at.max(self.now), Rank::Decide, u32::MAX, generation, Event::Timer(generation));
         }
     }
 
-    fn ask_policy(&mut self, index: usize) -> Option<Decision> {
-        let scrape = self.pipeline.read(self.now);
+    fn ask_policy<T>(&mut self, ask: impl FnOnce(&mut dyn Autoscaler, &View<'_>) -> Option<T>) -> Option<T> {
+        let now = self.now;
         let mut pods = Vec::with_capacity(self.live.len());
         let mut existing = 0;
+        let mut gateway = GatewayView {
+            held: u64::from(self.held_count),
+            arrived: self.arrivals,
+            meter: self.proxy_meter.at(now),
+            ..GatewayView::default()
+        };
         for id in &self.live {
             let replica = &self.replicas[id.index()];
+            let mut meter = Meter::default();
+            if let State::Ready(serving, _) | State::Draining(Some(serving)) = &replica.state {
+                let gauges = serving.engine.gauges();
+                gateway.running += u64::from(gauges.running);
+                gateway.waiting += u64::from(gauges.waiting + serving.queued_count);
+                meter = serving.meter.at(now);
+            }
             let deleting = match &replica.state {
                 State::Gone | State::Ready(_, false) => continue,
                 // What is on its way beyond the order will be a spare.
@@ -65,25 +99,31 @@ impl Run<'_> {
                 State::Starting(_) | State::Ready(_, true) => false,
             };
             existing += u32::from(!deleting);
-            let ready = matches!(replica.state, State::Ready(..));
             pods.push(PodView {
                 id: *id,
+                created: replica.created,
                 running: replica.container_started.is_some(),
                 started: replica.bound_at,
-                ready,
+                ready: matches!(replica.state, State::Ready(..)),
                 ready_changed: replica.ready_at.unwrap_or(replica.created),
                 deleting,
-                cpu_request_milli: self.sim.replica.cpu_request_milli,
-                sample: scrape.and_then(|s| s.pod(*id)),
+                requests: self.sim.replica.requests,
+                usage: self.metrics_server.sample(replica),
+                meter,
             });
         }
         let view = View {
-            now: self.now,
+            now,
             spec_replicas: self.ordered,
             status_replicas: existing,
             pods: &pods,
-            gateway: scrape.map(|s| &s.gateway),
+            workload: self.prometheus.workload(),
+            prometheus: PrometheusView {
+                store: self.prometheus.store(),
+                at: now.saturating_sub(self.sim.telemetry.delay),
+            },
+            gateway,
         };
-        self.policy.decide(index, &view)
+        ask(&mut *self.policy, &view)
     }
 }

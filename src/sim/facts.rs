@@ -33,20 +33,32 @@ impl Sink for Facts<'_> {
     fn scheduled(&mut self, slot: u32, at: SimTime) {
         let request = self.requests.get_mut(slot);
         request.scheduled = Some(at);
-        self.exporter.queue_time.observe(at.since(request.routed).as_nanos());
+        if let Some(queue_time) = &mut self.exporter.queue_time {
+            queue_time.observe(at.since(request.routed).as_nanos());
+        }
     }
 
     fn first_token(&mut self, slot: u32, at: SimTime) {
         let request = self.requests.get_mut(slot);
         request.first_token = Some(at);
         self.exporter.generation_tokens += 1;
-        self.exporter.ttft.observe(at.since(request.routed).as_nanos());
+        if let Some(ttft) = &mut self.exporter.ttft {
+            ttft.observe(at.since(request.routed).as_nanos());
+        }
     }
 
     fn finished(&mut self, slot: u32, at: SimTime, gap_max_ns: u64) {
         let request = self.requests.get_mut(slot);
         self.exporter.finished += 1;
-        self.exporter.e2e.observe(at.since(request.routed).as_nanos());
+        if let Some(e2e) = &mut self.exporter.e2e {
+            e2e.observe(at.since(request.routed).as_nanos());
+        }
+        if let Some(lengths) = &mut self.exporter.prompt_length {
+            lengths.observe(u64::from(request.request.prompt_tokens));
+        }
+        if let Some(lengths) = &mut self.exporter.output_length {
+            lengths.observe(u64::from(request.request.output_tokens));
+        }
         self.finished.push(Finished { slot, at, gap_max: SimDuration::from_nanos(gap_max_ns) });
     }
 
@@ -71,7 +83,9 @@ impl Sink for Facts<'_> {
 
     fn gap(&mut self, gap: SimDuration) {
         self.exporter.generation_tokens += 1;
-        self.exporter.itl.observe(gap.as_nanos());
+        if let Some(itl) = &mut self.exporter.itl {
+            itl.observe(gap.as_nanos());
+        }
         self.recorder.latency.itl.record(gap);
     }
 

@@ -1,5 +1,7 @@
 //! Replicas and nodes through their lives: ordered, bound, loaded, ready, drained, gone.
 
+use std::collections::VecDeque;
+
 use rand::Rng;
 
 use super::config::{BilledFrom, ReadyAfter};
@@ -11,6 +13,7 @@ use crate::kernel::queue::Rank;
 use crate::kernel::rng::Purpose;
 use crate::kernel::{NodeId, ReplicaId, SimDuration, SimTime};
 use crate::outcome::{Account, BreachOutcome, Phase, PhaseSpan, StartRecord, StartResult};
+use crate::policy::meter::Meter;
 
 impl Run<'_> {
     /// Orders `count` replicas, to be started from nothing.
@@ -175,15 +178,17 @@ impl Run<'_> {
     /// From now until the first probe that can pass, and from there until requests are routed.
     fn probe_wait(&self, container_started: SimTime) -> SimDuration {
         let readiness = &self.sim.replica.readiness;
-        let first = container_started + readiness.initial_delay;
-        let period = readiness.period.as_nanos();
+        let own = self.data_path.probe_period;
+        let first =
+            container_started + if own.is_some() { SimDuration::ZERO } else { readiness.initial_delay };
+        let period = own.unwrap_or(readiness.period).as_nanos();
         let passes = if self.now <= first || period == 0 {
             first.max(self.now)
         } else {
             let periods = self.now.since(first).as_nanos().div_ceil(period);
             first + SimDuration::from_nanos(periods * period)
         };
-        passes.since(self.now) + readiness.endpoint_delay
+        passes.since(self.now) + if own.is_some() { SimDuration::ZERO } else { readiness.endpoint_delay }
     }
 
     pub(super) fn phase_done(&mut self, id: ReplicaId, generation: u32) {
@@ -212,8 +217,11 @@ impl Run<'_> {
         let engine: Engine = self.factory.engine(warmed);
         let serving = Serving {
             engine,
-            exporter: Box::new(Exporter::new(self.now)),
+            exporter: Box::new(Exporter::new(self.prometheus.histograms())),
             outstanding: 0,
+            queued: VecDeque::new(),
+            queued_count: 0,
+            meter: Meter::new(self.now),
             stalls: Stalls::default(),
             busy_base: SimDuration::ZERO,
             turn: 0,
@@ -357,6 +365,7 @@ impl Run<'_> {
     fn gone(&mut self, id: ReplicaId) {
         let now = self.now;
         self.live.retain(|live| *live != id);
+        self.prometheus.pod_gone(now, &self.replicas[id.index()]);
         self.books.set_replicas(now, self.live.len() as u64);
         if let Some(node) = self.replicas[id.index()].node.take() {
             self.books.enter(now, Account::Unallocated, self.sim.replica.gpus);

@@ -8,6 +8,8 @@ pub mod capacity;
 pub mod cluster;
 pub mod config;
 pub mod engine;
+pub mod metrics_server;
+pub mod prometheus;
 pub mod replica;
 pub mod replica_set;
 pub mod requests;
@@ -34,6 +36,8 @@ pub use run::run;
 use crate::kernel::{Distribution, SimDuration, Streams, rng::Purpose};
 use crate::outcome::Phase;
 use crate::outcome::breach::Slo;
+use crate::policy::Setting;
+use crate::policy::api::PodResources;
 use crate::workload::Source;
 use config::{ControlPlaneSpec, GatewaySpec, InitialSpec, PoolSpec, ReadinessSpec, TelemetrySpec};
 use engine::{BatchParams, Continuous, Engine, Stepped, Workers, WorkersParams};
@@ -62,6 +66,8 @@ pub struct Simulation {
     pub initial: InitialSpec,
     /// Metrics.
     pub telemetry: TelemetrySpec,
+    /// The world that policies' queries are asked in.
+    pub setting: Arc<Setting>,
     /// Limits of a request.
     pub slo: Option<Slo>,
     /// Capacity of a replica, requests/s within the SLO; `None` without an SLO.
@@ -155,8 +161,10 @@ impl Factory {
 pub struct ReplicaParams {
     /// GPUs it holds.
     pub gpus: u32,
-    /// CPU request, milli-cores.
-    pub cpu_request_milli: Option<i64>,
+    /// What its pod asks for.
+    pub requests: PodResources,
+    /// Memory of its containers, bytes; `None` where the scenario does not say.
+    pub memory_usage: Option<i64>,
     /// CPU use; `None` where the profile does not know it.
     pub cpu: Option<CpuModel>,
     /// Start-up stages after it is bound to a node, in order.

@@ -3,11 +3,14 @@
 //! Only a replica that is ready or draining holds an engine: a request cannot be given
 //! to one that is still loading, because there is nothing to give it to.
 
+use std::collections::VecDeque;
+
 use super::engine::Engine;
 use super::replica_set::{Pod, PodPhase};
 use super::telemetry::Exporter;
 use crate::kernel::{NodeId, ReplicaId, SimDuration, SimTime};
 use crate::outcome::{Phase, PhaseSpan};
+use crate::policy::meter::Meter;
 
 const NANOS_PER_SEC: u64 = 1_000_000_000;
 
@@ -67,8 +70,14 @@ pub struct Serving {
     pub engine: Engine,
     /// What it publishes.
     pub exporter: Box<Exporter>,
-    /// Requests given to it and not yet ended.
+    /// Requests given to it and not yet ended, those in front of it included.
     pub outstanding: u32,
+    /// Requests that its queue-proxy holds back, in order of arrival: (slot, id); some may have ended.
+    pub queued: VecDeque<(u32, u64)>,
+    /// How many of these have not ended.
+    pub queued_count: u32,
+    /// What its queue-proxy counts.
+    pub meter: Meter,
     /// What its requests had to wait for because nothing had warmed it.
     pub stalls: Stalls,
     /// Engine busy time when it last entered rotation.

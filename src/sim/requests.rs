@@ -14,6 +14,8 @@ pub enum Place {
     Gateway,
     /// Held at the gateway because nothing is in rotation.
     Held,
+    /// At a replica, held back by its queue-proxy.
+    Queued(ReplicaId),
     /// In a replica.
     Replica(ReplicaId, Ticket),
     /// At a replica that was told to stop while requests were still routed to it.
@@ -41,6 +43,8 @@ pub struct InFlight {
     pub stalled_base: SimDuration,
     /// How often it was preempted.
     pub preemptions: u32,
+    /// It came by way of the policy's proxy.
+    pub proxied: bool,
 }
 
 /// The slab.
@@ -64,6 +68,7 @@ impl Requests {
             first_token: None,
             stalled_base: SimDuration::ZERO,
             preemptions: 0,
+            proxied: false,
         };
         if let Some(slot) = self.free.pop() {
             self.slots[slot as usize] = new;
@@ -104,7 +109,10 @@ impl Requests {
 
     /// Slots in use whose request is in `replica`, in order of arrival. A scan: for drains only.
     pub fn in_replica(&self, replica: ReplicaId) -> Vec<u32> {
-        let here = |s: &u32| matches!(self.slots[*s as usize].place, Place::Replica(r, _) if r == replica);
+        let here = |s: &u32| match self.slots[*s as usize].place {
+            Place::Replica(r, _) | Place::Queued(r) => r == replica,
+            _ => false,
+        };
         let mut slots: Vec<u32> = (0..self.slots.len() as u32).filter(here).collect();
         slots.sort_unstable_by_key(|s| self.slots[*s as usize].id);
         slots

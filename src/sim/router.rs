@@ -6,11 +6,47 @@ use rand::rngs::ChaCha8Rng;
 
 use super::config::RouterKind;
 use crate::kernel::ReplicaId;
+use crate::policy::api::Balancing;
+
+/// How a replica is chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// The one with the fewest requests; ties go round.
+    LeastOutstanding,
+    /// In turn.
+    RoundRobin,
+    /// The less loaded of two drawn at random.
+    PowerOfTwo,
+    /// The first one.
+    First,
+}
+
+impl From<RouterKind> for Choice {
+    fn from(kind: RouterKind) -> Self {
+        match kind {
+            RouterKind::LeastOutstanding => Self::LeastOutstanding,
+            RouterKind::RoundRobin => Self::RoundRobin,
+            RouterKind::PowerOfTwo => Self::PowerOfTwo,
+        }
+    }
+}
+
+impl From<Balancing> for Choice {
+    fn from(balancing: Balancing) -> Self {
+        match balancing {
+            Balancing::RandomChoiceOfTwo => Self::PowerOfTwo,
+            Balancing::FirstAvailable => Self::First,
+            Balancing::RoundRobin => Self::RoundRobin,
+        }
+    }
+}
 
 /// Replicas in rotation and how many requests each has.
 #[derive(Debug)]
 pub struct Router {
-    kind: RouterKind,
+    choice: Choice,
+    /// Most requests of a replica; one that has them is passed over.
+    limit: Option<u32>,
     rng: ChaCha8Rng,
     /// Replicas in rotation; a replica's seat is its index here.
     seats: Vec<ReplicaId>,
@@ -20,6 +56,8 @@ pub struct Router {
     seat_of: Vec<u32>,
     /// For least outstanding: the seats with each load, as bits.
     levels: Vec<Vec<u64>>,
+    /// With a limit: the seats with room, as bits.
+    free: Vec<u64>,
     /// No level below this has a seat.
     lowest: usize,
     /// Last seat chosen.
@@ -32,12 +70,14 @@ impl Router {
     /// A router with nobody in rotation.
     pub fn new(kind: RouterKind, rng: ChaCha8Rng) -> Self {
         Self {
-            kind,
+            choice: kind.into(),
+            limit: None,
             rng,
             seats: Vec::new(),
             loads: Vec::new(),
             seat_of: Vec::new(),
             levels: Vec::new(),
+            free: Vec::new(),
             lowest: 0,
             last: 0,
         }
@@ -51,6 +91,24 @@ impl Router {
     /// Whether nobody is in rotation.
     pub fn is_empty(&self) -> bool {
         self.seats.is_empty()
+    }
+
+    /// Whether some replica can take a request.
+    pub fn has_room(&self) -> bool {
+        match self.limit {
+            None => !self.is_empty(),
+            Some(_) => self.free.iter().any(|word| *word != 0),
+        }
+    }
+
+    /// Chooses in another way from now on, and with another limit.
+    pub fn follow(&mut self, choice: Choice, limit: Option<u32>) {
+        if (choice, limit) == (self.choice, self.limit) {
+            return;
+        }
+        (self.choice, self.limit, self.lowest) = (choice, limit, 0);
+        self.levels.iter_mut().chain([&mut self.free]).for_each(Vec::clear);
+        (0..self.seats.len()).for_each(|seat| self.mark(seat, self.loads[seat], true));
     }
 
     /// Puts a replica with `load` requests into rotation.
@@ -93,12 +151,14 @@ impl Router {
     /// Chooses a replica for a request and counts the request there.
     pub fn pick(&mut self) -> Option<ReplicaId> {
         let count = self.seats.len();
-        let seat = match (count, self.kind) {
+        let seat = match (count, self.choice) {
             (0, _) => return None,
-            (1, _) => 0,
-            (_, RouterKind::LeastOutstanding) => self.least_loaded(),
-            (_, RouterKind::RoundRobin) => (self.last + 1) % count,
-            (_, RouterKind::PowerOfTwo) => {
+            (_, Choice::First) if self.limit.is_some() => next_seat(&self.free, 0)?,
+            (..) if self.limit.is_some() => next_seat(&self.free, self.last + 1)?,
+            (1, _) | (_, Choice::First) => 0,
+            (_, Choice::LeastOutstanding) => self.least_loaded(),
+            (_, Choice::RoundRobin) => (self.last + 1) % count,
+            (_, Choice::PowerOfTwo) => {
                 let first = self.below(count);
                 let other = (first + 1 + self.below(count - 1)) % count;
                 if self.loads[other] < self.loads[first] { other } else { first }
@@ -120,17 +180,7 @@ impl Router {
         while self.levels[self.lowest].iter().all(|word| *word == 0) {
             self.lowest += 1;
         }
-        let words = &self.levels[self.lowest];
-        let start = self.last + 1;
-        let (word, bit) = (start / 64, start % 64);
-        let after = words.get(word).map_or(0, |w| w >> bit << bit);
-        if after != 0 {
-            return word * 64 + after.trailing_zeros() as usize;
-        }
-        let later = words.iter().enumerate().skip(word + 1);
-        let round = words.iter().enumerate();
-        let (index, bits) = later.chain(round).find(|(_, w)| **w != 0).expect("the level has a seat");
-        index * 64 + bits.trailing_zeros() as usize
+        next_seat(&self.levels[self.lowest], self.last + 1).expect("the level has a seat")
     }
 
     fn move_level(&mut self, seat: usize, from: u32, to: u32) {
@@ -140,24 +190,45 @@ impl Router {
     }
 
     fn mark(&mut self, seat: usize, load: u32, on: bool) {
-        if self.kind != RouterKind::LeastOutstanding {
+        if let Some(limit) = self.limit {
+            set(&mut self.free, seat, on && load < limit);
+            return;
+        }
+        if self.choice != Choice::LeastOutstanding {
             return;
         }
         let level = load as usize;
         if self.levels.len() <= level {
             self.levels.resize(level + 1, Vec::new());
         }
-        let words = &mut self.levels[level];
-        if words.len() <= seat / 64 {
-            words.resize(seat / 64 + 1, 0);
-        }
-        let bit = 1u64 << (seat % 64);
+        set(&mut self.levels[level], seat, on);
         if on {
-            words[seat / 64] |= bit;
             self.lowest = self.lowest.min(level);
-        } else {
-            words[seat / 64] &= !bit;
         }
+    }
+}
+
+/// The first seat of a set from `start` on, going round.
+fn next_seat(words: &[u64], start: usize) -> Option<usize> {
+    let (word, bit) = (start / 64, start % 64);
+    let after = words.get(word).map_or(0, |w| w >> bit << bit);
+    if after != 0 {
+        return Some(word * 64 + after.trailing_zeros() as usize);
+    }
+    let later = words.iter().enumerate().skip(word + 1);
+    let (index, bits) = later.chain(words.iter().enumerate()).find(|(_, w)| **w != 0)?;
+    Some(index * 64 + bits.trailing_zeros() as usize)
+}
+
+fn set(words: &mut Vec<u64>, seat: usize, on: bool) {
+    if words.len() <= seat / 64 {
+        words.resize(seat / 64 + 1, 0);
+    }
+    let bit = 1u64 << (seat % 64);
+    if on {
+        words[seat / 64] |= bit;
+    } else {
+        words[seat / 64] &= !bit;
     }
 }
 

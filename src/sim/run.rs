@@ -9,11 +9,12 @@ use super::books::{Books, Needed};
 use super::cluster::{Cluster, initial_nodes};
 use super::config::InitialState;
 use super::facts::Finished;
+use super::metrics_server::MetricsServer;
+use super::prometheus::Prometheus;
 use super::replica::Replica;
 use super::requests::Requests;
 use super::router::Router;
 use super::scale::{Controller, Order};
-use super::telemetry::Pipeline;
 use super::{Factory, Simulation};
 use crate::kernel::queue::Rank;
 use crate::kernel::rng::Purpose;
@@ -22,6 +23,8 @@ use crate::outcome::breach::RequestRecord;
 use crate::outcome::recorder::Recorder;
 use crate::outcome::timeline::Point;
 use crate::outcome::{Account, DecisionRecord, Ledger, Phase, RunOutcome, StartRecord, Timeline};
+use crate::policy::api::{DataPath, Path};
+use crate::policy::meter::Meter;
 use crate::policy::{Autoscaler, Loop};
 
 /// How long after the end of the trace requests may still be waiting for an answer before they count as never served.
@@ -55,12 +58,18 @@ pub(super) enum Event {
     NodeIdle(NodeId, u32),
     /// Some request's deadline passes.
     Deadline,
-    /// Metrics are scraped.
+    /// The oldest held request has been held for too long.
+    HoldOver,
+    /// Prometheus scrapes.
     Scrape,
+    /// The metrics server reads containers.
+    ReadUsage,
     /// The timeline gets a point.
     Tick,
     /// A control loop decides.
     Decide(usize),
+    /// The policy's own timer.
+    Timer(u32),
     /// The trace ends; money stops.
     TraceEnd,
     /// Nobody waits any longer.
@@ -93,15 +102,22 @@ pub(super) struct Run<'a> {
     pub held_count: u32,
     pub in_replicas: u32,
     pub arrivals: u64,
-    pub arrivals_at_scrape: u64,
+    /// What the policy puts between gateway and pods, and which way requests go now.
+    pub data_path: DataPath,
+    pub path: Path,
+    /// What the policy's proxy counts.
+    pub proxy_meter: Meter,
+    pub hold_pending: bool,
+    /// When the policy's timer is set to, and its generation; older ones are stale.
+    pub timer: (Option<SimTime>, u32),
     pub arrivals_at_tick: u64,
     pub deadline_pending: bool,
     pub books: Books,
     pub needed: Option<Needed>,
     pub ledger: Ledger,
     pub recorder: Recorder,
-    pub pipeline: Pipeline,
-    pub last_scrape: SimTime,
+    pub prometheus: Prometheus,
+    pub metrics_server: MetricsServer,
     pub timeline: Timeline,
     pub ordered: u32,
     pub spare: u32,
@@ -142,6 +158,10 @@ impl<'a> Run<'a> {
         let warm = sim.initial.state == InitialState::Warm;
         let at_start = if warm { ordered + spare } else { 0 };
         let nodes = initial_nodes(&sim.pool, sim.replica.gpus, at_start);
+        let data_path = policy.data_path();
+        let queries = policy.queries();
+        let prefix = policy.workload().unwrap_or("replica");
+        let prometheus = Prometheus::new(&queries, &sim.setting, prefix, sim.telemetry.scrape_interval);
         Self {
             sim,
             streams,
@@ -162,7 +182,11 @@ impl<'a> Run<'a> {
             held_count: 0,
             in_replicas: 0,
             arrivals: 0,
-            arrivals_at_scrape: 0,
+            path: if data_path.begins_proxied { Path::Proxied } else { Path::Direct },
+            data_path,
+            proxy_meter: Meter::default(),
+            hold_pending: false,
+            timer: (None, 0),
             arrivals_at_tick: 0,
             deadline_pending: false,
             books: Books::default(),
@@ -173,8 +197,8 @@ impl<'a> Run<'a> {
                 ..Ledger::default()
             },
             recorder: Recorder::default(),
-            pipeline: Pipeline::new(sim.telemetry.delay),
-            last_scrape: SimTime::ZERO,
+            prometheus,
+            metrics_server: MetricsServer::default(),
             timeline: Timeline { step: sim.telemetry.timeline_step, points: Vec::new() },
             ordered,
             spare,
@@ -191,6 +215,7 @@ impl<'a> Run<'a> {
 
     /// Puts the first replicas and the first event of every loop in place.
     fn start(&mut self) {
+        let sim = self.sim;
         let gpus = self.cluster.count() * self.cluster.gpus_per_node();
         self.books.enter(SimTime::ZERO, Account::Unallocated, gpus);
         let count = self.ordered + self.spare;
@@ -198,9 +223,18 @@ impl<'a> Run<'a> {
             InitialState::Warm => (0..count).for_each(|i| self.create_warm(i < self.ordered)),
             InitialState::Cold => self.create(count),
         }
-        let telemetry = &self.sim.telemetry;
+        let telemetry = &sim.telemetry;
         let scrape = self.phase(telemetry.scrape_phase, telemetry.scrape_interval, u64::from(u32::MAX));
-        self.queue.push(scrape, Rank::Scrape, 0, 0, Event::Scrape);
+        if !self.prometheus.is_idle() {
+            self.queue.push(scrape, Rank::Scrape, 0, 0, Event::Scrape);
+        }
+        if self.policy.reads_usage() {
+            let resolution = telemetry.metrics_server_resolution;
+            let first = self.phase(telemetry.scrape_phase, resolution, u64::from(u32::MAX) - 1);
+            self.queue.push(first, Rank::Scrape, 2, 0, Event::ReadUsage);
+        }
+        self.follow_path();
+        self.set_timer();
         self.queue.push(SimTime::ZERO + telemetry.timeline_step, Rank::Scrape, 1, 0, Event::Tick);
         for index in 0..self.loops.len() {
             let (phase, period) = (self.loops[index].phase, self.loops[index].period);
@@ -269,9 +303,12 @@ impl<'a> Run<'a> {
             Event::NodeUp(id) => self.node_up(id),
             Event::NodeIdle(id, generation) => self.node_idle(id, generation),
             Event::Deadline => self.deadline(),
+            Event::HoldOver => self.hold_over(),
             Event::Scrape => self.scrape(),
+            Event::ReadUsage => self.read_usage(),
             Event::Tick => self.tick(),
             Event::Decide(index) => self.decide(index),
+            Event::Timer(generation) => self.timer_over(generation),
             Event::TraceEnd => self.close_books(),
             Event::GiveUp => self.give_up(),
         }

@@ -73,14 +73,17 @@ impl Run<'_> {
     }
 
     /// A policy writes the scale.
-    pub(super) fn apply(&mut self, index: usize, decision: Decision) {
-        let Decision { replicas, spare, why } = decision;
+    pub(super) fn apply(&mut self, of: &'static str, decision: Decision) {
+        let Decision { replicas, spare, path, why } = decision;
         let changed = replicas != self.ordered || spare != self.spare;
-        let of = self.loops[index].name;
         let last = self.decisions.iter().rev().find(|d| d.of == of);
         if changed || last.is_none_or(|d| d.why.rule != why.rule) {
             let record = DecisionRecord { at: self.now, of, from: self.ordered, to: replicas, spare, why };
             self.decisions.push(record);
+        }
+        if path != self.path {
+            self.path = path;
+            self.follow_path();
         }
         if !changed {
             return;

@@ -8,6 +8,7 @@ use super::tests::{batch_engine, check_laws, constant, packed, pool, result, sec
 use super::{EngineParams, Simulation};
 use crate::kernel::{SimDuration, SimTime};
 use crate::outcome::{Account, BreachOutcome, Cause, Phase, RunOutcome, StartResult};
+use crate::policy::api::Path;
 use crate::policy::{Autoscaler, Decision, Loop, Reason, View};
 
 /// Orders (replicas, spare) at given seconds, and logs what it sees each second.
@@ -30,7 +31,7 @@ impl Autoscaler for Timed {
         // Another rule each time: every turn is logged.
         let rule = if self.turn.is_multiple_of(2) { "even" } else { "odd" };
         let detail = format!("{}/{}", view.status_replicas, view.spec_replicas);
-        Some(Decision { replicas, spare, why: Reason { rule, detail } })
+        Some(Decision { replicas, spare, path: Path::Direct, why: Reason { rule, detail } })
     }
     fn initial(&self) -> (u32, u32) {
         self.start

@@ -8,6 +8,7 @@ use crate::kernel::queue::Rank;
 use crate::kernel::{ReplicaId, SimDuration, SimTime};
 use crate::outcome::BreachOutcome;
 use crate::outcome::recorder::Ended;
+use crate::policy::api::Path;
 use crate::workload::Request;
 
 impl Run<'_> {
@@ -24,7 +25,7 @@ impl Run<'_> {
             self.drop_request(slot, BreachOutcome::Rejected);
             return;
         }
-        let timeout = self.sim.gateway.request_timeout;
+        let timeout = self.data_path.request_timeout.unwrap_or(self.sim.gateway.request_timeout);
         if !timeout.is_zero() {
             let deadline = self.now.saturating_add(timeout);
             self.requests.add_deadline(deadline, slot);
@@ -53,12 +54,17 @@ impl Run<'_> {
 
     /// Sends a request to a replica in rotation, or holds it.
     fn route(&mut self, slot: u32) {
-        if let Some(replica) = self.router.pick() {
+        let picked = self.router.pick();
+        // What finds no pod is held by the proxy, whatever the path.
+        if self.path == Path::Proxied || picked.is_none() {
+            self.enter_proxy(slot);
+        }
+        if let Some(replica) = picked {
             self.submit(slot, replica);
             return;
         }
-        let full = self.sim.gateway.queue_limit.is_some_and(|limit| self.held_count >= limit);
-        if full {
+        let limit = self.data_path.hold_limit.or(self.sim.gateway.queue_limit);
+        if limit.is_some_and(|limit| self.held_count >= limit) {
             self.drop_request(slot, BreachOutcome::Rejected);
             return;
         }
@@ -66,11 +72,72 @@ impl Run<'_> {
         request.place = Place::Held;
         self.held.push_back((slot, request.id));
         self.held_count += 1;
+        self.arm_hold();
+        self.policy.request_held(self.now);
+        self.set_timer();
+    }
+
+    /// Counts a request that comes by way of the policy's proxy.
+    fn enter_proxy(&mut self, slot: u32) {
+        let request = self.requests.get_mut(slot);
+        if self.data_path.is_metered && !request.proxied {
+            request.proxied = true;
+            self.proxy_meter.enter(self.now, false);
+        }
+    }
+
+    /// Lets the router pick as the way that requests take now has it.
+    pub(super) fn follow_path(&mut self) {
+        let own = self.sim.gateway.router;
+        match self.path {
+            Path::Direct => self.router.follow(own.into(), None),
+            Path::Proxied => {
+                let limit = self.data_path.pod_limit.map(|limit| limit.concurrency);
+                self.router.follow(self.data_path.balancing.into(), limit);
+            }
+        }
+        self.release_held();
+    }
+
+    /// Keeps one event in the queue for the oldest held request, where there is a limit to holding.
+    fn arm_hold(&mut self) {
+        let Some(timeout) = self.data_path.hold_timeout.filter(|_| !self.hold_pending) else { return };
+        self.drop_ended_held();
+        if let Some(&(slot, _)) = self.held.front() {
+            self.hold_pending = true;
+            let at = self.requests.get(slot).request.arrival.saturating_add(timeout);
+            self.queue.push(at.max(self.now), Rank::Deadline, 1, 0, Event::HoldOver);
+        }
+    }
+
+    fn drop_ended_held(&mut self) {
+        while let Some(&(slot, id)) = self.held.front() {
+            let held = self.requests.get(slot);
+            if held.id == id && held.place == Place::Held {
+                break;
+            }
+            self.held.pop_front();
+        }
+    }
+
+    pub(super) fn hold_over(&mut self) {
+        self.hold_pending = false;
+        let Some(timeout) = self.data_path.hold_timeout else { return };
+        loop {
+            self.drop_ended_held();
+            let Some(&(slot, _)) = self.held.front() else { break };
+            if self.requests.get(slot).request.arrival.saturating_add(timeout) > self.now {
+                break;
+            }
+            self.held.pop_front();
+            self.drop_request(slot, BreachOutcome::TimedOut);
+        }
+        self.arm_hold();
     }
 
     /// Sends on what was held, in order of arrival. Called when a replica enters rotation.
     pub(super) fn release_held(&mut self) {
-        while !self.router.is_empty() {
+        while self.router.has_room() {
             let Some((slot, id)) = self.held.pop_front() else { return };
             let held = self.requests.get_mut(slot);
             if held.id != id || held.place != Place::Held {
@@ -82,7 +149,45 @@ impl Run<'_> {
         }
     }
 
+    /// Hands a request to a replica, whose queue-proxy may hold it back or refuse it.
     fn submit(&mut self, slot: u32, replica: ReplicaId) {
+        let (now, id, proxied) = {
+            let flight = self.requests.get(slot);
+            (self.now, flight.id, flight.proxied)
+        };
+        let Some(serving) = self.replicas[replica.index()].accepting() else {
+            self.refuse(slot, replica);
+            return;
+        };
+        if let Some(limit) = self.data_path.pod_limit
+            && serving.outstanding - serving.queued_count >= limit.concurrency
+        {
+            if serving.queued_count >= limit.queue {
+                self.router.ended(replica);
+                self.drop_request(slot, BreachOutcome::Rejected);
+                return;
+            }
+            serving.queued.push_back((slot, id));
+            serving.queued_count += 1;
+            serving.outstanding += 1;
+            serving.meter.enter(now, proxied);
+            self.in_replicas += 1;
+            self.requests.get_mut(slot).place = Place::Queued(replica);
+            return;
+        }
+        if self.begin(slot, replica) {
+            let serving = self.replicas[replica.index()].serving().expect("it has just taken a request");
+            serving.outstanding += 1;
+            serving.meter.enter(now, proxied);
+            self.in_replicas += 1;
+        } else {
+            self.router.ended(replica);
+            self.drop_request(slot, BreachOutcome::Rejected);
+        }
+    }
+
+    /// Gives a request to a replica's engine; `false` if that refuses it.
+    fn begin(&mut self, slot: u32, replica: ReplicaId) -> bool {
         let now = self.now;
         let InFlight { id, request, .. } = *self.requests.get(slot);
         let job = Job {
@@ -91,23 +196,36 @@ impl Run<'_> {
             output_tokens: request.output_tokens,
             service: self.sim.engine.service(&self.streams, id),
         };
-        let Some(serving) = self.replicas[replica.index()].accepting() else {
-            self.refuse(slot, replica);
-            return;
-        };
+        let serving =
+            self.replicas[replica.index()].serving().expect("a replica that takes requests has an engine");
         let stalled_base = serving.stalls.past(now, || serving.engine.gauges().waiting);
-        let Some(ticket) = serving.engine.submit(now, job) else {
-            self.router.ended(replica);
-            self.drop_request(slot, BreachOutcome::Rejected);
-            return;
-        };
-        serving.outstanding += 1;
-        self.in_replicas += 1;
+        let Some(ticket) = serving.engine.submit(now, job) else { return false };
+        serving.exporter.arrived += 1;
         let held = self.requests.get_mut(slot);
         held.place = Place::Replica(replica, ticket);
         held.routed = now;
         held.stalled_base = stalled_base;
         self.plan_turn(replica);
+        true
+    }
+
+    /// Lets the next request through that a replica's queue-proxy holds back.
+    fn let_through(&mut self, replica: ReplicaId) {
+        loop {
+            let Some(serving) = self.replicas[replica.index()].serving() else { return };
+            let Some((slot, id)) = serving.queued.pop_front() else { return };
+            let flight = self.requests.get(slot);
+            if flight.id != id || flight.place != Place::Queued(replica) {
+                continue;
+            }
+            if self.begin(slot, replica) {
+                if let Some(serving) = self.replicas[replica.index()].serving() {
+                    serving.queued_count -= 1;
+                }
+                return;
+            }
+            self.drop_request(slot, BreachOutcome::Rejected);
+        }
     }
 
     /// The endpoints still name a replica that was told to stop: the connection is refused. Nothing tries another.
@@ -183,6 +301,11 @@ impl Run<'_> {
         let place = self.requests.get(slot).place;
         match place {
             Place::Held => self.held_count -= 1,
+            Place::Queued(id) => {
+                if let Some(serving) = self.replicas[id.index()].serving() {
+                    serving.queued_count -= 1;
+                }
+            }
             Place::Replica(id, ticket) => {
                 // An engine that is about to vanish has steps behind it that nobody has counted yet.
                 self.settle(id);
@@ -194,7 +317,7 @@ impl Run<'_> {
             Place::Gateway | Place::Refused(_) | Place::Ended => {}
         }
         self.end_request(slot, now, SimDuration::ZERO, Some(how));
-        if let Place::Replica(id, _) = place {
+        if let Place::Replica(id, _) | Place::Queued(id) = place {
             self.retire_if_drained(id);
         }
     }
@@ -216,11 +339,23 @@ impl Run<'_> {
             self.recorder.ended(flight.id, &ended);
             self.judge(&flight, &ended);
         }
-        if let Place::Replica(id, _) = flight.place {
-            self.in_replicas -= 1;
-            self.router.ended(id);
-            if let Some(serving) = self.replicas[id.index()].serving() {
-                serving.outstanding -= 1;
+        let now = self.now;
+        if flight.proxied {
+            self.proxy_meter.leave(now, false);
+        }
+        let (Place::Replica(id, _) | Place::Queued(id)) = flight.place else { return };
+        self.in_replicas -= 1;
+        self.router.ended(id);
+        if let Some(serving) = self.replicas[id.index()].serving() {
+            serving.outstanding -= 1;
+            serving.meter.leave(now, flight.proxied);
+        }
+        if self.data_path.pod_limit.is_some() {
+            if matches!(flight.place, Place::Replica(..)) {
+                self.let_through(id);
+            }
+            if self.held_count > 0 {
+                self.release_held();
             }
         }
     }

@@ -198,13 +198,13 @@ impl Cluster for VectorCluster {
     fn resource_samples(&self, _: &str) -> Result<Vec<ResourceSample>, MetricError> {
         api(self.resource.as_ref())
     }
-    fn pods_samples(&self, _: &str) -> Result<Samples, MetricError> {
+    fn pods_samples(&self, _: &Metric) -> Result<Samples, MetricError> {
         api(self.custom.as_ref())
     }
-    fn object_value(&self, _: &str) -> Result<Milli, MetricError> {
+    fn object_value(&self, _: &Metric) -> Result<Milli, MetricError> {
         api(self.object.as_ref())
     }
-    fn external_values(&self, _: &str) -> Result<Vec<Milli>, MetricError> {
+    fn external_values(&self, _: &Metric) -> Result<Vec<Milli>, MetricError> {
         api(self.external.as_ref())
     }
 }
@@ -236,8 +236,9 @@ fn metric(vector: MetricVector) -> Result<Metric, String> {
             container: vector.container.clone().ok_or("the container is missing")?,
             target,
         },
-        "Pods" => Metric::Pods { name: name()?, target },
+        "Pods" => Metric::Pods { name: name()?, selector: String::new(), target },
         "Object" => Metric::Object {
+            selector: String::new(),
             name: name()?,
             kind: vector.object.as_ref().ok_or("the object is missing")?.kind.clone(),
             target,

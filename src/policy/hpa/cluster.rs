@@ -3,6 +3,7 @@
 //! The controller's logic sees the cluster only through this trait, so the simulator's
 //! view and a test vector drive the same code.
 
+use super::metric::Metric;
 use super::selector::Selector;
 use super::types::{MetricError, Milli, Pod, ResourceSample, Samples};
 
@@ -48,11 +49,11 @@ pub trait Cluster {
     fn resource_samples(&self, resource: &str) -> Result<Vec<ResourceSample>, MetricError>;
 
     /// The custom metrics API's answer for each pod.
-    fn pods_samples(&self, metric: &str) -> Result<Samples, MetricError>;
+    fn pods_samples(&self, metric: &Metric) -> Result<Samples, MetricError>;
 
     /// The custom metrics API's answer for the object a metric names, milli-units.
-    fn object_value(&self, metric: &str) -> Result<Milli, MetricError>;
+    fn object_value(&self, metric: &Metric) -> Result<Milli, MetricError>;
 
     /// The external metrics API's answer, milli-units; one value per matching series.
-    fn external_values(&self, metric: &str) -> Result<Vec<Milli>, MetricError>;
+    fn external_values(&self, metric: &Metric) -> Result<Vec<Milli>, MetricError>;
 }

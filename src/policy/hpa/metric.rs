@@ -6,6 +6,7 @@ use super::conditions::ConditionReason;
 use super::replica_calculator::{Calculator, UsageProposal, resource_values};
 use super::status::MetricStatus;
 use super::types::{MetricError, Milli};
+use crate::policy::ResourceRead;
 
 /// Which field of a target is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +57,8 @@ pub enum Metric {
     Pods {
         /// Metric name.
         name: String,
+        /// Its label selector in string form.
+        selector: String,
         /// Target.
         target: Target,
     },
@@ -63,6 +66,8 @@ pub enum Metric {
     Object {
         /// Metric name.
         name: String,
+        /// Its label selector in string form.
+        selector: String,
         /// Kind of the object, for messages.
         kind: String,
         /// Target.
@@ -114,6 +119,37 @@ impl Metric {
         }
     }
 
+    /// The metric's name.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Resource { name, .. }
+            | Self::ContainerResource { name, .. }
+            | Self::Pods { name, .. }
+            | Self::Object { name, .. }
+            | Self::External { name, .. }
+            | Self::Unknown(name) => name,
+        }
+    }
+
+    /// The container it reads, if it reads one.
+    pub fn container(&self) -> Option<&str> {
+        match self {
+            Self::ContainerResource { container, .. } => Some(container),
+            _ => None,
+        }
+    }
+
+    /// What of a pod's CPU and memory it reads.
+    pub fn resource(&self) -> Option<ResourceRead> {
+        match self {
+            Self::Resource { name, target } | Self::ContainerResource { name, target, .. } => {
+                // As in the calculation, a value given beside a utilisation wins.
+                Some(ResourceRead { is_memory: name == "memory", of_request: target.average_value.is_none() })
+            }
+            _ => None,
+        }
+    }
+
     /// Whether it says something while no pod runs.
     pub fn is_object_or_external(&self) -> bool {
         matches!(self, Self::Object { .. } | Self::External { .. })
@@ -145,9 +181,9 @@ impl Metric {
             Self::ContainerResource { name, container, target } => {
                 resource_proposal(name, Some(container), *target, calculator, scale, cluster)
             }
-            Self::Pods { name, target } => {
+            Self::Pods { name, target, .. } => {
                 let target = target.average_value.ok_or_else(|| invalid_target("pods"))?;
-                let samples = cluster.pods_samples(name)?;
+                let samples = cluster.pods_samples(self)?;
                 if samples.is_empty() {
                     return Err(MetricError::new(format!(
                         "unable to get metric {name}: no metrics returned from custom metrics API"
@@ -156,11 +192,13 @@ impl Metric {
                 let proposal = calculator.average(scale.spec, target, &samples, "")?;
                 Ok(value_proposal(proposal, format!("pods metric {name}")))
             }
-            Self::Object { name, kind, target } => {
-                object_proposal(name, kind, *target, calculator, scale, cluster)
+            Self::Object { name, kind, target, .. } => {
+                let usage = || cluster.object_value(self);
+                object_proposal(name, kind, *target, calculator, scale, usage)
             }
             Self::External { name, selector, target } => {
-                external_proposal(name, selector, *target, calculator, scale, cluster)
+                let series = || cluster.external_values(self);
+                external_proposal(name, selector, *target, calculator, scale, series)
             }
             Self::Unknown(name) => Err(MetricError::new(format!("unknown metric source type \"{name}\""))),
         }
@@ -209,16 +247,15 @@ fn object_proposal(
     target: Target,
     calculator: &Calculator<'_>,
     scale: ScaleCounts,
-    cluster: &dyn Cluster,
+    usage: impl Fn() -> Result<Milli, MetricError>,
 ) -> Result<MetricProposal, MetricError> {
     match target {
         Target { kind: TargetType::Value, value: Some(target), .. } => {
-            let proposal = calculator.object_value(scale.spec, target, cluster.object_value(name)?)?;
+            let proposal = calculator.object_value(scale.spec, target, usage()?)?;
             Ok(value_proposal(proposal, format!("{kind} metric {name}")))
         }
         Target { kind: TargetType::AverageValue, average_value: Some(target), .. } => {
-            let usage = cluster.object_value(name)?;
-            let proposal = calculator.object_average_value(scale.status, target, usage);
+            let proposal = calculator.object_average_value(scale.status, target, usage()?);
             // Upstream calls this one external.
             Ok(value_proposal(proposal, format!("external metric {name}(nil)")))
         }
@@ -232,10 +269,10 @@ fn external_proposal(
     target: Target,
     calculator: &Calculator<'_>,
     scale: ScaleCounts,
-    cluster: &dyn Cluster,
+    values: impl Fn() -> Result<Vec<Milli>, MetricError>,
 ) -> Result<MetricProposal, MetricError> {
     let series = || {
-        let series = cluster.external_values(name)?;
+        let series = values()?;
         if series.is_empty() {
             return Err(MetricError::new(format!(
                 "unable to get external metric {name}: no metrics returned from external metrics API"

@@ -4,11 +4,13 @@ use super::behavior::{Behavior, PolicyType, Rules, RulesInput, ScalingPolicy, Se
 use super::metric::{Metric, Target, TargetType};
 use super::reconcile::{ControllerConfig, Gates, Spec};
 use super::spec::{
-    ControllerSpec, HpaSpec, MetricIdentifier, MetricSpec, RulesSpec, ScalingPolicyKind, SelectPolicySpec,
+    ControllerSpec, HpaSpec, LabelOperator, MetricIdentifier, MetricSpec, RulesSpec, ScalingPolicyKind, SelectPolicySpec,
     TargetKind, TargetSpec,
 };
 use super::types::{Nanos, Readiness};
 use crate::kernel::{Quantity, SimDuration};
+use crate::policy::ResourceRead;
+use crate::policy::adapter::Api;
 
 /// Upstream's default metric: this percentage of the CPU request.
 const DEFAULT_CPU_UTILIZATION: i32 = 80;
@@ -34,26 +36,9 @@ impl HpaSpec {
         Spec { min_replicas: self.min_replicas, max_replicas: self.max_replicas, metrics, behavior }
     }
 
-    /// Whether it reads CPU usage.
-    pub fn needs_cpu(&self) -> bool {
-        self.cpu_targets().next().is_some()
-    }
-
-    /// Whether it reads CPU usage as a share of the request.
-    pub fn needs_cpu_request(&self) -> bool {
-        // As in the calculation, a value given beside a utilisation wins.
-        self.cpu_targets().any(|target| target.average_value.is_none())
-    }
-
-    fn cpu_targets(&self) -> impl Iterator<Item = Target> {
-        self.resolve().metrics.into_iter().filter_map(|metric| match metric {
-            Metric::Resource { name, target } | Metric::ContainerResource { name, target, .. }
-                if name == "cpu" =>
-            {
-                Some(target)
-            }
-            _ => None,
-        })
+    /// What of a pod's CPU and memory it reads.
+    pub fn resources(&self) -> Vec<ResourceRead> {
+        self.resolve().metrics.iter().filter_map(Metric::resource).collect()
     }
 }
 
@@ -67,11 +52,13 @@ impl MetricSpec {
             return Metric::ContainerResource { name, container, target: source.target.resolve() };
         }
         if let Some(source) = &self.pods {
-            return Metric::Pods { name: source.metric.name.clone(), target: source.target.resolve() };
+            let (name, selector) = (source.metric.name.clone(), source.metric.selector_text());
+            return Metric::Pods { name, selector, target: source.target.resolve() };
         }
         if let Some(source) = &self.object {
-            let (name, kind) = (source.metric.name.clone(), source.described_object.kind.clone());
-            return Metric::Object { name, kind, target: source.target.resolve() };
+            let (name, selector) = (source.metric.name.clone(), source.metric.selector_text());
+            let kind = source.described_object.kind.clone();
+            return Metric::Object { name, selector, kind, target: source.target.resolve() };
         }
         if let Some(source) = &self.external {
             let (name, selector) = (source.metric.name.clone(), source.metric.selector_text());
@@ -82,7 +69,40 @@ impl MetricSpec {
     }
 }
 
+impl MetricSpec {
+    /// What of the adapter it asks, if it does: the API, the metric, and the path of its name below it.
+    pub fn asks(&self) -> Option<(Api, &MetricIdentifier, &'static str)> {
+        if let Some(source) = &self.pods {
+            return Some((Api::Pods, &source.metric, "pods.metric.name"));
+        }
+        if let Some(source) = &self.object {
+            return Some((Api::Object, &source.metric, "object.metric.name"));
+        }
+        self.external.as_ref().map(|source| (Api::External, &source.metric, "external.metric.name"))
+    }
+}
+
 impl MetricIdentifier {
+    /// Its labels as PromQL writes conditions.
+    pub fn conditions(&self) -> String {
+        let Some(selector) = &self.selector else { return String::new() };
+        let quoted = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
+        let either = |values: &[String]| {
+            quoted(&values.iter().map(|value| regex::escape(value)).collect::<Vec<_>>().join("|"))
+        };
+        let labels = selector.match_labels.iter().map(|(key, value)| format!("{key}={}", quoted(value)));
+        let requirements = selector.match_expressions.iter().map(|requirement| {
+            let key = &requirement.key;
+            match requirement.operator {
+                LabelOperator::In => format!("{key}=~{}", either(&requirement.values)),
+                LabelOperator::NotIn => format!("{key}!~{}", either(&requirement.values)),
+                LabelOperator::Exists => format!("{key}!=\"\""),
+                LabelOperator::DoesNotExist => format!("{key}=\"\""),
+            }
+        });
+        labels.chain(requirements).collect::<Vec<_>>().join(",")
+    }
+
     /// Its labels as upstream prints them in messages.
     fn selector_text(&self) -> String {
         match &self.selector {

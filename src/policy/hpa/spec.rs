@@ -15,6 +15,9 @@ use crate::kernel::{Quantity, SimDuration};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct HpaSpec {
+    /// What it scales. A run has one workload, which is it; its pods are named after it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scale_target_ref: Option<ObjectReference>,
     /// Fewest replicas. Default: 1. Zero needs an Object or External metric to wake up again.
     #[serde(default)]
     pub min_replicas: Option<i32>,
@@ -40,10 +43,10 @@ pub struct MetricSpec {
     /// Which kind of metric.
     #[serde(rename = "type")]
     pub kind: MetricSourceType,
-    /// For `Resource`: CPU of whole pods.
+    /// For `Resource`: CPU or memory of whole pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resource: Option<ResourceSource>,
-    /// For `ContainerResource`: CPU of one container of each pod.
+    /// For `ContainerResource`: CPU or memory of one container of each pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub container_resource: Option<ContainerResourceSource>,
     /// For `Pods`: a series that every replica exports.
@@ -89,7 +92,7 @@ impl MetricSourceType {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ResourceSource {
-    /// Its name: `cpu`.
+    /// Its name: `cpu` or `memory`.
     pub name: String,
     /// Target: `averageUtilization` or `averageValue`.
     pub target: TargetSpec,
@@ -99,7 +102,7 @@ pub struct ResourceSource {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ContainerResourceSource {
-    /// Its name: `cpu`.
+    /// Its name: `cpu` or `memory`.
     pub name: String,
     /// The container. A simulated replica is one container, of whatever name is given here.
     pub container: String,
@@ -113,7 +116,7 @@ pub struct ContainerResourceSource {
 pub struct MetricIdentifier {
     /// Name of the series.
     pub name: String,
-    /// Labels. They are read and select nothing: a run has one model behind one gateway.
+    /// Labels that the series must have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<LabelSelector>,
 }
@@ -160,7 +163,7 @@ pub enum LabelOperator {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PodsSource {
-    /// Which. Gauges are read as they stand, counters as their rate per second.
+    /// Which. `telemetry.adapter` says what serves it.
     pub metric: MetricIdentifier,
     /// Target: `averageValue`.
     pub target: TargetSpec,

@@ -5,8 +5,7 @@
 
 use super::spec::{BehaviorSpec, HpaSpec, MetricSourceType, MetricSpec, RulesSpec, TargetKind, TargetSpec};
 use crate::kernel::Quantity;
-use crate::policy::api::{GatewaySeries, Series};
-use crate::policy::{Fault, closest};
+use crate::policy::{Fault, Setting, adapter};
 
 /// Longest `stabilizationWindowSeconds`.
 const LONGEST_WINDOW_S: i32 = 3600;
@@ -25,11 +24,17 @@ impl Findings {
 }
 
 /// Everything that is wrong with a spec; paths are relative to it.
-pub fn validate(spec: &HpaSpec) -> Vec<Fault> {
+pub fn validate(spec: &HpaSpec, setting: &Setting) -> Vec<Fault> {
     let mut findings = Findings { faults: Vec::new() };
     replicas(spec, &mut findings);
     for (index, metric) in spec.metrics.iter().enumerate() {
-        metric_source(metric, &format!("metrics[{index}]"), &mut findings);
+        let path = format!("metrics[{index}]");
+        if let Some((api, asked, below)) = metric.asks() {
+            let path = format!("{path}.{below}");
+            let served = adapter::serve(setting, api, &asked.name, &asked.conditions(), &path);
+            findings.faults.extend(served.err().unwrap_or_default());
+        }
+        metric_source(metric, &path, &mut findings);
     }
     one_container(spec, &mut findings);
     if let Some(behavior) = &spec.behavior {
@@ -111,7 +116,6 @@ fn sources(metric: &MetricSpec, path: &str, findings: &mut Findings) {
     }
     if let Some(source) = &metric.pods {
         let path = format!("{path}.pods");
-        pods_name(&source.metric.name, &format!("{path}.metric.name"), findings);
         let path = format!("{path}.target");
         values(&source.target, &path, findings);
         if source.target.average_value.is_none() {
@@ -124,7 +128,6 @@ fn sources(metric: &MetricSpec, path: &str, findings: &mut Findings) {
     }
     if let Some(source) = &metric.object {
         let path = format!("{path}.object");
-        shared_name(&source.metric.name, &format!("{path}.metric.name"), findings);
         for (field, text) in
             [("kind", &source.described_object.kind), ("name", &source.described_object.name)]
         {
@@ -137,52 +140,18 @@ fn sources(metric: &MetricSpec, path: &str, findings: &mut Findings) {
     }
     if let Some(source) = &metric.external {
         let path = format!("{path}.external");
-        shared_name(&source.metric.name, &format!("{path}.metric.name"), findings);
         value_target(&source.target, &format!("{path}.target"), true, findings);
     }
 }
 
 fn resource_name(name: &str, path: &str, findings: &mut Findings) {
-    if name != "cpu" {
+    if !matches!(name, "cpu" | "memory") {
         findings.add(
             path,
             format!("resource `{name}` is not simulated"),
-            "write cpu; for memory and GPUs scale on vllm:kv_cache_usage_perc or DCGM_FI_DEV_GPU_UTIL (type Pods)",
+            "write cpu or memory; for GPUs scale on vllm:kv_cache_usage_perc or DCGM_FI_DEV_GPU_UTIL (type Pods)",
         );
     }
-}
-
-fn pods_name(name: &str, path: &str, findings: &mut Findings) {
-    if Series::from_name(name).is_some() {
-        return;
-    }
-    if GatewaySeries::from_name(name).is_some() {
-        let message = format!("`{name}` is a series of the gateway, not of a pod");
-        findings.add(path, message, "write type: External for it");
-        return;
-    }
-    unknown_name(name, path, Series::ALL.iter().map(|s| s.name()), findings);
-}
-
-fn shared_name(name: &str, path: &str, findings: &mut Findings) {
-    if Series::from_name(name).is_none() && GatewaySeries::from_name(name).is_none() {
-        let names = GatewaySeries::ALL.iter().map(|s| s.name()).chain(Series::ALL.iter().map(|s| s.name()));
-        unknown_name(name, path, names, findings);
-    }
-}
-
-fn unknown_name(
-    name: &str,
-    path: &str,
-    names: impl Iterator<Item = &'static str> + Clone,
-    findings: &mut Findings,
-) {
-    let list = names.clone().collect::<Vec<_>>().join(", ");
-    let help = match closest(name, names) {
-        Some(near) => format!("did you mean `{near}`? One of {list}"),
-        None => format!("one of {list}"),
-    };
-    findings.add(path, format!("unknown metric `{name}`"), help);
 }
 
 fn resource_target(target: &TargetSpec, path: &str, findings: &mut Findings) {

@@ -1,45 +1,77 @@
 //! The simulator's view as the cluster an HPA reads.
 //!
-//! Pods keep the phases and conditions the view shows; a metric name stands for the series
-//! of that name. What has not been scraped yet is absent, never zero.
+//! Pods keep the phases and conditions the view shows; the metrics APIs' answers are made before the
+//! reconcile. What has not been scraped yet is absent, never zero.
 
 use std::collections::BTreeMap;
 
 use super::cluster::{Cluster, Scale, ScaleReadError, ScaleWriteError};
+use super::metric::Metric;
 use super::selector::Selector;
 use super::types::{
     Container, MetricError, Milli, Nanos, Pod, PodPhase, ReadyCondition, ReadyStatus, ResourceSample,
     Resources, Sample, Samples,
 };
 use crate::kernel::SimTime;
-use crate::policy::api::{GatewaySeries, PodView, Series, View};
+use crate::policy::adapter::{Api, Served};
+use crate::policy::api::{PodView, View, pod_name};
+use crate::promql::Answer;
 
 /// Label that all pods of the one workload carry.
 const LABEL: (&str, &str) = ("app", "replica");
 /// The selector of that label.
 const SELECTOR: &str = "app=replica";
 
+/// What the metrics APIs answer of a metric that is no resource.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answered {
+    /// `custom.metrics.k8s.io`, for each pod.
+    Pods(Result<Samples, MetricError>),
+    /// `custom.metrics.k8s.io`, for another object.
+    Object(Result<Milli, MetricError>),
+    /// `external.metrics.k8s.io`.
+    External(Result<Vec<Milli>, MetricError>),
+}
+
 /// A view as a cluster.
 pub struct ViewCluster<'a> {
     view: &'a View<'a>,
     pods: Vec<Pod>,
     container: &'a str,
+    answers: Vec<(&'a Metric, Answered)>,
 }
 
 impl<'a> ViewCluster<'a> {
-    /// From a view; `container` is the name of the one container of each pod.
-    pub fn new(view: &'a View<'a>, container: &'a str) -> Self {
-        let pods = view.pods.iter().map(|pod| translate(pod, container)).collect();
-        Self { view, pods, container }
+    /// From a view and what the metrics APIs answer; `container` is the name of the one container of each pod.
+    pub fn new(view: &'a View<'a>, container: &'a str, answers: Vec<(&'a Metric, Answered)>) -> Self {
+        let pods = view.pods.iter().map(|pod| translate(view.workload, pod, container)).collect();
+        Self { view, pods, container, answers }
     }
 
-    /// The value of a series for each pod that was scraped.
-    fn series_values(&self, series: Series) -> impl Iterator<Item = Milli> + '_ {
-        self.view.pods.iter().filter_map(move |pod| Some(milli(pod.sample?.metric(series)?)))
+    fn answer(&self, metric: &Metric) -> Option<&Answered> {
+        self.answers.iter().find(|(of, _)| *of == metric).map(|(_, answer)| answer)
+    }
+}
+
+impl Served {
+    /// What the metrics API answers of its metric in a view.
+    pub fn answer(&self, api: Api, metric: &str, view: &View<'_>) -> Answered {
+        let answer = view.prometheus.answer(&self.query);
+        let answer = answer.map_err(|error| MetricError::new(format!("unable to get metric {metric}: {error}")));
+        match api {
+            Api::Pods => Answered::Pods(answer.map(|answer| self.samples(&answer, view))),
+            Api::Object => Answered::Object(answer.and_then(|answer| {
+                let values = answer.external_milli();
+                values.into_iter().reduce(i64::saturating_add).ok_or_else(|| no_data(metric))
+            })),
+            Api::External => Answered::External(answer.map(|answer| answer.external_milli())),
+        }
     }
 
-    fn gateway_value(&self, series: GatewaySeries) -> Result<Milli, MetricError> {
-        self.view.gateway.map(|sample| milli(series.value(sample))).ok_or_else(|| no_data(series.name()))
+    fn samples(&self, answer: &Answer, view: &View<'_>) -> Samples {
+        let at = instant(view.prometheus.at);
+        let sample = |(pod, value): (&str, Milli)| (pod.to_owned(), Sample { value, at, window: 0 });
+        answer.by_object(&self.pod_label).into_iter().map(sample).collect()
     }
 }
 
@@ -66,54 +98,51 @@ impl Cluster for ViewCluster<'_> {
     }
 
     fn resource_samples(&self, resource: &str) -> Result<Vec<ResourceSample>, MetricError> {
-        if resource != "cpu" {
-            return Ok(Vec::new());
-        }
-        let sample = |pod: &PodView<'_>| {
-            let sample = pod.sample?;
-            let usage = Resources::from([("cpu".to_owned(), sample.cpu_milli?)]);
+        let sample = |pod: &PodView| {
+            let sample = pod.usage?;
+            let value = match resource {
+                "cpu" => sample.used.cpu_milli?,
+                "memory" => sample.used.memory_bytes?.saturating_mul(1000),
+                _ => return None,
+            };
             Some(ResourceSample {
-                pod: pod.id.to_string(),
+                pod: pod_name(self.view.workload, pod.id),
                 at: instant(sample.at),
                 window: duration(sample.window.as_nanos()),
-                containers: vec![(self.container.to_owned(), usage)],
+                containers: vec![(self.container.to_owned(), Resources::from([(resource.to_owned(), value)]))],
             })
         };
         Ok(self.view.pods.iter().filter_map(sample).collect())
     }
 
-    fn pods_samples(&self, metric: &str) -> Result<Samples, MetricError> {
-        let series = Series::from_name(metric).ok_or_else(|| no_data(metric))?;
-        let sample = |pod: &PodView<'_>| {
-            let sample = pod.sample?;
-            let value = milli(sample.metric(series)?);
-            let (at, window) = (instant(sample.at), duration(sample.window.as_nanos()));
-            Some((pod.id.to_string(), Sample { value, at, window }))
-        };
-        Ok(self.view.pods.iter().filter_map(sample).collect())
+    fn pods_samples(&self, metric: &Metric) -> Result<Samples, MetricError> {
+        match self.answer(metric) {
+            Some(Answered::Pods(samples)) => samples.clone(),
+            _ => Err(no_data(metric.name())),
+        }
     }
 
-    fn object_value(&self, metric: &str) -> Result<Milli, MetricError> {
-        if let Some(series) = GatewaySeries::from_name(metric) {
-            return self.gateway_value(series);
+    fn object_value(&self, metric: &Metric) -> Result<Milli, MetricError> {
+        match self.answer(metric) {
+            Some(Answered::Object(value)) => value.clone(),
+            _ => Err(no_data(metric.name())),
         }
-        let series = Series::from_name(metric).ok_or_else(|| no_data(metric))?;
-        self.series_values(series).reduce(i64::saturating_add).ok_or_else(|| no_data(metric))
     }
 
-    fn external_values(&self, metric: &str) -> Result<Vec<Milli>, MetricError> {
-        if let Some(series) = GatewaySeries::from_name(metric) {
-            return Ok(vec![self.gateway_value(series)?]);
+    fn external_values(&self, metric: &Metric) -> Result<Vec<Milli>, MetricError> {
+        match self.answer(metric) {
+            Some(Answered::External(values)) => values.clone(),
+            _ => Err(no_data(metric.name())),
         }
-        let series = Series::from_name(metric).ok_or_else(|| no_data(metric))?;
-        Ok(self.series_values(series).collect())
     }
 }
 
-fn translate(pod: &PodView<'_>, container: &str) -> Pod {
-    let requests = pod.cpu_request_milli.map(|milli| ("cpu".to_owned(), milli)).into_iter().collect();
+fn translate(workload: &str, pod: &PodView, container: &str) -> Pod {
+    let cpu = pod.requests.cpu_milli.map(|milli| ("cpu".to_owned(), milli));
+    let memory = pod.requests.memory_bytes.map(|bytes| ("memory".to_owned(), bytes.saturating_mul(1000)));
+    let requests = cpu.into_iter().chain(memory).collect();
     Pod {
-        name: pod.id.to_string(),
+        name: pod_name(workload, pod.id),
         labels: BTreeMap::from([(LABEL.0.to_owned(), LABEL.1.to_owned())]),
         phase: if pod.running { PodPhase::Running } else { PodPhase::Pending },
         ready: Some(ReadyCondition {
@@ -126,13 +155,6 @@ fn translate(pod: &PodView<'_>, container: &str) -> Pod {
         init_containers: Vec::new(),
         pod_requests: None,
     }
-}
-
-/// Thousandths, rounded up, of a value exact to a billionth: finer is noise of the double,
-/// which must not turn 0.07 into 71 thousandths.
-fn milli(value: f64) -> Milli {
-    let nano = (value * 1e9).round();
-    (nano / 1e6).ceil() as i64
 }
 
 fn instant(time: SimTime) -> Nanos {
@@ -149,21 +171,4 @@ fn count(replicas: u32) -> i32 {
 
 fn no_data(metric: &str) -> MetricError {
     MetricError::new(format!("unable to get metric {metric}: nothing was scraped yet"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::milli;
-
-    #[test]
-    fn values_round_up_to_thousandths() {
-        let check = |value: f64, expected: i64| assert_eq!(milli(value), expected, "{value}");
-        check(0.0, 0);
-        check(7.0, 7_000);
-        check(0.07, 70);
-        check(0.0001, 1);
-        check(1.2345, 1_235);
-        check(1e300, i64::MAX);
-        check(f64::NAN, 0);
-    }
 }

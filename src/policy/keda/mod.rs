@@ -5,6 +5,7 @@
 //! every function is given the instant. The HPA's own reconcile is `policy::hpa`.
 
 pub mod annotations;
+pub mod autoscaler;
 pub mod cron;
 pub mod executor;
 pub mod fallback;
@@ -19,3 +20,5 @@ pub mod schedule;
 pub mod spec;
 pub mod triggers;
 pub mod validate;
+
+pub use autoscaler::{Keda, KedaSpec};

@@ -8,6 +8,7 @@
 pub mod activator;
 pub mod annotations;
 pub mod apply;
+pub mod autoscaler;
 pub mod buckets;
 pub mod collector;
 pub mod config;
@@ -22,6 +23,7 @@ pub mod status;
 pub mod target;
 
 use super::hpa::types::Nanos;
+pub use autoscaler::{Knative, KnativeSpec};
 
 const SECOND: Nanos = 1_000_000_000;
 
