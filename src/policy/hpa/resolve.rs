@@ -2,9 +2,9 @@
 
 use super::behavior::{Behavior, PolicyType, Rules, RulesInput, ScalingPolicy, SelectPolicy};
 use super::metric::{Metric, Target, TargetType};
-use super::reconcile::{ControllerConfig, Gates, Spec};
+use super::reconcile::{ControllerConfig, Spec};
 use super::spec::{
-    ControllerSpec, HpaSpec, MetricIdentifier, MetricSpec, RulesSpec, ScalingPolicyKind, SelectPolicySpec,
+    ControllerSpec, HpaSpec, LabelSelector, MetricIdentifier, MetricSpec, RulesSpec, ScalingPolicyKind, SelectPolicySpec,
     TargetKind, TargetSpec,
 };
 use super::types::{Nanos, Readiness};
@@ -32,6 +32,23 @@ impl HpaSpec {
             scale_down: Rules::scale_down(behavior.scale_down.as_ref().map(RulesSpec::input).as_ref()),
         });
         Spec { min_replicas: self.min_replicas, max_replicas: self.max_replicas, metrics, behavior }
+    }
+
+    /// The tolerances in `behavior` that Kubernetes drops, because the gate
+    /// `HPAConfigurableTolerance` is off: paths relative to the spec.
+    pub fn dropped_tolerances(&self) -> Vec<&'static str> {
+        if self.controller.gates().configurable_tolerance {
+            return Vec::new();
+        }
+        let behavior = self.behavior.as_ref();
+        let has_tolerance = |rules: Option<&RulesSpec>| rules.is_some_and(|rules| rules.tolerance.is_some());
+        [
+            ("behavior.scaleUp.tolerance", behavior.and_then(|b| b.scale_up.as_ref())),
+            ("behavior.scaleDown.tolerance", behavior.and_then(|b| b.scale_down.as_ref())),
+        ]
+        .into_iter()
+        .filter_map(|(path, rules)| has_tolerance(rules).then_some(path))
+        .collect()
     }
 
     /// Whether it reads CPU usage.
@@ -85,14 +102,7 @@ impl MetricSpec {
 impl MetricIdentifier {
     /// Its labels as upstream prints them in messages.
     fn selector_text(&self) -> String {
-        match &self.selector {
-            None => "nil".to_owned(),
-            Some(selector) => {
-                let pairs: Vec<String> =
-                    selector.match_labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
-                pairs.join(",")
-            }
-        }
+        self.selector.as_ref().map_or_else(|| "nil".to_owned(), LabelSelector::text)
     }
 }
 
@@ -140,16 +150,17 @@ impl RulesSpec {
 }
 
 impl ControllerSpec {
-    /// The controller's flags, with the feature gates of Kubernetes 1.37.
+    /// The controller's version, flags and gates.
     pub fn resolve(&self) -> ControllerConfig {
         ControllerConfig {
+            version: self.kubernetes_version,
             tolerance: self.tolerance,
             downscale_stabilization: nanos(self.downscale_stabilization),
             readiness: Readiness {
                 cpu_initialization_period: nanos(self.cpu_initialization_period),
                 initial_readiness_delay: nanos(self.initial_readiness_delay),
             },
-            gates: Gates { scale_to_zero: true, configurable_tolerance: true, pod_level_resources: true },
+            gates: self.gates(),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::conditions::Conditions;
 use super::types::{Milli, Nanos};
+use super::version::KubernetesVersion;
 
 /// The current value of one metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,9 +42,9 @@ pub enum StatusQuantity {
     MilliDecimal(Milli),
 }
 
-/// How 1.37 writes a raw average: memory in whole bytes, truncated.
-pub fn status_quantity(resource: &str, raw: Milli) -> StatusQuantity {
-    if resource == "memory" {
+/// How a release writes a raw average: later ones memory in whole bytes, truncated.
+pub fn status_quantity(resource: &str, raw: Milli, version: KubernetesVersion) -> StatusQuantity {
+    if resource == "memory" && version.writes_memory_in_bytes() {
         StatusQuantity::WholeBinary(raw / 1000)
     } else {
         StatusQuantity::MilliDecimal(raw)
