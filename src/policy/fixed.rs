@@ -38,7 +38,7 @@ impl Autoscaler for Fixed {
         (view.spec_replicas != self.replicas).then(|| Decision {
             replicas: self.replicas,
             spare: 0,
-            why: Reason { rule: "Fixed", detail: format!("{} replicas", self.replicas) },
+            why: Reason::new("Fixed", format!("{} replicas", self.replicas)),
         })
     }
 

@@ -47,8 +47,8 @@ impl WarmPool {
     }
 
     fn with_spares(&self, below: Decision) -> Decision {
-        let Decision { replicas, spare, why: Reason { rule, detail } } = below;
-        let why = Reason { rule, detail: format!("{detail}; {} warm to spare", self.spare) };
+        let Decision { replicas, spare, mut why } = below;
+        why.detail.push_str(&format!("; {} warm to spare", self.spare));
         if self.in_rotation {
             Decision { replicas: replicas.saturating_add(self.spare), spare, why }
         } else {
@@ -74,10 +74,7 @@ impl Autoscaler for WarmPool {
             None => Decision {
                 replicas: seen.spec_replicas,
                 spare: self.over.initial().1,
-                why: Reason {
-                    rule: "WarmPool",
-                    detail: "the policy below leaves the scale alone".to_owned(),
-                },
+                why: Reason::new("WarmPool", "the policy below leaves the scale alone"),
             },
         };
         self.ordered = true;

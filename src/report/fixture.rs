@@ -157,7 +157,7 @@ pub fn run(number: u64) -> RunOutcome {
         from: 2,
         to: 4,
         spare: 0,
-        why: Reason { rule: "ScaleUpLimit", detail: "waiting 12 against 4: 6, at most 4".to_owned() },
+        why: Reason::new("ScaleUpLimit", "waiting 12 against 4: 6, at most 4"),
     };
     RunOutcome {
         trace_end: SimDuration::from_secs(3600),

@@ -46,7 +46,7 @@ impl Autoscaler for Script {
     fn decide(&mut self, _: usize, _: &View<'_>) -> Option<Decision> {
         self.turn += 1;
         let (replicas, spare) = self.orders[self.turn % self.orders.len()];
-        Some(Decision { replicas, spare, why: Reason { rule: "Script", detail: String::new() } })
+        Some(Decision { replicas, spare, why: Reason::new("Script", "") })
     }
     fn initial(&self) -> (u32, u32) {
         self.orders[0]

@@ -1,11 +1,10 @@
 //! The HPA as a policy: one reconcile a turn, its reason as data.
 
-use super::metric::{Metric, Target};
-use super::proposals::MetricResult;
-use super::reconcile::{ControllerConfig, Memory, Reconciled, Spec, reconcile};
+use super::detail::{conditions, detail};
+use super::metric::Metric;
+use super::reconcile::{ControllerConfig, Memory, Spec, reconcile};
 use super::spec::HpaSpec;
-use super::status::{MetricStatus, Status};
-use super::types::Milli;
+use super::status::Status;
 use super::view_cluster::ViewCluster;
 use crate::kernel::SimDuration;
 use crate::policy::api::{Autoscaler, Decision, Loop, Reason, View};
@@ -39,7 +38,7 @@ impl Hpa {
             memory: Memory::default(),
             status: Status::default(),
             period: spec.controller.period(),
-            phase: spec.controller.phase,
+            phase: spec.controller.first_reconcile(),
             container: container.unwrap_or_else(|| CONTAINER.to_owned()),
         }
     }
@@ -61,7 +60,11 @@ impl Autoscaler for Hpa {
         let mut cluster = ViewCluster::new(view, &self.container);
         let now = i64::try_from(view.now.as_nanos()).unwrap_or(i64::MAX);
         let done = reconcile(&self.spec, &self.config, &mut self.memory, &mut self.status, &mut cluster, now);
-        let why = Reason { rule: done.rule.as_str(), detail: detail(&self.spec, &done) };
+        let why = Reason {
+            rule: done.rule.as_str(),
+            detail: detail(&self.spec, self.config.version, &done, view.status_replicas),
+            conditions: conditions(&self.status, &done.events),
+        };
         Some(Decision { replicas: u32::try_from(done.replicas).unwrap_or(0), spare: 0, why })
     }
 
@@ -74,71 +77,6 @@ impl Autoscaler for Hpa {
     fn maximum(&self) -> Option<u32> {
         Some(u32::try_from(self.spec.max_replicas).unwrap_or(0))
     }
-}
-
-/// The figures of a reconcile on one line: of each metric its value, target and proposal.
-fn detail(spec: &Spec, done: &Reconciled) -> String {
-    if done.metrics.is_empty() {
-        return if done.reason.is_empty() {
-            "at zero, and not by this autoscaler's order".to_owned()
-        } else {
-            done.reason.clone()
-        };
-    }
-    let lines: Vec<String> = done.metrics.iter().map(|result| metric_detail(spec, result)).collect();
-    lines.join("; ")
-}
-
-fn metric_detail(spec: &Spec, result: &MetricResult) -> String {
-    let metric = &spec.metrics[result.index];
-    match &result.proposal {
-        Err(error) => format!("{}: {error}", label(metric)),
-        Ok(proposal) => {
-            let value = match proposal.status {
-                MetricStatus::Utilization { percent, .. } => format!("{percent}%"),
-                MetricStatus::Value(milli) => decimal(milli),
-            };
-            let target = target_text(metric);
-            format!("{} {value} against {target}: {} replicas", label(metric), proposal.replicas)
-        }
-    }
-}
-
-fn label(metric: &Metric) -> &str {
-    match metric {
-        Metric::Resource { name, .. }
-        | Metric::ContainerResource { name, .. }
-        | Metric::Pods { name, .. }
-        | Metric::Object { name, .. }
-        | Metric::External { name, .. }
-        | Metric::Unknown(name) => name,
-    }
-}
-
-/// The field of the target that the calculation read.
-fn target_text(metric: &Metric) -> String {
-    use super::metric::TargetType;
-    let average = |target: &Target| target.average_value.map(|v| format!("{} a replica", decimal(v)));
-    let value = |target: &Target| target.value.map(decimal);
-    match metric {
-        Metric::Object { target, .. } if target.kind == TargetType::Value => value(target),
-        Metric::Resource { target, .. }
-        | Metric::ContainerResource { target, .. }
-        | Metric::Pods { target, .. }
-        | Metric::Object { target, .. }
-        | Metric::External { target, .. } => average(target)
-            .or_else(|| target.average_utilization.map(|percent| format!("{percent}%")))
-            .or_else(|| value(target)),
-        Metric::Unknown(_) => None,
-    }
-    .unwrap_or_else(|| "no target".to_owned())
-}
-
-/// Thousandths as a decimal number without trailing zeros.
-fn decimal(milli: Milli) -> String {
-    let text = format!("{}.{:03}", milli.unsigned_abs() / 1000, milli.unsigned_abs() % 1000);
-    let sign = if milli < 0 { "-" } else { "" };
-    format!("{sign}{}", text.trim_end_matches('0').trim_end_matches('.'))
 }
 
 #[cfg(test)]

@@ -33,12 +33,13 @@ pub struct Enqueued {
 
 /// How an event is queued by a release. A status update changes no generation, so it waits.
 pub fn enqueue(event: ObjectEvent, version: KubernetesVersion) -> Enqueued {
-    let immediate = version.reconciles_new_objects_at_once() && match event {
-        ObjectEvent::Add => true,
-        ObjectEvent::Update { old_generation: Some(old), new_generation: Some(new), generation_gate } => {
-            generation_gate && old != new
-        }
-        ObjectEvent::Update { .. } => false,
-    };
+    let immediate = version.reconciles_new_objects_at_once()
+        && match event {
+            ObjectEvent::Add => true,
+            ObjectEvent::Update { old_generation: Some(old), new_generation: Some(new), generation_gate } => {
+                generation_gate && old != new
+            }
+            ObjectEvent::Update { .. } => false,
+        };
     Enqueued { immediate, rate_limited: !immediate, selector_registered_before_enqueue: true }
 }

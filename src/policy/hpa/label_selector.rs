@@ -86,7 +86,8 @@ fn key_fault(path: &str, key: &str) -> Option<Fault> {
 
 fn value_fault(path: &str, value: &str) -> Option<Fault> {
     (!value.is_empty() && !is_name(value)).then(|| {
-        let help = "write nothing, or at most 63 letters, digits, `-`, `_` and `.`, a letter or digit at both ends";
+        let help =
+            "write nothing, or at most 63 letters, digits, `-`, `_` and `.`, a letter or digit at both ends";
         (path.to_owned(), format!("`{value}` is no value of a label"), help.to_owned())
     })
 }

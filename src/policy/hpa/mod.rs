@@ -11,6 +11,7 @@ pub mod autoscaler;
 pub mod behavior;
 pub mod cluster;
 pub mod conditions;
+pub mod detail;
 pub mod enqueue;
 pub mod group_pods;
 pub mod label_selector;
@@ -29,6 +30,9 @@ pub mod utilization;
 pub mod validate;
 pub mod version;
 pub mod view_cluster;
+
+#[cfg(test)]
+mod version_tests;
 
 pub use autoscaler::Hpa;
 pub use spec::HpaSpec;

@@ -6,8 +6,7 @@
 use super::group_pods::{PodGroups, group_pods};
 use super::requests::{RequestRules, calculate_requests};
 use super::types::{
-    MetricError, Milli, Nanos, Pod, PodValues, Readiness, ResourceSample, Sample, Samples, Tolerances,
-    int32,
+    MetricError, Milli, Nanos, Pod, PodValues, Readiness, ResourceSample, Sample, Samples, Tolerances, int32,
 };
 use super::utilization::{metric_usage, resource_utilization};
 use super::version::KubernetesVersion;

@@ -1,11 +1,12 @@
 //! A scenario's HPA -> the plain structs that the decision works on, defaults filled in.
 
 use super::behavior::{Behavior, PolicyType, Rules, RulesInput, ScalingPolicy, SelectPolicy};
+use super::enqueue::{ObjectEvent, enqueue};
 use super::metric::{Metric, Target, TargetType};
 use super::reconcile::{ControllerConfig, Spec};
 use super::spec::{
-    ControllerSpec, HpaSpec, LabelSelector, MetricIdentifier, MetricSpec, RulesSpec, ScalingPolicyKind, SelectPolicySpec,
-    TargetKind, TargetSpec,
+    ControllerSpec, HpaSpec, LabelSelector, MetricIdentifier, MetricSpec, RulesSpec, ScalingPolicyKind,
+    SelectPolicySpec, TargetKind, TargetSpec,
 };
 use super::types::{Nanos, Readiness};
 use crate::kernel::{Quantity, SimDuration};
@@ -162,6 +163,15 @@ impl ControllerSpec {
             },
             gates: self.gates(),
         }
+    }
+
+    /// When the first reconcile comes; `None` draws it within the period.
+    pub fn first_reconcile(&self) -> Option<SimDuration> {
+        if !self.created_at_start {
+            return self.phase;
+        }
+        let queued = enqueue(ObjectEvent::Add, self.kubernetes_version);
+        Some(if queued.immediate { SimDuration::ZERO } else { self.sync_period })
     }
 
     /// From one reconcile to the next: the key is queued again when the reconcile has ended.

@@ -4,8 +4,8 @@
 //! reader's to refuse; here are the rules between values.
 
 use super::spec::{
-    BehaviorSpec, HpaSpec, LabelSelector, MetricIdentifier, MetricSourceType, MetricSpec, RulesSpec, TargetKind,
-    TargetSpec,
+    BehaviorSpec, HpaSpec, LabelSelector, MetricIdentifier, MetricSourceType, MetricSpec, RulesSpec,
+    TargetKind, TargetSpec,
 };
 use crate::kernel::Quantity;
 use crate::policy::api::{GatewaySeries, Series};
@@ -328,7 +328,9 @@ fn direction_rules(rules: &RulesSpec, path: &str, findings: &mut Findings) {
 
 fn controller(spec: &HpaSpec, findings: &mut Findings) {
     let controller = &spec.controller;
-    findings.faults.extend(controller.check_gates().into_iter().map(|(p, m, h)| (format!("controller.{p}"), m, h)));
+    findings
+        .faults
+        .extend(controller.check_gates().into_iter().map(|(p, m, h)| (format!("controller.{p}"), m, h)));
     if controller.created_at_start && controller.phase.is_some() {
         findings.add(
             "controller.phase",

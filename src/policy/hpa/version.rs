@@ -12,9 +12,7 @@ use super::spec::ControllerSpec;
 use crate::policy::Fault;
 
 /// A minor release of Kubernetes.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub enum KubernetesVersion {
     /// 1.33.
     #[serde(rename = "1.33")]
@@ -241,7 +239,8 @@ impl ControllerSpec {
     /// Gates that are set as the version does not allow. Paths are relative to the controller's section.
     pub fn check_gates(&self) -> Vec<Fault> {
         let fault = |gate: Gate| {
-            let (message, help) = gate.fault(self.kubernetes_version.minor(), self.feature_gates.get(gate)?)?;
+            let (message, help) =
+                gate.fault(self.kubernetes_version.minor(), self.feature_gates.get(gate)?)?;
             Some((format!("featureGates.{}", gate.name()), message, help))
         };
         Gate::ALL.into_iter().filter_map(fault).collect()
@@ -302,7 +301,8 @@ mod tests {
             let on = controller(text).gates();
             [on.scale_to_zero, on.configurable_tolerance, on.pod_level_resources]
         };
-        let set = "featureGates: {HPAScaleToZero: true, HPAConfigurableTolerance: true, PodLevelResources: true}";
+        let set =
+            "featureGates: {HPAScaleToZero: true, HPAConfigurableTolerance: true, PodLevelResources: true}";
         assert_eq!(gates(&format!("{{kubernetesVersion: 1.33, {set}}}")), [true; 3]);
         let unset = set.replace("true", "false");
         assert_eq!(gates(&format!("{{kubernetesVersion: 1.36, {unset}}}")), [false; 3]);
