@@ -40,6 +40,7 @@ struct Step {
 #[derive(Clone, Debug)]
 struct History {
     flag: i64,
+    zero_by_condition: bool,
     replicas: i32,
     bounds: Vec<(i32, i32)>,
     behaviors: Vec<Option<literal::Behavior>>,
@@ -58,6 +59,7 @@ impl History {
             max: i64::from(max),
             behavior: self.behaviors[step.behavior % self.behaviors.len()].clone(),
             flag: self.flag,
+            zero_by_condition: self.zero_by_condition,
             write_fails: step.write_fails,
         }
     }
@@ -109,9 +111,9 @@ fn histories() -> impl Strategy<Value = History> {
         .prop_map(|(min, more)| (min, (min + more).max(1)));
     let step = (
         waits(),
-        prop_oneof![5 => 0_i32..12, 3 => 0..130, 1 => Just(100)],
+        prop_oneof![5 => 0_i32..12, 3 => 0..130, 2 => Just(0), 1 => Just(100)],
         prop::option::weighted(0.05, 0_i32..130),
-        prop_oneof![12 => Just(0_usize), 1 => 1..3_usize],
+        prop_oneof![7 => Just(0_usize), 1 => 1..3_usize],
         prop_oneof![12 => Just(0_usize), 1 => 1..3_usize],
         prop::bool::weighted(0.05),
     )
@@ -125,13 +127,15 @@ fn histories() -> impl Strategy<Value = History> {
         });
     (
         on_grid(),
+        any::<bool>(),
         0_i32..20,
         prop::collection::vec(bounds, 1..4),
         prop::collection::vec(behavior, 1..4),
         prop::collection::vec(step, 1..90),
     )
-        .prop_map(|(flag, replicas, bounds, behaviors, steps)| History {
+        .prop_map(|(flag, zero_by_condition, replicas, bounds, behaviors, steps)| History {
             flag,
+            zero_by_condition,
             replicas,
             bounds,
             behaviors,
@@ -215,8 +219,7 @@ fn spec_and_config(given: &Given) -> (Spec, ControllerConfig) {
             .map(|b| Behavior { scale_up: rules(&b.up), scale_down: rules(&b.down) }),
     };
     let config = ControllerConfig {
-        // The last release that leaves zero by minReplicas alone, without a condition.
-        version: KubernetesVersion::V1_35,
+        version: if given.zero_by_condition { KubernetesVersion::V1_37 } else { KubernetesVersion::V1_35 },
         tolerance: 0.0,
         downscale_stabilization: given.flag,
         readiness: Readiness { cpu_initialization_period: 0, initial_readiness_delay: 0 },
@@ -283,7 +286,7 @@ proptest! {
 fn the_histories_reach_every_rule_and_every_edge() {
     let mut runner = TestRunner::deterministic();
     let mut seen: BTreeMap<&str, u32> = BTreeMap::new();
-    for _ in 0..300 {
+    for _ in 0..600 {
         let history = histories().new_tree(&mut runner).unwrap().current();
         let mut literal = Literal::default();
         let (mut now, mut current) = (1_000 * SECOND, history.replicas);
@@ -311,6 +314,9 @@ fn the_histories_reach_every_rule_and_every_edge() {
             }
             let done = literal.reconcile(&given);
             note(done.rule);
+            if given.current == 0 && done.wrote && done.replicas == given.min {
+                note("raised from zero to min");
+            }
             literal.conditions.iter().for_each(|condition| note(condition.2));
             if logged.len() > 1 && literal.recommendations.as_ref().unwrap().len() == logged.len() {
                 note("a recommendation over an old one");
@@ -339,7 +345,10 @@ fn the_histories_reach_every_rule_and_every_edge() {
         "TooManyReplicas",
         "ScaleUpLimit",
         "ScaleDownLimit",
+        "ScaledToZero",
+        "NotScaledToZero",
+        "raised from zero to min",
     ];
-    let rare: Vec<_> = wanted.iter().filter(|what| seen.get(*what).is_none_or(|count| *count < 50)).collect();
+    let rare: Vec<_> = wanted.iter().filter(|what| seen.get(*what).is_none_or(|count| *count < 10)).collect();
     assert!(rare.is_empty(), "{rare:?} of {seen:?}");
 }

@@ -176,6 +176,29 @@ mod tests {
             r#"{"hpa": {"maxReplicas": 2, "controller": {"syncPeriod": "0s", "tolerance": -1.0}}}"#,
             &["hpa.controller.syncPeriod", "hpa.controller.tolerance"],
         );
+        check(
+            r#"{"hpa": {"maxReplicas": 2, "controller": {"phase": "5s", "createdAtStart": true,
+                "featureGates": {"HPAConfigurableTolerance": false}}}}"#,
+            &["hpa.controller.featureGates.HPAConfigurableTolerance", "hpa.controller.phase"],
+        );
+    }
+
+    #[test]
+    fn the_controller_is_checked() {
+        let check = |controller: &str, expected: &[&str]| {
+            let json = format!(
+                r#"{{"hpa": {{"minReplicas": 0, "maxReplicas": 2, "controller": {{{controller}}}, "metrics": [{{"type": "External",
+                    "external": {{"metric": {{"name": "gateway_queue_length", "selector": {{"matchLabels": {{"app": "a b"}}}}}},
+                    "target": {{"type": "Value", "value": "5"}}}}}}]}}}}"#
+            );
+            let selector = "hpa.metrics[0].external.metric.selector.matchLabels";
+            let expected: Vec<&str> = expected.iter().copied().chain([selector]).collect();
+            assert_eq!(paths(&json), expected, "{controller}");
+        };
+        check("", &[]);
+        check(r#""kubernetesVersion": "1.36""#, &["hpa.minReplicas"]);
+        check(r#""kubernetesVersion": "1.36", "featureGates": {"HPAScaleToZero": true}"#, &[]);
+        check(r#""featureGates": {"HPAScaleToZero": false}"#, &["hpa.minReplicas"]);
     }
 
     #[test]

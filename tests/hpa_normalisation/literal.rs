@@ -1,8 +1,9 @@
 //! The HPA's normalisation, written down a second time: slowly, rule by rule, in plain numbers and
 //! lists. It uses nothing of the library, so that a mistake there is not repeated here.
 //!
-//! After `horizontal.go` of Kubernetes 1.34 to 1.37, of `reconcileAutoscaler` only what stands
-//! around the normalisation: which branch is taken, and what a write of the scale leaves behind.
+//! After `horizontal.go` of Kubernetes 1.33 to 1.37, of `reconcileAutoscaler` only what stands
+//! around the normalisation: which branch is taken, how zero is left, and what a write of the
+//! scale leaves behind.
 
 /// One limit: (counted in percent, value, period in ns).
 pub type Policy = (bool, i64, i64);
@@ -40,6 +41,8 @@ pub struct Given {
     pub behavior: Option<Behavior>,
     /// The controller's own window downwards.
     pub flag: i64,
+    /// Zero is left if the condition `ScaledToZero` holds (1.36 on), else if `min` is 0.
+    pub zero_by_condition: bool,
     pub write_fails: bool,
 }
 
@@ -93,8 +96,10 @@ impl Literal {
         if self.recommendations.is_none() {
             self.recommendations = Some(vec![(given.current, given.now)]);
         }
-        let desired;
-        if given.current == 0 && given.min != 0 {
+        let took_it_to_zero = self.conditions.iter().any(|c| c.0 == "ScaledToZero" && c.1);
+        let may_leave_zero = if given.zero_by_condition { took_it_to_zero } else { given.min == 0 };
+        let mut desired;
+        if given.current == 0 && !may_leave_zero {
             self.condition("ScalingActive", false, "ScalingDisabled");
             done.rule = "ScalingDisabled";
             return done;
@@ -119,6 +124,9 @@ impl Literal {
             self.condition("ScalingLimited", result != stabilised, reason);
             done.rule = if result == stabilised && stabilised != given.proposal { able } else { reason };
             desired = result;
+            if given.zero_by_condition && given.current == 0 && given.min != 0 && desired < given.min {
+                desired = given.min;
+            }
         }
         if desired == given.current {
             return done;
@@ -130,6 +138,11 @@ impl Literal {
             return done;
         }
         self.condition("AbleToScale", true, "SucceededRescale");
+        if given.zero_by_condition {
+            // The one metric is External.
+            let is_zero = given.current > 0 && desired == 0 && given.min == 0;
+            self.condition("ScaledToZero", is_zero, if is_zero { "ScaledToZero" } else { "NotScaledToZero" });
+        }
         done.events.push("SuccessfulRescale");
         done.replicas = desired;
         done.wrote = true;
