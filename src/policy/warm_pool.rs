@@ -144,6 +144,10 @@ mod tests {
         assert_eq!(pool.loops().iter().map(|l| l.name).collect::<Vec<_>>(), ["fixed"]);
         let why = pool.decide(0, &view(1)).expect("too few").why;
         assert_eq!((why.rule, why.detail.as_str()), ("Fixed", "3 replicas; 2 warm to spare"));
+        let why =
+            Reason { conditions: "AbleToScale=True/ReadyForNewScale".to_owned(), ..Reason::new("R", "d") };
+        let passed = pool.with_spares(Decision { replicas: 1, spare: 0, why: why.clone() }).why;
+        assert_eq!((passed.rule, passed.conditions), (why.rule, why.conditions));
     }
 
     #[test]

@@ -136,7 +136,20 @@ mod tests {
             experiment.policies[0].runs[1].decisions.clear();
             experiment.policies[1].runs[0].decisions.clear();
         });
-        insta::assert_snapshot!(text, @"");
+        let expected = [
+            "hpa, replication 0 of 3: 5 records",
+            " 00:00:05.010  hpa          2 -> 4      ScaleUpLimit        waiting 12 against 4: 6 replicas",
+            "               AbleToScale=True/SucceededRescale events=SuccessfulRescale",
+            " 00:00:09.000  activation   4 -> 4 +1   Active",
+            " 00:00:20.020  hpa          4 -> 10 +1  ScaleUpLimit        waiting 30 against 4: 15 replicas",
+            " 00:00:35.030  hpa         10 -> 10 +1  TooManyReplicas     15 replicas",
+            "               AbleToScale=True/ReadyForNewScale",
+            "100:00:00.000  hpa         10 -> 0      DesiredWithinRange  idle",
+            "               no conditions",
+            "",
+            "warm-pool, replication 0 of 3: 0 records",
+        ];
+        assert_eq!(text.lines().collect::<Vec<_>>(), expected);
     }
 
     #[test]
