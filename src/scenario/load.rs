@@ -19,6 +19,8 @@ pub struct Scenario {
     pub directory: PathBuf,
     /// Its gates.
     pub gates: Vec<Gate>,
+    /// Warnings about what it says, with their places; nothing of it keeps it from running.
+    pub notes: Vec<Diagnostic>,
 }
 
 impl Scenario {
@@ -84,7 +86,7 @@ pub fn parse(
         Ok(spec) => {
             // What cannot be read as a gate is reported by the check.
             let gates = spec.gates.iter().filter_map(|gate| bound(gate).ok()).collect();
-            let scenario = Scenario { spec, document, directory, gates };
+            let scenario = Scenario { spec, document, directory, gates, notes: Vec::new() };
             if faults.is_empty() { Ok(scenario) } else { Err(faults) }
         }
         Err(mut found) => {

@@ -7,6 +7,7 @@ mod check;
 mod explain;
 mod fault;
 mod load;
+mod notes;
 mod resolve;
 mod spec;
 

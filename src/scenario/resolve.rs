@@ -10,6 +10,7 @@ use super::ScenarioSpec;
 use super::check::check;
 use super::fault::{below, workload_diagnostics};
 use super::load::Scenario;
+use super::notes::warning;
 use crate::experiment::{Coverage, Gate, Header, Warning};
 use crate::kernel::{Quantity, SimDuration, Streams};
 use crate::outcome::Phase;
@@ -48,6 +49,8 @@ pub struct Resolved {
     pub header: Header,
     /// The scenario with every default filled in.
     pub spec: ScenarioSpec,
+    /// What the reader should know of the scenario's texts, with its places; the header lists it, too.
+    pub notes: Vec<Diagnostic>,
 }
 
 impl Resolved {
@@ -71,7 +74,7 @@ impl Resolved {
                 (1.0 - share) * 100.0
             );
             let help = Some("loosen the SLO, or use a faster profile".to_owned());
-            self.header.warnings.push(Warning { code: "W0110".to_owned(), message, help });
+            self.header.warnings.push(Warning { code: "W0110".to_owned(), message, place: None, help });
         }
         self.simulation.capacity_per_s = found.map(|f| f.per_s);
         self.header.capacity = self.simulation.capacity_per_s;
@@ -158,7 +161,7 @@ impl Resolver<'_> {
 
     fn warn(&mut self, code: &str, message: impl Into<String>, help: Option<&str>) {
         let help = help.map(str::to_owned);
-        self.warnings.push(Warning { code: code.to_owned(), message: message.into(), help });
+        self.warnings.push(Warning { code: code.to_owned(), message: message.into(), place: None, help });
     }
 
     fn profile(&mut self) -> Option<Profile> {
@@ -304,7 +307,8 @@ impl Resolver<'_> {
                 let message = format!("`{name}` scales on memory, and nothing says how much a replica uses");
                 self.fault("E0313", &["policies", name], message, "set `replica.memoryUsage`");
             }
-            if reads.iter().any(|read| read.is_memory && read.of_request) && replica.memory_request.is_none() {
+            if reads.iter().any(|read| read.is_memory && read.of_request) && replica.memory_request.is_none()
+            {
                 let message =
                     format!("`{name}` scales on memory utilisation, a share of a request there is not");
                 self.fault("E0313", &["policies", name], message, "set `replica.memoryRequest`");
@@ -428,13 +432,16 @@ impl Resolver<'_> {
     }
 
     fn finish(
-        self,
+        mut self,
         profile: &Profile,
         workload: &LoadedWorkload,
         setting: Arc<Setting>,
         parts: Parts,
     ) -> Resolved {
+        let notes = self.scenario.notes.clone();
         let mut spec = self.spec().clone();
+        let mut warnings = std::mem::take(&mut self.warnings);
+        warnings.extend(notes.iter().map(|note| warning(note, &self.scenario.directory)));
         let gates = self.scenario.gates.clone();
         let slo: Option<Slo> = spec.slo.clone().map(Slo::from);
         let simulation = Simulation {
@@ -489,9 +496,9 @@ impl Resolver<'_> {
             },
             capacity: simulation.capacity_per_s,
             slo: slo.unwrap_or_default(),
-            warnings: self.warnings,
+            warnings,
         };
-        Resolved { simulation, policies: spec.policies.clone(), gates, header, spec }
+        Resolved { simulation, policies: spec.policies.clone(), gates, header, spec, notes }
     }
 
     /// Requests and span of the trace, of its first replication where they differ.
