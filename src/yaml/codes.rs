@@ -50,8 +50,8 @@ pub const CODES: &[Code] = &[
     code(
         "E0105",
         "too large",
-        "A document may have 50,000 values, copies made by aliases included, and 16 MiB of text. Large data \
-         such as traces belongs in a file of its own.",
+        "A document may have 50,000 values, copies made by aliases included, and 16 MiB of text, and a text \
+         10,000 documents. Large data such as traces belongs in a file of its own.",
     ),
     code(
         "E0106",
