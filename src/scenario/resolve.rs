@@ -21,7 +21,7 @@ use crate::policy::{self, PolicySpec, ResourceRead, Setting};
 use crate::profile::Profile;
 use crate::profile::step_time::FS_PER_NS;
 use crate::promql::Release;
-use crate::promql::catalogue::{Exporter, METRICS};
+use crate::promql::catalogue::METRICS;
 use crate::sim::config::{
     ContinuousSpec, EngineExporter, EngineSpec, PoolSpec, PrometheusRelease, ReadyAfter, WorkersSpec,
 };
@@ -199,11 +199,11 @@ impl Resolver<'_> {
     fn setting(&mut self, profile: Option<&Profile>) -> Setting {
         let telemetry = &self.spec().telemetry;
         let of_profile = || profile.and_then(|profile| EngineExporter::of_engine(&profile.engine.name));
-        let exporters = match telemetry.exporter.or_else(of_profile) {
-            Some(engine) => Setting::exporters_of(engine.exporter()),
+        let engine = telemetry.exporter.or_else(of_profile).map(EngineExporter::exporter);
+        let exporters = match profile {
+            Some(_) => Setting::exporters_of(engine),
             // Without a profile, which is a fault already, no query is to be blamed for the engine.
-            None if profile.is_none() => METRICS.iter().map(|metric| metric.exporter).collect(),
-            None => Setting::exporters_of(Exporter::Gateway),
+            None => METRICS.iter().map(|metric| metric.exporter).collect(),
         };
         let setting = Setting {
             start_ms: self.spec().start_time.map(|start| start.0.as_millisecond()),
@@ -278,6 +278,8 @@ impl Resolver<'_> {
             stages: profile.stages().map(|(phase, time)| (phase, time.clone())).collect(),
             readiness: spec.replica.readiness.clone(),
             termination_grace_period: spec.replica.termination_grace_period,
+            endpoint_removal_delay: spec.replica.endpoint_removal_delay,
+            pre_stop: spec.replica.pre_stop,
             per_request: profile.per_request(),
         };
         let price = price?;
@@ -450,6 +452,7 @@ impl Resolver<'_> {
             engine: parts.engine,
             replica: parts.replica,
             gateway: spec.gateway.clone(),
+            control_plane: spec.cluster.control_plane.clone(),
             pool: parts.pool.clone(),
             price_micro_usd_per_gpu_hour: parts.price_micro_usd,
             initial: spec.initial,
