@@ -87,6 +87,11 @@ impl Resolved {
         without_nulls(&mut value);
         let mut text =
             String::from("# The scenario as it was run; `# default` marks what the scenario left out.\n");
+        if !scenario.manifests.is_empty() {
+            let names: Vec<String> =
+                scenario.manifests.iter().map(|name| name.escape_debug().to_string()).collect();
+            text.push_str(&format!("# Written out from {}.\n", names.join(", ")));
+        }
         text.push_str(&crate::yaml::write(&value, Some(&scenario.document)));
         text
     }
@@ -130,7 +135,14 @@ fn in_order(mut faults: Vec<Diagnostic>, scenario: &str) -> Vec<Diagnostic> {
         Some(place) if place.file == scenario => (0, place.line, place.column),
         _ => (1, 0, 0),
     });
-    faults
+    // Two policies may share a manifest, and its faults.
+    let mut seen: Vec<Diagnostic> = Vec::with_capacity(faults.len());
+    for fault in faults {
+        if !seen.contains(&fault) {
+            seen.push(fault);
+        }
+    }
+    seen
 }
 
 /// What the profile and the scenario say together about a replica.
