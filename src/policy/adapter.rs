@@ -17,6 +17,13 @@ use crate::promql::{Query, Selector};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AdapterSpec {
+    /// A file with prometheus-adapter's ConfigMap or its Helm chart's values, in the place of what would be written here; what is written here stays. Relative to the
+    /// scenario.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manifest: Option<String>,
+    /// Which object of the file, where it holds several: `NAME` or `KIND/NAME`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub object: Option<String>,
     /// Rules for custom metrics: HPA metrics of type Pods and Object.
     #[serde(default)]
     pub rules: Vec<RuleSpec>,

@@ -230,6 +230,7 @@ pub fn experiment() -> ExperimentOutcome {
         code: "W0107".to_owned(),
         message: "3.1% of decode steps ran beyond the measured batch size (64); these are extrapolated"
             .to_owned(),
+        place: None,
         help: Some("re-run calibrate with --batch 128, or cap engine.maxNumSeqs at 64".to_owned()),
     };
     ExperimentOutcome {

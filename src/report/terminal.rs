@@ -160,7 +160,9 @@ impl Report for Terminal {
             self.lines(out, section, (longest + 2).min(36))?;
         }
         writeln!(out)?;
-        for warning in &summary.experiment.header.warnings {
+        // Those of a place were shown with it before the runs began.
+        let bare = summary.experiment.header.warnings.iter().filter(|warning| warning.place.is_none());
+        for warning in bare {
             let code = self.paint(UNSETTLED.bold(), &format!("warning[{}]", warning.code));
             writeln!(out, "{code}: {}", warning.message)?;
             if let Some(help) = &warning.help {

@@ -16,6 +16,13 @@ use crate::kernel::{Quantity, SimDuration};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct HpaSpec {
+    /// A file with a HorizontalPodAutoscaler, in the place of what would be written here; what is written here stays. Relative to the
+    /// scenario.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manifest: Option<String>,
+    /// Which object of the file, where it holds several: `NAME` or `KIND/NAME`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub object: Option<String>,
     /// What it scales. A run has one workload, which is it; its pods are named after it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scale_target_ref: Option<ObjectReference>,
