@@ -105,7 +105,7 @@ pub(super) fn no_burst_capacity(_: &Case<'_>, scaler: &Scaler<'_>) -> Vec<Findin
         annotation(&scaler.at, spec, &["target-burst-capacity", "targetBurstCapacity"]),
         "a burst capacity of 0 takes the activator out of the path as soon as there is a pod",
         format!(
-            "requests then go to pods at random, and each pod's queue-proxy lets {limit} through, holds {} and refuses the \
+            "requests then go to the pods without regard to their load, and each pod's queue-proxy lets {limit} through, holds {} and refuses the \
              rest with 503; the activator would have held them for any pod",
             limit.saturating_mul(10)
         ),
