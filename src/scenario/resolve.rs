@@ -279,6 +279,8 @@ impl Resolver<'_> {
             stages: profile.stages().map(|(phase, time)| (phase, time.clone())).collect(),
             readiness: spec.replica.readiness.clone(),
             termination_grace_period: spec.replica.termination_grace_period,
+            endpoint_removal_delay: spec.replica.endpoint_removal_delay,
+            pre_stop: spec.replica.pre_stop,
             per_request: profile.per_request(),
         };
         let price = price?;
@@ -448,6 +450,7 @@ impl Resolver<'_> {
             engine: parts.engine,
             replica: parts.replica,
             gateway: spec.gateway.clone(),
+            control_plane: spec.cluster.control_plane.clone(),
             pool: parts.pool.clone(),
             price_micro_usd_per_gpu_hour: parts.price_micro_usd,
             initial: spec.initial,

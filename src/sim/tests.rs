@@ -12,16 +12,18 @@ use crate::kernel::rng::Purpose;
 use crate::kernel::{Distribution, SimDuration, SimTime, Streams, dist};
 use crate::outcome::breach::Slo;
 use crate::outcome::{Account, Phase, RunOutcome};
-use crate::policy::{Autoscaler, Decision, Loop, Reason, View};
+use crate::policy::api::{Path, PodResources};
+use crate::policy::{Autoscaler, Decision, Loop, Reason, Setting, View};
 use crate::profile::StepCost;
+use crate::promql::Query;
 use crate::workload::request::Packed;
 use crate::workload::{Request, Source};
 
-fn secs(s: u64) -> SimDuration {
+pub(super) fn secs(s: u64) -> SimDuration {
     SimDuration::from_secs(s)
 }
 
-fn constant(s: u64) -> Distribution {
+pub(super) fn constant(s: u64) -> Distribution {
     Distribution::Constant(secs(s))
 }
 
@@ -31,11 +33,15 @@ struct Script {
     orders: Vec<(u32, u32)>,
     period: SimDuration,
     turn: usize,
+    /// It reads nothing of them; they make Prometheus scrape.
+    queries: Vec<Query>,
 }
 
 impl Script {
     fn boxed(orders: &[(u32, u32)], period: SimDuration) -> Box<dyn Autoscaler> {
-        Box::new(Self { orders: orders.to_vec(), period, turn: 0 })
+        let queries =
+            ["{__name__=~\"vllm:.+\"}", "gateway_queue_length"].map(|text| Query::compile(text).unwrap());
+        Box::new(Self { orders: orders.to_vec(), period, turn: 0, queries: queries.into() })
     }
 }
 
@@ -46,7 +52,11 @@ impl Autoscaler for Script {
     fn decide(&mut self, _: usize, _: &View<'_>) -> Option<Decision> {
         self.turn += 1;
         let (replicas, spare) = self.orders[self.turn % self.orders.len()];
-        Some(Decision { replicas, spare, why: Reason { rule: "Script", detail: String::new() } })
+        let why = Reason { rule: "Script", detail: String::new() };
+        Some(Decision { replicas, spare, path: Path::Direct, why })
+    }
+    fn queries(&self) -> Vec<&Query> {
+        self.queries.iter().collect()
     }
     fn initial(&self) -> (u32, u32) {
         self.orders[0]
@@ -56,7 +66,7 @@ impl Autoscaler for Script {
     }
 }
 
-fn pool(gpus_per_node: u32, max_nodes: u32) -> PoolSpec {
+pub(super) fn pool(gpus_per_node: u32, max_nodes: u32) -> PoolSpec {
     PoolSpec {
         gpus_per_node,
         min_nodes: 0,
@@ -69,7 +79,7 @@ fn pool(gpus_per_node: u32, max_nodes: u32) -> PoolSpec {
     }
 }
 
-fn batch_engine(exact_steps: bool) -> EngineParams {
+pub(super) fn batch_engine(exact_steps: bool) -> EngineParams {
     let cost = StepCost::affine(
         [8_000_000_000_001, 90_000_000_017, 61_003],
         [4_000_000_000_000, 18_000_000_000, 1_200_000],
@@ -87,14 +97,15 @@ fn batch_engine(exact_steps: bool) -> EngineParams {
     EngineParams::Continuous { batch, exact_steps }
 }
 
-fn simulation(engine: EngineParams, source: Arc<dyn Source>, seed: u64) -> Simulation {
+pub(super) fn simulation(engine: EngineParams, source: Arc<dyn Source>, seed: u64) -> Simulation {
     Simulation {
         seed,
         source,
         engine,
         replica: ReplicaParams {
             gpus: 2,
-            cpu_request_milli: None,
+            requests: PodResources::default(),
+            memory_usage: None,
             cpu: None,
             stages: vec![
                 (Phase::Pulling, Distribution::LogNormal { median: secs(10), p95: secs(25) }),
@@ -103,25 +114,29 @@ fn simulation(engine: EngineParams, source: Arc<dyn Source>, seed: u64) -> Simul
             ],
             readiness: ReadinessSpec { period: secs(3), ..ReadinessSpec::default() },
             termination_grace_period: secs(5),
+            endpoint_removal_delay: SimDuration::ZERO,
+            pre_stop: SimDuration::ZERO,
             per_request: SimDuration::from_millis(5),
         },
         gateway: GatewaySpec { request_timeout: secs(20), ..GatewaySpec::default() },
+        control_plane: ControlPlaneSpec { watch_delay: SimDuration::ZERO, api_call: SimDuration::ZERO },
         pool: pool(4, 3),
         price_micro_usd_per_gpu_hour: 3_600_000,
         initial: InitialSpec { replicas: None, state: InitialState::Warm },
         telemetry: TelemetrySpec::default(),
+        setting: Arc::new(Setting::default()),
         slo: Some(Slo { ttft: Some(secs(1)), ..Slo::default() }),
         capacity_per_s: Some(0.5),
         measure_from: 0,
     }
 }
 
-fn result(sim: &Simulation, policy: Box<dyn Autoscaler>, replication: u32) -> RunOutcome {
+pub(super) fn result(sim: &Simulation, policy: Box<dyn Autoscaler>, replication: u32) -> RunOutcome {
     run(sim, policy, replication, None).expect("a workload in memory does not fail").0
 }
 
 /// Laws every outcome keeps.
-fn check_laws(outcome: &RunOutcome) {
+pub(super) fn check_laws(outcome: &RunOutcome) {
     let counts = &outcome.counts;
     let ended = counts.finished + counts.rejected + counts.timed_out + counts.killed;
     assert_eq!(counts.arrived, ended, "every request ends exactly once");
@@ -143,7 +158,7 @@ fn check_laws(outcome: &RunOutcome) {
     }
 }
 
-fn packed(gaps: &[(u64, u32, u32)], tail_s: u64) -> Arc<dyn Source> {
+pub(super) fn packed(gaps: &[(u64, u32, u32)], tail_s: u64) -> Arc<dyn Source> {
     let mut at = SimTime::ZERO;
     let requests: Vec<_> = gaps
         .iter()
@@ -166,6 +181,10 @@ proptest! {
         seed in 0u64..4,
         after_weights: bool,
         cold: bool,
+        watch_ms in prop_oneof![Just(0u64), 1u64..20_000],
+        call_ms in prop_oneof![Just(0u64), 1u64..4_000],
+        removal_ms in prop_oneof![Just(0u64), 1u64..8_000],
+        pre_stop_ms in prop_oneof![Just(0u64), 1u64..=5_000],
         router in prop_oneof![
             Just(RouterKind::LeastOutstanding), Just(RouterKind::RoundRobin), Just(RouterKind::PowerOfTwo)
         ],
@@ -176,6 +195,10 @@ proptest! {
         sim.gateway.router = router;
         sim.gateway.queue_limit = queue_limit;
         sim.pool.billed_from = billed_from;
+        sim.control_plane.watch_delay = SimDuration::from_millis(watch_ms);
+        sim.control_plane.api_call = SimDuration::from_millis(call_ms);
+        sim.replica.endpoint_removal_delay = SimDuration::from_millis(removal_ms);
+        sim.replica.pre_stop = SimDuration::from_millis(pre_stop_ms);
         if after_weights {
             sim.replica.readiness.after = ReadyAfter::Weights;
         }
