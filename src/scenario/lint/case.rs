@@ -44,10 +44,9 @@ impl<'a> Case<'a> {
         let spec = &world.scenario.spec;
         let figures = Figures::new(world.profile, world.simulation);
         let root = Path::keys(["policies"]);
-        let scalers = spec
-            .policies
-            .iter()
-            .filter_map(|(name, policy)| Scaler::new(name, root.key(name), policy, 0, &world.simulation.setting));
+        let scalers = spec.policies.iter().filter_map(|(name, policy)| {
+            Scaler::new(name, &root.key(name), policy, 0, &world.simulation.setting)
+        });
         Self { spec, figures, scalers: scalers.collect() }
     }
 }
@@ -77,7 +76,7 @@ pub(super) enum Kind<'a> {
     /// An HPA.
     Hpa(&'a HpaSpec),
     /// A ScaledObject.
-    Keda(Keda<'a>),
+    Keda(Box<Keda<'a>>),
     /// A Knative revision.
     Knative(&'a KnativeSpec, Box<Revision>),
 }
@@ -150,57 +149,64 @@ impl<'a> Controller<'a> {
 
 impl<'a> Scaler<'a> {
     /// Of a policy; `None` of one that does not scale, and of one that its own check refuses.
-    fn new(name: &'a str, at: Path, policy: &'a PolicySpec, spare: u32, setting: &Setting) -> Option<Self> {
+    fn new(name: &'a str, at: &Path, policy: &'a PolicySpec, spare: u32, setting: &Setting) -> Option<Self> {
         let at = at.key(policy.kind());
-        let count = |replicas: i32| u32::try_from(replicas).unwrap_or(0);
-        match policy {
-            PolicySpec::Fixed(_) => None,
+        let own = match policy {
+            PolicySpec::Fixed(_) => return None,
             PolicySpec::WarmPool(pool) => {
-                Self::new(name, at.key("over"), &pool.over, spare + pool.spare, setting)
+                return Self::new(name, &at.key("over"), &pool.over, spare + pool.spare, setting);
             }
-            PolicySpec::Hpa(spec) => Some(Self {
-                name,
-                kind: Kind::Hpa(spec),
-                spare,
-                min: count(spec.min_replicas.unwrap_or(1)),
-                max: Some(count(spec.max_replicas)),
-                max_at: at.key("maxReplicas"),
-                signals: hpa_signals(spec, &at, setting),
-                at,
-            }),
-            PolicySpec::Keda(policy) => {
-                let spec = policy.scaled_object.as_ref()?;
-                let annotations = KedaAnnotations::from_map(&policy.annotations).ok()?;
-                let object = ScaledObject::new(spec, &annotations).ok()?;
-                let object_at = at.key("scaledObject");
-                let max_at = object_at.key("maxReplicaCount");
-                let keda = Keda { policy, spec, object, at: object_at };
-                let floor = spec.idle_replica_count.unwrap_or_else(|| spec.min_replica_count.unwrap_or(0));
-                let min = if keda.sleeps() { floor } else { hpa_min(spec.min_replica_count) };
-                let signals = keda_signals(&keda, setting);
-                let (min, max) = (count(min), Some(count(hpa_max(spec.max_replica_count))));
-                Some(Self { name, kind: Kind::Keda(keda), spare, min, max, max_at, signals, at })
-            }
-            PolicySpec::Knative(spec) => {
-                let config = AutoscalerConfig::from_data(&spec.config).ok()?;
-                let annotations = KnativeAnnotations::from_map(&spec.annotations, &config).ok()?;
-                let container_concurrency = spec.container_concurrency.unwrap_or(0);
-                let reachability = Reachability::Reachable;
-                let revision = Revision { annotations, config, container_concurrency, reachability };
-                let bounds = revision.bounds();
-                let asleep = revision.config.enable_scale_to_zero;
-                Some(Self {
-                    name,
-                    spare,
-                    min: count(bounds.min).max(u32::from(!asleep)),
-                    max: Some(count(bounds.max)).filter(|max| *max > 0),
-                    max_at: annotation(&at, spec, &["max-scale", "maxScale"]),
-                    signals: Vec::new(),
-                    kind: Kind::Knative(spec, Box::new(revision)),
-                    at,
-                })
-            }
+            PolicySpec::Hpa(spec) => Self::of_hpa(spec, at, setting),
+            PolicySpec::Keda(policy) => Self::of_keda(policy, at, setting)?,
+            PolicySpec::Knative(spec) => Self::of_knative(spec, at)?,
+        };
+        Some(Self { name, spare, ..own })
+    }
+
+    fn of_hpa(spec: &'a HpaSpec, at: Path, setting: &Setting) -> Self {
+        Self {
+            name: "",
+            kind: Kind::Hpa(spec),
+            spare: 0,
+            min: count(spec.min_replicas.unwrap_or(1)),
+            max: Some(count(spec.max_replicas)),
+            max_at: at.key("maxReplicas"),
+            signals: hpa_signals(spec, &at, setting),
+            at,
         }
+    }
+
+    fn of_keda(policy: &'a KedaSpec, at: Path, setting: &Setting) -> Option<Self> {
+        let spec = policy.scaled_object.as_ref()?;
+        let annotations = KedaAnnotations::from_map(&policy.annotations).ok()?;
+        let object = ScaledObject::new(spec, &annotations).ok()?;
+        let object_at = at.key("scaledObject");
+        let max_at = object_at.key("maxReplicaCount");
+        let keda = Box::new(Keda { policy, spec, object, at: object_at });
+        let floor = spec.idle_replica_count.unwrap_or_else(|| spec.min_replica_count.unwrap_or(0));
+        let min = count(if keda.sleeps() { floor } else { hpa_min(spec.min_replica_count) });
+        let max = Some(count(hpa_max(spec.max_replica_count)));
+        let signals = keda_signals(&keda, setting);
+        Some(Self { name: "", kind: Kind::Keda(keda), spare: 0, min, max, max_at, signals, at })
+    }
+
+    fn of_knative(spec: &'a KnativeSpec, at: Path) -> Option<Self> {
+        let config = AutoscalerConfig::from_data(&spec.config).ok()?;
+        let annotations = KnativeAnnotations::from_map(&spec.annotations, &config).ok()?;
+        let container_concurrency = spec.container_concurrency.unwrap_or(0);
+        let reachability = Reachability::Reachable;
+        let revision = Revision { annotations, config, container_concurrency, reachability };
+        let bounds = revision.bounds();
+        Some(Self {
+            name: "",
+            spare: 0,
+            min: count(bounds.min).max(u32::from(!revision.config.enable_scale_to_zero)),
+            max: Some(count(bounds.max)).filter(|max| *max > 0),
+            max_at: annotation(&at, spec, &["max-scale", "maxScale"]),
+            signals: Vec::new(),
+            kind: Kind::Knative(spec, Box::new(revision)),
+            at,
+        })
     }
 
     /// Whether it may go to zero.
@@ -238,6 +244,10 @@ impl<'a> Scaler<'a> {
             Kind::Knative(..) => None,
         }
     }
+}
+
+fn count(replicas: i32) -> u32 {
+    u32::try_from(replicas).unwrap_or(0)
 }
 
 /// Where an annotation of a revision stands under the first of its names that is written, or would.

@@ -34,8 +34,8 @@ pub(super) fn value_per_pod(_: &Case<'_>, scaler: &Scaler<'_>, signal: &Signal) 
     vec![Finding::new(
         signal.at.clone(),
         "the query answers with a value for each pod, and KEDA takes one only",
-        "with one replica it works; with two the scaler fails (\"returned multiple elements\"), so that the HPA has no \
-         metric: it stays at two, or goes to the fallback",
+        "with one replica it works; with two the scaler fails (\"returned multiple elements\"), and the HPA has no metric: \
+         the replicas stay as they are, or go to the fallback",
         format!("write sum({})", signal.query.text()),
     )]
 }

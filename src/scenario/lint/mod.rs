@@ -81,6 +81,7 @@ const RULES: &[(&str, Check)] = &[
     ("W0363", Whole(replica::ready_before_warm)),
     ("W0364", Whole(replica::grace)),
     ("W0365", Whole(replica::late_probe)),
+    ("W0366", Whole(replica::short_pre_stop)),
 ];
 
 /// What every rule finds, with the rule's code, in the order of the rules.

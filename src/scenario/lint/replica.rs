@@ -85,7 +85,9 @@ pub(super) fn ready_before_warm(case: &Case<'_>) -> Vec<Finding> {
 /// W0364: less time to finish than answers take.
 pub(super) fn grace(case: &Case<'_>) -> Vec<Finding> {
     let Some(fewest) = case.scalers.iter().map(|scaler| scaler.min.max(1)).min() else { return Vec::new() };
-    let grace = case.spec.replica.termination_grace_period;
+    let replica = &case.spec.replica;
+    // The sleep is part of the grace period; answers go on during it.
+    let grace = replica.termination_grace_period;
     let Some((long, how)) = case.figures.long_answer(fewest).filter(|(long, _)| *long > grace) else {
         return Vec::new();
     };
@@ -121,5 +123,20 @@ pub(super) fn late_probe(case: &Case<'_>) -> Vec<Finding> {
             readiness.initial_delay
         ),
         "leave initialDelaySeconds out: a probe that fails meanwhile does no harm; what a slow start needs is a startup probe",
+    )]
+}
+
+/// W0366: told to stop while requests still come.
+pub(super) fn short_pre_stop(case: &Case<'_>) -> Vec<Finding> {
+    let replica = &case.spec.replica;
+    let (sleep, removal) = (replica.pre_stop, replica.endpoint_removal_delay);
+    if sleep >= removal || case.scalers.is_empty() {
+        return Vec::new();
+    }
+    vec![Finding::new(
+        Path::keys(["replica", "preStop"]),
+        format!("a replica that goes is told to stop after {sleep}, and is routed to for {removal}"),
+        "a server that was told to stop takes no new request: what comes in between is refused, at every scale-down",
+        format!("write preStop: {} or more, and as much more terminationGracePeriod", whole(removal)),
     )]
 }

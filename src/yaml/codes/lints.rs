@@ -23,8 +23,8 @@ pub(super) const LINTS: &[Code] = &[
         "a query with a value per pod",
         "KEDA's prometheus scaler takes one value. A query that is not aggregated answers with one for each pod: it \
          works as long as there is one replica and fails with two (`returned multiple elements`). The HPA then has no \
-         metric and stays where it is, or the fallback stands in. So the service scales to two and no further, in the \
-         middle of its first rise.",
+         metric and stays where it is, or the fallback stands in: the first step up is the last, in the middle of the \
+         first rise.",
         "query: vllm:num_requests_waiting",
         "query: sum(vllm:num_requests_waiting)",
         "kedacore/keda pkg/scalers/prometheus_scaler.go `ExecutePromQuery` (8b4f083c)."
@@ -424,5 +424,15 @@ pub(super) const LINTS: &[Code] = &[
         "readiness: { initialDelay: 10m }   # ready after 3 min",
         "readiness: { initialDelay: 0s }",
         "kubernetes pod lifecycle (1.34)."
+    ),
+    lint!(
+        "W0366",
+        "told to stop while requests still come",
+        "When a pod is deleted, two things begin at once: its containers are told to stop, after the preStop hook, and \
+         its endpoint is taken out of every proxy, which takes a moment (and with a cloud's load balancer many seconds). A \
+         preStop sleep that is shorter than that makes each scale-down refuse requests.",
+        "preStop: 0s   # endpointRemovalDelay: 5s",
+        "preStop: 10s",
+        "kubernetes pod lifecycle (1.34), `lifecycle.preStop.sleep`."
     ),
 ];
