@@ -12,6 +12,7 @@ pub mod fallback;
 pub mod formula;
 pub mod hpa;
 pub mod http_add_on;
+mod metadata;
 pub mod modifiers;
 pub mod prometheus;
 pub mod quantity;
