@@ -14,7 +14,7 @@ use crate::policy::Setting;
 use crate::promql::Query;
 
 /// Container name where no metric names one.
-const CONTAINER: &str = "server";
+pub(in crate::policy) const CONTAINER: &str = "server";
 
 /// A running HPA.
 #[derive(Clone, Debug)]
@@ -103,7 +103,7 @@ impl Autoscaler for Hpa {
 }
 
 /// The figures of a reconcile on one line: of each metric its value, target and proposal.
-fn detail(spec: &Spec, done: &Reconciled) -> String {
+pub(in crate::policy) fn detail(spec: &Spec, done: &Reconciled) -> String {
     if done.metrics.is_empty() {
         return if done.reason.is_empty() {
             "at zero, and not by this autoscaler's order".to_owned()
@@ -150,7 +150,7 @@ fn target_text(metric: &Metric) -> String {
 }
 
 /// Thousandths as a decimal number without trailing zeros.
-fn decimal(milli: Milli) -> String {
+pub(in crate::policy) fn decimal(milli: Milli) -> String {
     let text = format!("{}.{:03}", milli.unsigned_abs() / 1000, milli.unsigned_abs() % 1000);
     let sign = if milli < 0 { "-" } else { "" };
     format!("{sign}{}", text.trim_end_matches('0').trim_end_matches('.'))

@@ -142,7 +142,7 @@ impl TriggerSpec {
     /// Every fault, with its path below the trigger.
     pub fn read(&self, index: usize) -> Result<Trigger, Vec<Fault>> {
         let mut metadata = Metadata { values: &self.metadata, faults: Vec::new() };
-        if matches!(self.kind.as_str(), "cpu" | "memory") {
+        if self.is_resource() {
             let trigger = metadata.resource(&self.kind, self.metric_type);
             return finish(trigger.map(Trigger::Resource), metadata.faults);
         }
