@@ -275,6 +275,8 @@ impl Resolver<'_> {
             stages: profile.stages().map(|(phase, time)| (phase, time.clone())).collect(),
             readiness: spec.replica.readiness.clone(),
             termination_grace_period: spec.replica.termination_grace_period,
+            endpoint_removal_delay: spec.replica.endpoint_removal_delay,
+            pre_stop: spec.replica.pre_stop,
             per_request: profile.per_request(),
         };
         let price = price?;
@@ -304,7 +306,8 @@ impl Resolver<'_> {
                 let message = format!("`{name}` scales on memory, and nothing says how much a replica uses");
                 self.fault("E0313", &["policies", name], message, "set `replica.memoryUsage`");
             }
-            if reads.iter().any(|read| read.is_memory && read.of_request) && replica.memory_request.is_none() {
+            if reads.iter().any(|read| read.is_memory && read.of_request) && replica.memory_request.is_none()
+            {
                 let message =
                     format!("`{name}` scales on memory utilisation, a share of a request there is not");
                 self.fault("E0313", &["policies", name], message, "set `replica.memoryRequest`");
@@ -443,6 +446,7 @@ impl Resolver<'_> {
             engine: parts.engine,
             replica: parts.replica,
             gateway: spec.gateway.clone(),
+            control_plane: spec.cluster.control_plane.clone(),
             pool: parts.pool.clone(),
             price_micro_usd_per_gpu_hour: parts.price_micro_usd,
             initial: spec.initial,

@@ -19,11 +19,11 @@ use crate::promql::Query;
 use crate::workload::request::Packed;
 use crate::workload::{Request, Source};
 
-fn secs(s: u64) -> SimDuration {
+pub(super) fn secs(s: u64) -> SimDuration {
     SimDuration::from_secs(s)
 }
 
-fn constant(s: u64) -> Distribution {
+pub(super) fn constant(s: u64) -> Distribution {
     Distribution::Constant(secs(s))
 }
 
@@ -39,7 +39,8 @@ struct Script {
 
 impl Script {
     fn boxed(orders: &[(u32, u32)], period: SimDuration) -> Box<dyn Autoscaler> {
-        let queries = ["{__name__=~\"vllm:.+\"}", "gateway_queue_length"].map(|text| Query::compile(text).unwrap());
+        let queries =
+            ["{__name__=~\"vllm:.+\"}", "gateway_queue_length"].map(|text| Query::compile(text).unwrap());
         Box::new(Self { orders: orders.to_vec(), period, turn: 0, queries: queries.into() })
     }
 }
@@ -65,7 +66,7 @@ impl Autoscaler for Script {
     }
 }
 
-fn pool(gpus_per_node: u32, max_nodes: u32) -> PoolSpec {
+pub(super) fn pool(gpus_per_node: u32, max_nodes: u32) -> PoolSpec {
     PoolSpec {
         gpus_per_node,
         min_nodes: 0,
@@ -78,7 +79,7 @@ fn pool(gpus_per_node: u32, max_nodes: u32) -> PoolSpec {
     }
 }
 
-fn batch_engine(exact_steps: bool) -> EngineParams {
+pub(super) fn batch_engine(exact_steps: bool) -> EngineParams {
     let cost = StepCost::affine(
         [8_000_000_000_001, 90_000_000_017, 61_003],
         [4_000_000_000_000, 18_000_000_000, 1_200_000],
@@ -96,7 +97,7 @@ fn batch_engine(exact_steps: bool) -> EngineParams {
     EngineParams::Continuous { batch, exact_steps }
 }
 
-fn simulation(engine: EngineParams, source: Arc<dyn Source>, seed: u64) -> Simulation {
+pub(super) fn simulation(engine: EngineParams, source: Arc<dyn Source>, seed: u64) -> Simulation {
     Simulation {
         seed,
         source,
@@ -113,9 +114,12 @@ fn simulation(engine: EngineParams, source: Arc<dyn Source>, seed: u64) -> Simul
             ],
             readiness: ReadinessSpec { period: secs(3), ..ReadinessSpec::default() },
             termination_grace_period: secs(5),
+            endpoint_removal_delay: SimDuration::ZERO,
+            pre_stop: SimDuration::ZERO,
             per_request: SimDuration::from_millis(5),
         },
         gateway: GatewaySpec { request_timeout: secs(20), ..GatewaySpec::default() },
+        control_plane: ControlPlaneSpec { watch_delay: SimDuration::ZERO, api_call: SimDuration::ZERO },
         pool: pool(4, 3),
         price_micro_usd_per_gpu_hour: 3_600_000,
         initial: InitialSpec { replicas: None, state: InitialState::Warm },
@@ -127,12 +131,12 @@ fn simulation(engine: EngineParams, source: Arc<dyn Source>, seed: u64) -> Simul
     }
 }
 
-fn result(sim: &Simulation, policy: Box<dyn Autoscaler>, replication: u32) -> RunOutcome {
+pub(super) fn result(sim: &Simulation, policy: Box<dyn Autoscaler>, replication: u32) -> RunOutcome {
     run(sim, policy, replication, None).expect("a workload in memory does not fail").0
 }
 
 /// Laws every outcome keeps.
-fn check_laws(outcome: &RunOutcome) {
+pub(super) fn check_laws(outcome: &RunOutcome) {
     let counts = &outcome.counts;
     let ended = counts.finished + counts.rejected + counts.timed_out + counts.killed;
     assert_eq!(counts.arrived, ended, "every request ends exactly once");
@@ -154,7 +158,7 @@ fn check_laws(outcome: &RunOutcome) {
     }
 }
 
-fn packed(gaps: &[(u64, u32, u32)], tail_s: u64) -> Arc<dyn Source> {
+pub(super) fn packed(gaps: &[(u64, u32, u32)], tail_s: u64) -> Arc<dyn Source> {
     let mut at = SimTime::ZERO;
     let requests: Vec<_> = gaps
         .iter()
@@ -177,6 +181,10 @@ proptest! {
         seed in 0u64..4,
         after_weights: bool,
         cold: bool,
+        watch_ms in prop_oneof![Just(0u64), 1u64..20_000],
+        call_ms in prop_oneof![Just(0u64), 1u64..4_000],
+        removal_ms in prop_oneof![Just(0u64), 1u64..8_000],
+        pre_stop_ms in prop_oneof![Just(0u64), 1u64..=5_000],
         router in prop_oneof![
             Just(RouterKind::LeastOutstanding), Just(RouterKind::RoundRobin), Just(RouterKind::PowerOfTwo)
         ],
@@ -187,6 +195,10 @@ proptest! {
         sim.gateway.router = router;
         sim.gateway.queue_limit = queue_limit;
         sim.pool.billed_from = billed_from;
+        sim.control_plane.watch_delay = SimDuration::from_millis(watch_ms);
+        sim.control_plane.api_call = SimDuration::from_millis(call_ms);
+        sim.replica.endpoint_removal_delay = SimDuration::from_millis(removal_ms);
+        sim.replica.pre_stop = SimDuration::from_millis(pre_stop_ms);
         if after_weights {
             sim.replica.readiness.after = ReadyAfter::Weights;
         }

@@ -155,7 +155,10 @@ impl Run<'_> {
             let flight = self.requests.get(slot);
             (self.now, flight.id, flight.proxied)
         };
-        let serving = self.replicas[replica.index()].serving().expect("only ready replicas are in rotation");
+        let Some(serving) = self.replicas[replica.index()].accepting() else {
+            self.refuse(slot, replica);
+            return;
+        };
         if let Some(limit) = self.data_path.pod_limit
             && serving.outstanding - serving.queued_count >= limit.concurrency
         {
@@ -193,7 +196,8 @@ impl Run<'_> {
             output_tokens: request.output_tokens,
             service: self.sim.engine.service(&self.streams, id),
         };
-        let serving = self.replicas[replica.index()].serving().expect("only ready replicas are in rotation");
+        let serving =
+            self.replicas[replica.index()].serving().expect("a replica that takes requests has an engine");
         let stalled_base = serving.stalls.past(now, || serving.engine.gauges().waiting);
         let Some(ticket) = serving.engine.submit(now, job) else { return false };
         serving.exporter.arrived += 1;
@@ -222,6 +226,15 @@ impl Run<'_> {
             }
             self.drop_request(slot, BreachOutcome::Rejected);
         }
+    }
+
+    /// The endpoints still name a replica that was told to stop: the connection is refused. Nothing tries another.
+    fn refuse(&mut self, slot: u32, replica: ReplicaId) {
+        self.router.ended(replica);
+        let request = self.requests.get_mut(slot);
+        request.place = Place::Refused(replica);
+        request.routed = self.now;
+        self.drop_request(slot, BreachOutcome::Rejected);
     }
 
     /// Puts the replica's next turn into the queue unless it is there already.
@@ -301,7 +314,7 @@ impl Run<'_> {
                 }
                 self.plan_turn(id);
             }
-            Place::Gateway | Place::Ended => {}
+            Place::Gateway | Place::Refused(_) | Place::Ended => {}
         }
         self.end_request(slot, now, SimDuration::ZERO, Some(how));
         if let Place::Replica(id, _) | Place::Queued(id) = place {

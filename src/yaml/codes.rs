@@ -128,7 +128,12 @@ pub const CODES: &[Code] = &[
         "a replica fits no node",
         "A replica holds all its GPUs on one node, so it cannot have more than `gpusPerNode`.",
     ),
-    code("E0305", "a maximum below its minimum", "The most that is allowed is less than the least."),
+    code(
+        "E0305",
+        "a maximum below its minimum",
+        "The most that is allowed is less than the least, or a part, such as `preStop` of the grace period, is longer \
+         than the whole.",
+    ),
     code(
         "E0306",
         "must not be zero",

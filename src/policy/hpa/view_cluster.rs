@@ -3,7 +3,7 @@
 //! Pods keep the phases and conditions the view shows; the metrics APIs' answers are made before the
 //! reconcile. What has not been scraped yet is absent, never zero.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::cluster::{Cluster, Scale, ScaleReadError, ScaleWriteError};
 use super::metric::Metric;
@@ -68,10 +68,15 @@ impl Served {
         }
     }
 
+    /// Of the pods that the scale's selector selects, as the adapter asks for them by name: spares of a
+    /// warm pool are not among them.
     fn samples(&self, answer: &Answer, view: &View<'_>) -> Samples {
         let at = instant(view.prometheus.at);
-        let sample = |(pod, value): (&str, Milli)| (pod.to_owned(), Sample { value, at, window: 0 });
-        answer.by_object(&self.pod_label).into_iter().map(sample).collect()
+        let selected: BTreeSet<String> =
+            view.pods.iter().map(|pod| pod_name(view.workload, pod.id)).collect();
+        let values = answer.by_object(&self.pod_label).into_iter();
+        let own = values.filter(|(pod, _)| selected.contains(*pod));
+        own.map(|(pod, value)| (pod.to_owned(), Sample { value, at, window: 0 })).collect()
     }
 }
 
