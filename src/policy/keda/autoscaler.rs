@@ -301,3 +301,7 @@ impl Autoscaler for Keda {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "autoscaler_tests.rs"]
+mod tests;
