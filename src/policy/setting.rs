@@ -33,7 +33,7 @@ impl Default for Setting {
     fn default() -> Self {
         Self {
             start_ms: None,
-            exporters: Self::exporters_of(Exporter::Vllm),
+            exporters: Self::exporters_of(Some(Exporter::Vllm)),
             labels: BTreeMap::new(),
             lookback: SimDuration::from_secs(300),
             release: Release::V3,
@@ -43,11 +43,11 @@ impl Default for Setting {
 }
 
 impl Setting {
-    /// Everything that is scraped where replicas run this engine.
-    pub fn exporters_of(engine: Exporter) -> Vec<Exporter> {
-        let router = (engine == Exporter::Vllm).then_some(Exporter::VllmRouter);
+    /// Everything that is scraped where replicas run this engine; `None` is one whose metrics are not known.
+    pub fn exporters_of(engine: Option<Exporter>) -> Vec<Exporter> {
+        let router = (engine == Some(Exporter::Vllm)).then_some(Exporter::VllmRouter);
         let others = [Exporter::Dcgm, Exporter::QueueProxy, Exporter::Gateway, Exporter::Prometheus];
-        [engine].into_iter().chain(router).chain(others).collect()
+        engine.into_iter().chain(router).chain(others).collect()
     }
 
     /// Whether the simulation publishes a metric.

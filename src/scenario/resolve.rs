@@ -20,7 +20,7 @@ use crate::policy::{self, PolicySpec, ResourceRead, Setting};
 use crate::profile::Profile;
 use crate::profile::step_time::FS_PER_NS;
 use crate::promql::Release;
-use crate::promql::catalogue::{Exporter, METRICS};
+use crate::promql::catalogue::METRICS;
 use crate::sim::config::{
     ContinuousSpec, EngineExporter, EngineSpec, PoolSpec, PrometheusRelease, ReadyAfter, WorkersSpec,
 };
@@ -196,11 +196,11 @@ impl Resolver<'_> {
     fn setting(&mut self, profile: Option<&Profile>) -> Setting {
         let telemetry = &self.spec().telemetry;
         let of_profile = || profile.and_then(|profile| EngineExporter::of_engine(&profile.engine.name));
-        let exporters = match telemetry.exporter.or_else(of_profile) {
-            Some(engine) => Setting::exporters_of(engine.exporter()),
+        let engine = telemetry.exporter.or_else(of_profile).map(EngineExporter::exporter);
+        let exporters = match profile {
+            Some(_) => Setting::exporters_of(engine),
             // Without a profile, which is a fault already, no query is to be blamed for the engine.
-            None if profile.is_none() => METRICS.iter().map(|metric| metric.exporter).collect(),
-            None => Setting::exporters_of(Exporter::Gateway),
+            None => METRICS.iter().map(|metric| metric.exporter).collect(),
         };
         let setting = Setting {
             start_ms: self.spec().start_time.map(|start| start.0.as_millisecond()),
