@@ -112,7 +112,8 @@ impl Keda {
         let created = SimTime::ZERO + spec.phase.unwrap_or(SimDuration::ZERO);
         let rules = scaled.rules;
         let sleeps = rules.min_replicas.unwrap_or(0) == 0 || rules.idle_replicas.is_some();
-        let interceptor = |Pushed { metric, reads, pushes }| Interceptor::new(metric, reads, pushes && sleeps);
+        let interceptor =
+            |Pushed { metric, reads, pushes }| Interceptor::new(metric, reads, pushes && sleeps);
         Self {
             paused_replicas: annotations.paused_replicas.map(count),
             workload: own.scale_target_ref.name.clone(),
@@ -124,14 +125,19 @@ impl Keda {
             hpa,
             last_active: None,
             paused_at: rules.pause.all.then_some(created),
-            data_path: spec.http_scaled_object.as_ref().map(HttpScaledObjectSpec::data_path).unwrap_or_default(),
+            data_path: spec
+                .http_scaled_object
+                .as_ref()
+                .map(HttpScaledObjectSpec::data_path)
+                .unwrap_or_default(),
             object: scaled,
         }
     }
 
     /// Whether the target sleeps: an active trigger would wake it.
     fn is_asleep(&self, view: &View<'_>) -> bool {
-        view.spec_replicas == 0 || (self.object.rules.idle_replicas.is_some() && view.spec_replicas < self.least)
+        view.spec_replicas == 0
+            || (self.object.rules.idle_replicas.is_some() && view.spec_replicas < self.least)
     }
 
     /// The executor's decision, and what it leaves in the status.
@@ -183,7 +189,9 @@ impl Keda {
         let rules = &self.object.rules;
         let (since, wait, what, cooldown) = match self.last_active {
             Some(last) => (last, rules.cooldown, "last active", "cooldown"),
-            None => (instant(self.created), rules.initial_cooldown, "never active, created", "initial cooldown"),
+            None => {
+                (instant(self.created), rules.initial_cooldown, "never active, created", "initial cooldown")
+            }
         };
         let passed = instant(view.now).saturating_sub(since);
         let length = |nanos: Nanos| SimDuration::from_nanos(nanos.max(0).unsigned_abs());

@@ -63,18 +63,51 @@ fn a_poll_wakes_the_target_and_sends_it_to_sleep() {
     let triggers = json!([prometheus("gateway_queue_length", &json!({}))]);
     let mut own = keda(&triggers, &json!({}), &json!({}));
     let loops = own.loops();
-    assert_eq!((loops[0].name, loops[0].period, loops[0].phase), ("keda", SimDuration::from_secs(30), Some(SimDuration::ZERO)));
+    assert_eq!(
+        (loops[0].name, loops[0].period, loops[0].phase),
+        ("keda", SimDuration::from_secs(30), Some(SimDuration::ZERO))
+    );
     assert_eq!((loops[1].name, loops.len()), ("hpa", 2));
     assert_eq!((own.initial(), own.maximum(), own.workload()), ((1, 0), Some(100), Some("vllm")));
     for (now_s, replicas, length, expected, detail) in [
-        (0, 1, 0.0, (1, "ScalerCooldown"), "s0-prometheus 0 against 5, not active; never active, created 0s ago, initial cooldown 0s"),
-        (30, 1, 0.0, (0, "ScalerNotActive"), "s0-prometheus 0 against 5, not active; never active, created 30s ago, initial cooldown 0s"),
+        (
+            0,
+            1,
+            0.0,
+            (1, "ScalerCooldown"),
+            "s0-prometheus 0 against 5, not active; never active, created 0s ago, initial cooldown 0s",
+        ),
+        (
+            30,
+            1,
+            0.0,
+            (0, "ScalerNotActive"),
+            "s0-prometheus 0 against 5, not active; never active, created 30s ago, initial cooldown 0s",
+        ),
         (60, 0, 0.0, (0, "NoChange"), "s0-prometheus 0 against 5, not active"),
         (90, 0, 7.0, (1, "ScaleFromZero"), "s0-prometheus 7 against 5, active"),
         (120, 2, 7.0, (2, "ScalerActive"), "s0-prometheus 7 against 5, active"),
-        (150, 2, 0.0, (2, "ScalerCooldown"), "s0-prometheus 0 against 5, not active; last active 30s ago, cooldown 5m"),
-        (420, 2, 0.0, (2, "ScalerCooldown"), "s0-prometheus 0 against 5, not active; last active 5m ago, cooldown 5m"),
-        (450, 2, 0.0, (0, "ScalerNotActive"), "s0-prometheus 0 against 5, not active; last active 5m30s ago, cooldown 5m"),
+        (
+            150,
+            2,
+            0.0,
+            (2, "ScalerCooldown"),
+            "s0-prometheus 0 against 5, not active; last active 30s ago, cooldown 5m",
+        ),
+        (
+            420,
+            2,
+            0.0,
+            (2, "ScalerCooldown"),
+            "s0-prometheus 0 against 5, not active; last active 5m ago, cooldown 5m",
+        ),
+        (
+            450,
+            2,
+            0.0,
+            (0, "ScalerNotActive"),
+            "s0-prometheus 0 against 5, not active; last active 5m30s ago, cooldown 5m",
+        ),
     ] {
         let (to, rule, text) = turn(&mut own, POLL, &queue(now_s, replicas, length));
         assert_eq!((to, rule, text.as_str()), (expected.0, expected.1, detail), "{now_s}");
@@ -87,7 +120,10 @@ fn the_hpa_reads_triggers_itself_and_the_operator_leaves_the_count_to_it() {
     let mut own = keda(&triggers, &json!({"minReplicaCount": 1, "maxReplicaCount": 10}), &json!({}));
     let (to, rule, detail) = turn(&mut own, HPA, &queue(15, 2, 31.0));
     // Without `behavior` at most four at a time from two.
-    assert_eq!((to, rule, detail.as_str()), (4, "ScaleUpLimit", "s0-prometheus 15.5 against 5 a replica: 7 replicas"));
+    assert_eq!(
+        (to, rule, detail.as_str()),
+        (4, "ScaleUpLimit", "s0-prometheus 15.5 against 5 a replica: 7 replicas")
+    );
     assert_eq!(short(&mut own, POLL, &queue(30, 4, 31.0)), (4, "ScalerActive"));
     assert_eq!(short(&mut own, HPA, &queue(30, 12, 31.0)), (10, "TooManyReplicas"));
 }
@@ -245,7 +281,8 @@ fn cron_goes_by_the_wall_clock_of_its_zone() {
         let metadata = json!({"timezone": zone, "start": start, "end": end, "desiredReplicas": "3"});
         keda(&json!([{"type": "cron", "metadata": metadata}]), &json!({}), &json!({}))
     };
-    let active = |own: &mut Keda, minute: u64| turn(own, POLL, &World::ready(minute * 60, 1)).2.contains(", active");
+    let active =
+        |own: &mut Keda, minute: u64| turn(own, POLL, &World::ready(minute * 60, 1)).2.contains(", active");
     let mut berlin = cron("0 4 * * *", "0 6 * * *", "Europe/Berlin");
     // 04:00 in summer is 02:00Z, and 06:00 is 04:00Z.
     for (minute, expected) in [(0, false), (119, false), (120, true), (239, true), (240, false)] {
@@ -254,7 +291,10 @@ fn cron_goes_by_the_wall_clock_of_its_zone() {
     // The day after, 24 hours later; before the change, 04:00 was 03:00Z.
     assert!(active(&mut berlin, 24 * 60 + 120));
     let mut utc = cron("0 4 * * *", "0 6 * * *", "Etc/UTC");
-    assert_eq!([120, 239, 240, 359, 360].map(|minute| active(&mut utc, minute)), [false, false, true, true, false]);
+    assert_eq!(
+        [120, 239, 240, 359, 360].map(|minute| active(&mut utc, minute)),
+        [false, false, true, true, false]
+    );
     let (to, _, detail) = turn(&mut utc, HPA, &World::ready(240 * 60, 1));
     let name = "s0-cron-Etc-UTC-04xxx-06xxx";
     assert_eq!((to, detail), (3, format!("{name} 3 against 1 a replica: 3 replicas")));
@@ -274,8 +314,16 @@ fn queues_are_the_gateways_requests() {
         ("rabbitmq", metadata)
     };
     for ((kind, metadata), beside, value) in [
-        (("kafka", json!({"topic": "t", "consumerGroup": "g"})), json!({"queues": {"t": {"partitions": 2}}}), 20),
-        (("kafka", json!({"topic": "t", "consumerGroup": "g"})), json!({"queues": {"t": {"partitions": 9}}}), 30),
+        (
+            ("kafka", json!({"topic": "t", "consumerGroup": "g"})),
+            json!({"queues": {"t": {"partitions": 2}}}),
+            20,
+        ),
+        (
+            ("kafka", json!({"topic": "t", "consumerGroup": "g"})),
+            json!({"queues": {"t": {"partitions": 9}}}),
+            30,
+        ),
         (
             ("kafka", json!({"consumerGroup": "g", "allowIdleConsumers": "true"})),
             json!({"queues": {"g": {"reads": "inFlight"}}}),
@@ -306,7 +354,11 @@ fn queues_are_the_gateways_requests() {
             json!({"external": {"queue.prod": {"reads": "waiting", "target": 5}}}),
             30,
         ),
-        (("external", json!({"scalerAddress": "keda-add-ons-http-external-scaler.keda:9090"})), json!({}), 34),
+        (
+            ("external", json!({"scalerAddress": "keda-add-ons-http-external-scaler.keda:9090"})),
+            json!({}),
+            34,
+        ),
     ] {
         let mut own = keda(&json!([{"type": kind, "metadata": metadata}]), &json!({}), &beside);
         let (_, _, detail) = turn(&mut own, POLL, &world(30, 90));
@@ -318,7 +370,10 @@ fn queues_are_the_gateways_requests() {
     let mut own = keda(&json!([{"type": kind, "metadata": metadata}]), &json!({}), &json!({}));
     turn(&mut own, POLL, &world(30, 90));
     assert!(turn(&mut own, HPA, &world(40, 150)).2.starts_with("s0-rabbitmq-q 3 against 10 a replica"));
-    assert!(turn(&mut own, POLL, &world(60, 150)).2.contains(" 0 against 10, active"), "its messages wait on");
+    assert!(
+        turn(&mut own, POLL, &world(60, 150)).2.contains(" 0 against 10, active"),
+        "its messages wait on"
+    );
 }
 
 #[test]
@@ -344,7 +399,8 @@ fn the_add_on_wakes_the_target_at_once_and_holds_requests() {
     let http = json!({"scaleTargetRef": {"name": "vllm", "service": "vllm", "port": 80}, "replicas": {"max": 4},
         "scalingMetric": {"concurrency": {"targetValue": 10}}, "scaledownPeriod": 30,
         "coldStartTimeoutFailoverRef": {"service": "other", "port": 80}});
-    let spec: KedaSpec = serde_json::from_value(json!({"httpScaledObject": http})).expect("the types are right");
+    let spec: KedaSpec =
+        serde_json::from_value(json!({"httpScaledObject": http})).expect("the types are right");
     assert_eq!(spec.check(&Setting::default()), vec![]);
     let mut own = Keda::new(&spec, &Setting::default());
     assert_eq!(own.loops()[0].period, SimDuration::from_secs(15));
@@ -367,7 +423,10 @@ fn the_add_on_wakes_the_target_at_once_and_holds_requests() {
     assert_eq!(decision.why.detail, "pushed: 3 at the interceptors, active");
     // The HPA reads the same counts, as of the scaler's last read.
     own.timed(&world(21_000, 1, 25).view());
-    assert_eq!(turn(&mut own, HPA, &world(21_100, 1, 44)).2, "s0-external-push 25 against 10 a replica: 3 replicas");
+    assert_eq!(
+        turn(&mut own, HPA, &world(21_100, 1, 44)).2,
+        "s0-external-push 25 against 10 a replica: 3 replicas"
+    );
     // The last message is sent before the read that finds nothing: 30 s after it are over at 54 s, not at 45 s.
     for (millis, in_flight) in [(23_000, 1), (23_500, 0), (24_000, 0)] {
         own.timed(&world(millis, 1, in_flight).view());

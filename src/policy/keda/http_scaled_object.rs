@@ -182,11 +182,14 @@ impl HttpScaledObjectSpec {
         };
         let target = &self.scale_target_ref;
         let failover = self.cold_start_timeout_failover_ref.as_ref();
-        let ports = [("scaleTargetRef", target.port.is_some(), target.port_name.is_some())].into_iter().chain(
-            failover.map(|own| ("coldStartTimeoutFailoverRef", own.port.is_some(), own.port_name.is_some())),
-        );
+        let ports =
+            [("scaleTargetRef", target.port.is_some(), target.port_name.is_some())].into_iter().chain(
+                failover
+                    .map(|own| ("coldStartTimeoutFailoverRef", own.port.is_some(), own.port_name.is_some())),
+            );
         for (path, port, name) in ports.filter(|(_, port, name)| port == name) {
-            let which = if port && name { "both `port` and `portName`" } else { "neither `port` nor `portName`" };
+            let which =
+                if port && name { "both `port` and `portName`" } else { "neither `port` nor `portName`" };
             note(path, which.to_owned(), "write one of them");
         }
         let replicas = self.replicas.unwrap_or_default();
@@ -380,7 +383,11 @@ mod tests {
             (failover(json!(0)), Some(20), 300),
         ] {
             let path = spec(&changes).data_path();
-            assert_eq!((path.hold_timeout, path.header_timeout), (hold.map(secs), Some(secs(header))), "{changes}");
+            assert_eq!(
+                (path.hold_timeout, path.header_timeout),
+                (hold.map(secs), Some(secs(header))),
+                "{changes}"
+            );
         }
     }
 
@@ -397,10 +404,7 @@ mod tests {
             (json!({"replicas": {"max": 0}}), "replicas.max"),
             (json!({"scaledownPeriod": -1}), "scaledownPeriod"),
             (json!({"targetPendingRequests": 0}), "targetPendingRequests"),
-            (
-                json!({"scalingMetric": {"concurrency": {}, "requestRate": {}}}),
-                "scalingMetric.requestRate",
-            ),
+            (json!({"scalingMetric": {"concurrency": {}, "requestRate": {}}}), "scalingMetric.requestRate"),
             (
                 json!({"scalingMetric": {"concurrency": {"targetValue": 0}}}),
                 "scalingMetric.concurrency.targetValue",

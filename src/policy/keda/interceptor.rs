@@ -144,7 +144,9 @@ mod tests {
 
     #[test]
     fn a_held_request_wakes_the_target_within_the_second() {
-        for (held_ms, read_ms, woken_ms) in [(1, 500, 600), (500, 500, 600), (501, 1000, 1000), (1700, 2000, 2000)] {
+        for (held_ms, read_ms, woken_ms) in
+            [(1, 500, 600), (500, 500, 600), (501, 1000, 1000), (1700, 2000, 2000)]
+        {
             let mut own = Interceptor::new(HttpMetric::default(), Reads::InFlight, true);
             let turn = |own: &mut Interceptor, millis, in_flight| {
                 let world = world(millis, 0, in_flight, in_flight);

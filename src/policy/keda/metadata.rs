@@ -248,7 +248,11 @@ impl Metadata<'_> {
         }
     }
 
-    pub(super) fn resource(&mut self, kind: &str, metric_type: Option<MetricType>) -> Option<ResourceTrigger> {
+    pub(super) fn resource(
+        &mut self,
+        kind: &str,
+        metric_type: Option<MetricType>,
+    ) -> Option<ResourceTrigger> {
         let value = self.required("value", "\"60\"");
         if value.is_empty() {
             return None;

@@ -202,7 +202,8 @@ impl<'a> Wiring<'a> {
                 let queue_spec = self.queue(&queue, &[]);
                 if rules.reads_partitions() && queue_spec.partitions.is_none() {
                     let message = format!("nothing says how many partitions `{queue}` has");
-                    let help = format!("write `queues: {{ {queue}: {{ partitions: 12 }} }}` beside `scaledObject`");
+                    let help =
+                        format!("write `queues: {{ {queue}: {{ partitions: 12 }} }}` beside `scaledObject`");
                     self.fault(path, message, help);
                 }
                 self.sensor(queue_spec, Count::Kafka(rules, queue_spec.partitions))
@@ -308,7 +309,11 @@ impl<'a> Wiring<'a> {
         for (name, external) in &own.external {
             if !(external.target > 0.0 && external.target.is_finite()) {
                 let path = format!("external[\"{name}\"].target");
-                wrong.push((path, format!("a target of {}", external.target), "write more than 0".to_owned()));
+                wrong.push((
+                    path,
+                    format!("a target of {}", external.target),
+                    "write more than 0".to_owned(),
+                ));
             }
         }
         self.faults.append(&mut wrong);

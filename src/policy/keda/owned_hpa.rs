@@ -70,7 +70,8 @@ impl OwnedHpa {
             let Metric::External { name, .. } = metric else { return None };
             let at = answers.iter().position(|(of, _)| of == name)?;
             let (_, answer) = answers.swap_remove(at);
-            let refused = |why: String| MetricError::new(format!("unable to get external metric {name}: {why}"));
+            let refused =
+                |why: String| MetricError::new(format!("unable to get external metric {name}: {why}"));
             Some((metric, Answered::External(answer.map(|value| vec![value]).map_err(refused))))
         });
         let mut cluster = ViewCluster::new(view, &self.container, served.collect());

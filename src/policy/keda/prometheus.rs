@@ -108,8 +108,7 @@ mod tests {
         let check = |answer: Result<promql::Answer, QueryError>,
                      ignoring: Result<f64, &str>,
                      strict: Result<f64, &str>| {
-            let read =
-                |ignore| value(answer.clone().into(), ignore).map_err(|refusal| refusal.to_string());
+            let read = |ignore| value(answer.clone().into(), ignore).map_err(|refusal| refusal.to_string());
             assert_eq!(read(true), ignoring.map_err(str::to_owned), "{answer:?}");
             assert_eq!(read(false), strict.map_err(str::to_owned), "{answer:?}");
         };

@@ -97,9 +97,11 @@ impl Scalers {
             })
             .collect();
         let composite = self.modifiers.as_ref().map(|own| self.composite(own, &reads));
-        let composite_active = self.modifiers.as_ref().zip(composite.as_ref()).and_then(|(own, composite)| {
-            composite.as_ref().ok().map(|value| own.is_active(*value))
-        });
+        let composite_active = self
+            .modifiers
+            .as_ref()
+            .zip(composite.as_ref())
+            .and_then(|(own, composite)| composite.as_ref().ok().map(|value| own.is_active(*value)));
         Polled { reads, composite, composite_active }
     }
 
@@ -119,9 +121,7 @@ impl Scalers {
                 let scaler = &mut self.scalers[index];
                 let found = match &scaler.cached {
                     Some(found) => found.clone(),
-                    None => {
-                        scaler.sensor.read(view, interceptor.as_deref_mut(), scaler.trigger.activation)
-                    }
+                    None => scaler.sensor.read(view, interceptor.as_deref_mut(), scaler.trigger.activation),
                 };
                 self.with_fallback(index, found, view)
             })
@@ -164,9 +164,11 @@ impl Scalers {
 
     fn composite(&self, own: &ScalingModifiers, reads: &[Read]) -> Result<Milli, CompositeError> {
         // Validation has seen to it that each has a name.
-        let named = self.scalers.iter().zip(reads).map(|(scaler, read)| {
-            (scaler.trigger.name.clone().unwrap_or_default(), read.reading)
-        });
+        let named = self
+            .scalers
+            .iter()
+            .zip(reads)
+            .map(|(scaler, read)| (scaler.trigger.name.clone().unwrap_or_default(), read.reading));
         own.of_readings(&named.collect::<Vec<_>>(), self.fallback)
     }
 }
@@ -190,7 +192,8 @@ impl Read {
         let metric = &self.metric;
         let error = match &self.found {
             Ok(sample) => {
-                let (value, target) = (decimal(metric_milli(sample.value)), decimal(metric_milli(self.target)));
+                let (value, target) =
+                    (decimal(metric_milli(sample.value)), decimal(metric_milli(self.target)));
                 let active = if sample.is_active { "active" } else { "not active" };
                 return format!("{metric} {value} against {target}, {active}");
             }
@@ -204,7 +207,9 @@ impl Read {
             (Reading::Nil, Some((failures, threshold))) => {
                 format!("{metric}: {error}; failure {failures}, beyond {threshold}: nil in the formula")
             }
-            (_, Some((failures, threshold))) => format!("{metric}: {error}; failure {failures} of {threshold}"),
+            (_, Some((failures, threshold))) => {
+                format!("{metric}: {error}; failure {failures} of {threshold}")
+            }
             (_, None) => format!("{metric}: {error}"),
         }
     }

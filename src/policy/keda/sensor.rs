@@ -119,10 +119,8 @@ impl Sensor {
 impl Count {
     fn read(&mut self, messages: Messages, now: SimTime, activation: f64) -> Sample {
         let Messages { visible, handed_out, .. } = messages;
-        let above = |count: u64| Sample {
-            value: count as f64,
-            is_active: is_active(count as f64, activation),
-        };
+        let above =
+            |count: u64| Sample { value: count as f64, is_active: is_active(count as f64, activation) };
         match self {
             Self::Visible => above(visible),
             Self::Kafka(rules, partitions) => {

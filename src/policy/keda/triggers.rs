@@ -301,7 +301,11 @@ mod tests {
             ("rabbitmq", json!({"queueName": "q", "useRegex": "true"}), "metadata.useRegex"),
             ("kafka", json!({"topic": "t"}), "metadata.consumerGroup"),
             ("kafka", json!({"consumerGroup": "g", "lagThreshold": "2.5"}), "metadata.lagThreshold"),
-            ("kafka", json!({"consumerGroup": "g", "excludePersistentLag": "1"}), "metadata.excludePersistentLag"),
+            (
+                "kafka",
+                json!({"consumerGroup": "g", "excludePersistentLag": "1"}),
+                "metadata.excludePersistentLag",
+            ),
             ("external", json!({}), "metadata.scalerAddress"),
             ("cpu", json!({"value": "60%"}), "metadata.value"),
             ("cpu", json!({}), "metadata.value"),
