@@ -174,6 +174,8 @@ mod tests {
         let kinds = [
             r#"{"fixed": {"replicas": 1}}"#,
             r#"{"hpa": {"maxReplicas": 1}}"#,
+            r#"{"keda": {}}"#,
+            r#"{"knative": {}}"#,
             r#"{"warmPool": {"spare": 1, "over": {"fixed": {"replicas": 1}}}}"#,
         ];
         assert_eq!(kinds.map(|json| spec(json).kind()), PolicySpec::KINDS);
@@ -210,7 +212,7 @@ mod tests {
             &["resource", "type"],
         );
         check(
-            &format!(r#"{{"type": "Resource", "resource": {{"name": "memory", {target}}}}}"#),
+            &format!(r#"{{"type": "Resource", "resource": {{"name": "nvidia.com/gpu", {target}}}}}"#),
             &["resource.name"],
         );
         check(
@@ -284,24 +286,25 @@ mod tests {
     }
 
     #[test]
-    fn cpu_needs_are_seen_through_a_warm_pool() {
-        let check = |json: &str, expected: (bool, bool)| {
-            let spec = spec(json);
-            assert_eq!((spec.needs_cpu(), spec.needs_cpu_request()), expected, "{json}");
+    fn resources_are_seen_through_a_warm_pool() {
+        let check = |json: &str, expected: &[(bool, bool)]| {
+            let reads: Vec<_> =
+                spec(json).resources().into_iter().map(|r| (r.is_memory, r.of_request)).collect();
+            assert_eq!(reads, expected, "{json}");
         };
-        check(r#"{"fixed": {"replicas": 1}}"#, (false, false));
-        check(r#"{"warmPool": {"spare": 1, "over": {"hpa": {"maxReplicas": 4}}}}"#, (true, true));
-        let cpu = |target: &str| {
-            metric(&format!(r#"{{"type": "Resource", "resource": {{"name": "cpu", "target": {target}}}}}"#))
+        check(r#"{"fixed": {"replicas": 1}}"#, &[]);
+        check(r#"{"warmPool": {"spare": 1, "over": {"hpa": {"maxReplicas": 4}}}}"#, &[(false, true)]);
+        let resource = |name: &str, target: &str| {
+            metric(&format!(r#"{{"type": "Resource", "resource": {{"name": "{name}", "target": {target}}}}}"#))
         };
-        check(&cpu(r#"{"type": "AverageValue", "averageValue": "2"}"#), (true, false));
-        check(&cpu(r#"{"type": "Utilization", "averageUtilization": 60}"#), (true, true));
+        check(&resource("cpu", r#"{"type": "AverageValue", "averageValue": "2"}"#), &[(false, false)]);
+        check(&resource("memory", r#"{"type": "Utilization", "averageUtilization": 60}"#), &[(true, true)]);
         check(
             &metric(
                 r#"{"type": "Pods", "pods": {"metric": {"name": "vllm:num_requests_running"},
                     "target": {"type": "AverageValue", "averageValue": "5"}}}"#,
             ),
-            (false, false),
+            &[],
         );
     }
 }

@@ -142,50 +142,47 @@ impl Autoscaler for WarmPool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::SimTime;
     use crate::policy::fixed::FixedSpec;
+    use crate::policy::fixture::World;
 
     fn pool(in_rotation: bool) -> WarmPool {
         let over = PolicySpec::Fixed(FixedSpec { replicas: 3 });
-        WarmPool::new(&WarmPoolSpec { spare: 2, in_rotation, over })
+        WarmPool::new(&WarmPoolSpec { spare: 2, in_rotation, over }, &Setting::default())
     }
 
-    fn view(spec_replicas: u32) -> View<'static> {
-        View { now: SimTime::ZERO, spec_replicas, status_replicas: spec_replicas, pods: &[], gateway: None }
-    }
-
-    fn counts(decision: Option<Decision>) -> Option<(u32, u32)> {
-        decision.map(|d| (d.replicas, d.spare))
+    /// What it orders beside so many replicas: (replicas, spare).
+    fn counts(pool: &mut WarmPool, replicas: u32) -> Option<(u32, u32)> {
+        pool.decide(0, &World::ready(0, replicas).view()).map(|d| (d.replicas, d.spare))
     }
 
     #[test]
     fn spares_wait_beside_the_replicas() {
         let mut pool = pool(false);
         assert_eq!((pool.initial(), pool.maximum()), ((3, 2), Some(3)));
-        assert_eq!(counts(pool.decide(0, &view(1))), Some((3, 2)));
-        assert_eq!(counts(pool.decide(0, &view(3))), None);
-        assert_eq!(counts(pool.decide(0, &view(4))), Some((3, 2)));
+        assert_eq!(counts(&mut pool, 1), Some((3, 2)));
+        assert_eq!(counts(&mut pool, 3), None);
+        assert_eq!(counts(&mut pool, 4), Some((3, 2)));
     }
 
     #[test]
     fn spares_in_rotation_are_replicas() {
         let mut pool = pool(true);
         assert_eq!((pool.initial(), pool.maximum()), ((5, 0), Some(5)));
-        assert_eq!(counts(pool.decide(0, &view(3))), Some((5, 0)));
-        assert_eq!(counts(pool.decide(0, &view(5))), None);
+        assert_eq!(counts(&mut pool, 3), Some((5, 0)));
+        assert_eq!(counts(&mut pool, 5), None);
     }
 
     #[test]
     fn spares_are_ordered_even_if_the_policy_below_is_content() {
-        assert_eq!(counts(pool(false).decide(0, &view(3))), Some((3, 2)));
-        assert_eq!(counts(pool(true).decide(0, &view(5))), Some((5, 0)));
+        assert_eq!(counts(&mut pool(false), 3), Some((3, 2)));
+        assert_eq!(counts(&mut pool(true), 5), Some((5, 0)));
     }
 
     #[test]
     fn loops_and_reasons_are_those_below() {
         let mut pool = pool(false);
         assert_eq!(pool.loops().iter().map(|l| l.name).collect::<Vec<_>>(), ["fixed"]);
-        let why = pool.decide(0, &view(1)).expect("too few").why;
+        let why = pool.decide(0, &World::ready(0, 1).view()).expect("too few").why;
         assert_eq!((why.rule, why.detail.as_str()), ("Fixed", "3 replicas; 2 warm to spare"));
     }
 

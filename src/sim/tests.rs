@@ -12,8 +12,10 @@ use crate::kernel::rng::Purpose;
 use crate::kernel::{Distribution, SimDuration, SimTime, Streams, dist};
 use crate::outcome::breach::Slo;
 use crate::outcome::{Account, Phase, RunOutcome};
-use crate::policy::{Autoscaler, Decision, Loop, Reason, View};
+use crate::policy::api::{Path, PodResources};
+use crate::policy::{Autoscaler, Decision, Loop, Reason, Setting, View};
 use crate::profile::StepCost;
+use crate::promql::Query;
 use crate::workload::request::Packed;
 use crate::workload::{Request, Source};
 
@@ -31,11 +33,14 @@ struct Script {
     orders: Vec<(u32, u32)>,
     period: SimDuration,
     turn: usize,
+    /// It reads nothing of them; they make Prometheus scrape.
+    queries: Vec<Query>,
 }
 
 impl Script {
     fn boxed(orders: &[(u32, u32)], period: SimDuration) -> Box<dyn Autoscaler> {
-        Box::new(Self { orders: orders.to_vec(), period, turn: 0 })
+        let queries = ["{__name__=~\"vllm:.+\"}", "gateway_queue_length"].map(|text| Query::compile(text).unwrap());
+        Box::new(Self { orders: orders.to_vec(), period, turn: 0, queries: queries.into() })
     }
 }
 
@@ -46,7 +51,11 @@ impl Autoscaler for Script {
     fn decide(&mut self, _: usize, _: &View<'_>) -> Option<Decision> {
         self.turn += 1;
         let (replicas, spare) = self.orders[self.turn % self.orders.len()];
-        Some(Decision { replicas, spare, why: Reason { rule: "Script", detail: String::new() } })
+        let why = Reason { rule: "Script", detail: String::new() };
+        Some(Decision { replicas, spare, path: Path::Direct, why })
+    }
+    fn queries(&self) -> Vec<&Query> {
+        self.queries.iter().collect()
     }
     fn initial(&self) -> (u32, u32) {
         self.orders[0]
@@ -94,7 +103,8 @@ fn simulation(engine: EngineParams, source: Arc<dyn Source>, seed: u64) -> Simul
         engine,
         replica: ReplicaParams {
             gpus: 2,
-            cpu_request_milli: None,
+            requests: PodResources::default(),
+            memory_usage: None,
             cpu: None,
             stages: vec![
                 (Phase::Pulling, Distribution::LogNormal { median: secs(10), p95: secs(25) }),
@@ -110,6 +120,7 @@ fn simulation(engine: EngineParams, source: Arc<dyn Source>, seed: u64) -> Simul
         price_micro_usd_per_gpu_hour: 3_600_000,
         initial: InitialSpec { replicas: None, state: InitialState::Warm },
         telemetry: TelemetrySpec::default(),
+        setting: Arc::new(Setting::default()),
         slo: Some(Slo { ttft: Some(secs(1)), ..Slo::default() }),
         capacity_per_s: Some(0.5),
         measure_from: 0,

@@ -159,43 +159,20 @@ fn decimal(milli: Milli) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::{ReplicaId, SimTime};
-    use crate::policy::api::{GatewaySample, PodSample, PodView, Series};
+    use crate::policy::fixture::{World, usage};
+
+    const SERIES: &str = "vllm:num_requests_waiting";
 
     fn hpa(json: &str) -> Hpa {
-        let spec: HpaSpec = serde_json::from_str(json).expect("a spec");
-        assert_eq!(crate::policy::hpa::validate::validate(&spec), vec![]);
-        Hpa::new(&spec)
+        let (spec, setting): (HpaSpec, _) = (serde_json::from_str(json).expect("a spec"), Setting::default());
+        assert_eq!(crate::policy::hpa::validate::validate(&spec, &setting), vec![]);
+        Hpa::new(&spec, &setting)
     }
 
-    fn sample(at_s: u64, waiting: f64, cpu_milli: Option<i64>) -> PodSample {
-        let mut values = [0.0; Series::COUNT];
-        values[Series::RequestsWaiting as usize] = waiting;
-        let window = SimDuration::from_secs(15);
-        PodSample { at: SimTime::from_secs(at_s), window, values, rates: values, cpu_milli, engine_up: true }
-    }
-
-    fn pod(id: u32, sample: Option<&PodSample>) -> PodView<'_> {
-        PodView {
-            id: ReplicaId(id),
-            running: true,
-            started: Some(SimTime::ZERO),
-            ready: true,
-            ready_changed: SimTime::ZERO,
-            deleting: false,
-            cpu_request_milli: Some(4_000),
-            sample,
-        }
-    }
-
-    fn view<'a>(
-        now_s: u64,
-        replicas: u32,
-        pods: &'a [PodView<'a>],
-        gateway: Option<&'a GatewaySample>,
-    ) -> View<'a> {
-        let now = SimTime::from_secs(now_s);
-        View { now, spec_replicas: replicas, status_replicas: replicas, pods, gateway }
+    /// (replicas, rule, detail) of a turn, which always answers.
+    fn turn(hpa: &mut Hpa, world: &World) -> (u32, &'static str, String) {
+        let decision = hpa.decide(0, &world.view()).expect("it always answers");
+        (decision.replicas, decision.why.rule, decision.why.detail)
     }
 
     const WAITING: &str = r#"{"type": "Pods", "pods": {"metric": {"name": "vllm:num_requests_waiting"},
@@ -208,15 +185,9 @@ mod tests {
     #[test]
     fn behavior_takes_two_to_six_and_its_absence_to_four() {
         let check = |more: &str, expected: u32, rule: &str| {
-            let mut hpa = waiting_hpa(more);
-            let samples = [sample(0, 40.0, None), sample(0, 40.5, None)];
-            let pods = [pod(0, Some(&samples[0])), pod(1, Some(&samples[1]))];
-            let decision = hpa.decide(0, &view(5, 2, &pods, None)).expect("it always answers");
-            assert_eq!((decision.replicas, decision.why.rule), (expected, rule), "{more}");
-            assert_eq!(
-                decision.why.detail,
-                "vllm:num_requests_waiting 40.25 against 5 a replica: 17 replicas"
-            );
+            let world = World::ready(5, 2).with_sample(0, SERIES, 0, 40.0).with_sample(1, SERIES, 0, 40.5);
+            let detail = "vllm:num_requests_waiting 40.25 against 5 a replica: 17 replicas".to_owned();
+            assert_eq!(turn(&mut waiting_hpa(more), &world), (expected, rule, detail), "{more}");
         };
         check("", 4, "ScaleUpLimit");
         check(r#", "behavior": {}"#, 6, "ScaleUpLimit");
@@ -225,45 +196,50 @@ mod tests {
     #[test]
     fn a_pending_pod_damps_and_a_missing_metric_changes_nothing() {
         let mut hpa = waiting_hpa("");
-        let one = sample(0, 9.0, None);
-        let mut pods = [pod(0, Some(&one)), pod(1, Some(&one)), pod(2, None)];
-        pods[2].running = false;
-        pods[2].ready = false;
+        let mut world = World::ready(60, 3).with_sample(0, SERIES, 60, 9.0).with_sample(1, SERIES, 60, 9.0);
+        world.pods[2].running = false;
+        world.pods[2].ready = false;
         // 18 waiting over three pods is 6 each, ratio 1.2: four, not the ceil(1.8 * 2) of two pods.
-        let decision = hpa.decide(0, &view(60, 3, &pods, None)).expect("it always answers");
-        assert_eq!(decision.replicas, 4);
-        let pods = [pod(0, None), pod(1, None)];
-        let decision = hpa.decide(0, &view(75, 2, &pods, None)).expect("it always answers");
-        assert_eq!((decision.replicas, decision.why.rule), (2, "FailedGetPodsMetric"));
-        assert!(decision.why.detail.contains("no metrics returned"), "{}", decision.why.detail);
+        assert_eq!(turn(&mut hpa, &world).0, 4);
+        let (replicas, rule, detail) = turn(&mut hpa, &World::ready(75, 2));
+        assert_eq!((replicas, rule), (2, "FailedGetPodsMetric"));
+        assert!(detail.contains("no metrics returned"), "{detail}");
     }
 
     #[test]
     fn scale_down_waits_for_the_window_to_pass() {
         let mut hpa = waiting_hpa("");
-        let busy = sample(0, 5.0, None);
-        let idle = sample(15, 0.0, None);
-        let busy_pods: Vec<_> = (0..4).map(|id| pod(id, Some(&busy))).collect();
-        let idle_pods: Vec<_> = (0..4).map(|id| pod(id, Some(&idle))).collect();
-        let mut at = |now_s, pods: &[PodView<'_>]| {
-            let decision = hpa.decide(0, &view(now_s, 4, pods, None)).expect("it always answers");
-            (decision.replicas, decision.why.rule)
+        let mut at = |now_s, waiting| {
+            let world = World::ready(now_s, 4);
+            let world = (0..4).fold(world, |world, pod| world.with_sample(pod, SERIES, now_s, waiting));
+            let (replicas, rule, _) = turn(&mut hpa, &world);
+            (replicas, rule)
         };
-        assert_eq!(at(0, &busy_pods), (4, "DesiredWithinRange"));
-        assert_eq!(at(300, &idle_pods), (4, "ScaleDownStabilized"));
-        assert_eq!(at(301, &idle_pods), (2, "TooFewReplicas"));
+        assert_eq!(at(0, 5.0), (4, "DesiredWithinRange"));
+        assert_eq!(at(300, 0.0), (4, "ScaleDownStabilized"));
+        assert_eq!(at(301, 0.0), (2, "TooFewReplicas"));
     }
 
     #[test]
-    fn cpu_is_measured_against_the_request() {
-        let mut hpa =
-            hpa(r#"{"maxReplicas": 10, "metrics": [{"type": "Resource", "resource": {"name": "cpu",
-                "target": {"type": "Utilization", "averageUtilization": 50}}}]}"#);
-        let used = sample(600, 0.0, Some(3_000));
-        let pods = [pod(0, Some(&used)), pod(1, Some(&used))];
-        let decision = hpa.decide(0, &view(605, 2, &pods, None)).expect("it always answers");
-        assert_eq!(decision.replicas, 3);
-        assert_eq!(decision.why.detail, "cpu 75% against 50%: 3 replicas");
+    fn resources_are_measured_against_requests_and_values() {
+        let check = |metric: &str, replicas: u32, detail: &str| {
+            let mut hpa = hpa(&format!(
+                r#"{{"maxReplicas": 10, "metrics": [{{"type": "Resource", "resource": {metric}}}]}}"#
+            ));
+            let mut world = World::ready(605, 2);
+            for pod in &mut world.pods {
+                pod.usage = usage(600, 3_000, 48 << 30);
+            }
+            let (found, _, text) = turn(&mut hpa, &world);
+            assert_eq!((found, text.as_str()), (replicas, detail), "{metric}");
+        };
+        let utilization = |name: &str| {
+            format!(r#"{{"name": "{name}", "target": {{"type": "Utilization", "averageUtilization": 50}}}}"#)
+        };
+        check(&utilization("cpu"), 3, "cpu 75% against 50%: 3 replicas");
+        check(&utilization("memory"), 3, "memory 75% against 50%: 3 replicas");
+        let value = r#"{"name": "memory", "target": {"type": "AverageValue", "averageValue": "16Gi"}}"#;
+        check(value, 6, "memory 51539607552 against 17179869184 a replica: 6 replicas");
     }
 
     #[test]
@@ -274,20 +250,28 @@ mod tests {
                     {{"metric": {{"name": "{name}"}}, "target": {{"type": "AverageValue", "averageValue": "10"}}}}}}],
                     "behavior": {{"scaleUp": {{"policies": [{{"type": "Pods", "value": 50, "periodSeconds": 15}}]}}}}}}"#
             ));
-            let gateway = GatewaySample {
-                at: SimTime::ZERO,
-                queue_length: 31.0,
-                in_flight: 95.0,
-                requests_per_second: 2.5,
-            };
-            let samples = [sample(0, 12.0, None), sample(0, 40.0, None)];
-            let pods = [pod(0, Some(&samples[0])), pod(1, Some(&samples[1]))];
-            let decision = hpa.decide(0, &view(5, 2, &pods, Some(&gateway))).expect("it always answers");
-            assert_eq!(decision.replicas, expected, "{name}");
+            let world = World::ready(5, 2)
+                .with_gateway("gateway_queue_length", 31.0)
+                .with_gateway("gateway_requests_in_flight", 95.0)
+                .with_sample(0, SERIES, 5, 12.0)
+                .with_sample(1, SERIES, 5, 40.0);
+            assert_eq!(turn(&mut hpa, &world).0, expected, "{name}");
         };
         check("gateway_queue_length", 4);
         check("gateway_requests_in_flight", 10);
-        check("vllm:num_requests_waiting", 6);
+        check(SERIES, 6);
+    }
+
+    #[test]
+    fn selectors_choose_series() {
+        let mut hpa = hpa(
+            r#"{"maxReplicas": 50, "metrics": [{"type": "External", "external": {"metric":
+                {"name": "vllm:num_requests_waiting", "selector": {"matchExpressions":
+                [{"key": "pod", "operator": "In", "values": ["vllm-1", "other"]}]}},
+                "target": {"type": "AverageValue", "averageValue": "10"}}}]}"#,
+        );
+        let world = World::ready(5, 4).with_sample(0, SERIES, 5, 900.0).with_sample(1, SERIES, 5, 60.0);
+        assert_eq!(turn(&mut hpa, &world).0, 6);
     }
 
     #[test]
@@ -297,21 +281,14 @@ mod tests {
                 {"metric": {"name": "gateway_queue_length"}, "target": {"type": "Value", "value": "2"}}}],
                 "behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}}}"#);
         assert_eq!(hpa.initial(), (1, 0));
-        let queue = |queue_length| GatewaySample {
-            at: SimTime::ZERO,
-            queue_length,
-            in_flight: queue_length,
-            requests_per_second: 0.0,
+        let mut at = |now_s, replicas, queue| {
+            let world = World::ready(now_s, replicas).with_gateway("gateway_queue_length", queue);
+            let (replicas, rule, _) = turn(&mut hpa, &world);
+            (replicas, rule)
         };
-        let (empty, full) = (queue(0.0), queue(6.0));
-        let pods = [pod(0, None)];
-        let mut at = |now_s, replicas, pods: &[PodView<'_>], gateway| {
-            let decision = hpa.decide(0, &view(now_s, replicas, pods, Some(gateway))).expect("an answer");
-            (decision.replicas, decision.why.rule)
-        };
-        assert_eq!(at(10, 0, &[], &full), (0, "ScalingDisabled"));
-        assert_eq!(at(25, 1, &pods, &empty), (0, "DesiredWithinRange"));
-        assert_eq!(at(40, 0, &[], &full), (3, "DesiredWithinRange"));
+        assert_eq!(at(10, 0, 6.0), (0, "ScalingDisabled"));
+        assert_eq!(at(25, 1, 0.0), (0, "DesiredWithinRange"));
+        assert_eq!(at(40, 0, 6.0), (3, "DesiredWithinRange"));
     }
 
     #[test]
