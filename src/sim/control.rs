@@ -76,7 +76,9 @@ impl Run<'_> {
 
     fn ask_policy<T>(&mut self, ask: impl FnOnce(&mut dyn Autoscaler, &View<'_>) -> Option<T>) -> Option<T> {
         let now = self.now;
-        let mut pods = Vec::with_capacity(self.live.len());
+        // The list is kept from turn to turn: policies that scrape themselves are asked every second.
+        let mut pods = std::mem::take(&mut self.pod_views);
+        pods.clear();
         let mut existing = 0;
         let mut gateway = GatewayView {
             held: u64::from(self.held_count),
@@ -126,20 +128,22 @@ impl Run<'_> {
             },
             gateway,
         };
-        ask(&mut *self.policy, &view)
+        let answer = ask(&mut *self.policy, &view);
+        self.pod_views = pods;
+        answer
     }
 
     fn apply(&mut self, of: &'static str, decision: Decision) {
         let Decision { replicas, spare, path, why } = decision;
         let changed = replicas != self.ordered || spare != self.spare;
         let last = self.decisions.iter().rev().find(|d| d.of == of);
-        if changed || last.is_none_or(|d| d.why.rule != why.rule) {
+        if changed || path != self.path || last.is_none_or(|d| d.why.rule != why.rule) {
             let record = DecisionRecord { at: self.now, of, from: self.ordered, to: replicas, spare, why };
             self.decisions.push(record);
         }
         if path != self.path {
             self.path = path;
-            self.follow_path();
+            self.release_held();
         }
         if changed {
             self.ordered = replicas;

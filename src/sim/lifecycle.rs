@@ -174,7 +174,8 @@ impl Run<'_> {
     fn probe_wait(&self, container_started: SimTime) -> SimDuration {
         let readiness = &self.sim.replica.readiness;
         let own = self.data_path.probe_period;
-        let first = container_started + if own.is_some() { SimDuration::ZERO } else { readiness.initial_delay };
+        let first =
+            container_started + if own.is_some() { SimDuration::ZERO } else { readiness.initial_delay };
         let period = own.unwrap_or(readiness.period).as_nanos();
         let passes = if self.now <= first || period == 0 {
             first.max(self.now)
@@ -204,6 +205,7 @@ impl Run<'_> {
         self.ready_log.push((self.now, id));
         self.serve(id, in_rotation, warmed);
         self.release_held();
+        self.set_timer();
     }
 
     /// Gives a replica its engine and puts it into rotation, or aside.
@@ -249,6 +251,7 @@ impl Run<'_> {
         if let Some(needed) = &mut self.needed {
             needed.set_ready(now, ready);
         }
+        self.policy.pods_changed(now);
     }
 
     /// Books how long a replica in rotation has been busy since it was last asked.

@@ -9,11 +9,11 @@ use super::books::{Books, Needed};
 use super::cluster::{Cluster, initial_nodes};
 use super::config::InitialState;
 use super::facts::Finished;
+use super::metrics_server::MetricsServer;
+use super::prometheus::Prometheus;
 use super::replica::Replica;
 use super::requests::Requests;
 use super::router::Router;
-use super::metrics_server::MetricsServer;
-use super::prometheus::Prometheus;
 use super::{Factory, Simulation};
 use crate::kernel::queue::Rank;
 use crate::kernel::rng::Purpose;
@@ -22,7 +22,7 @@ use crate::outcome::breach::RequestRecord;
 use crate::outcome::recorder::Recorder;
 use crate::outcome::timeline::Point;
 use crate::outcome::{Account, DecisionRecord, Ledger, Phase, RunOutcome, StartRecord, Timeline};
-use crate::policy::api::{DataPath, Path};
+use crate::policy::api::{DataPath, Path, PodView};
 use crate::policy::meter::Meter;
 use crate::policy::{Autoscaler, Loop};
 
@@ -99,6 +99,8 @@ pub(super) struct Run<'a> {
     /// What the policy's proxy counts.
     pub proxy_meter: Meter,
     pub hold_pending: bool,
+    /// What the policy was shown of the pods last, for its room.
+    pub pod_views: Vec<PodView>,
     /// When the policy's timer is set to, and its generation; older ones are stale.
     pub timer: (Option<SimTime>, u32),
     pub arrivals_at_tick: u64,
@@ -166,7 +168,7 @@ impl<'a> Run<'a> {
             by_phase: [0; Phase::ALL.len()],
             ready_log: Vec::new(),
             cluster: Cluster::new(sim.pool.clone(), sim.replica.gpus, nodes, streams),
-            router: Router::new(sim.gateway.router, streams.stream(Purpose::Router, 0)),
+            router: Router::new(sim.gateway.router, &data_path, streams.stream(Purpose::Router, 0)),
             requests: Requests::default(),
             held: VecDeque::new(),
             held_count: 0,
@@ -176,6 +178,7 @@ impl<'a> Run<'a> {
             data_path,
             proxy_meter: Meter::default(),
             hold_pending: false,
+            pod_views: Vec::new(),
             timer: (None, 0),
             arrivals_at_tick: 0,
             deadline_pending: false,
@@ -222,7 +225,6 @@ impl<'a> Run<'a> {
             let first = self.phase(telemetry.scrape_phase, resolution, u64::from(u32::MAX) - 1);
             self.queue.push(first, Rank::Scrape, 2, 0, Event::ReadUsage);
         }
-        self.follow_path();
         self.set_timer();
         self.queue.push(SimTime::ZERO + telemetry.timeline_step, Rank::Scrape, 1, 0, Event::Tick);
         for index in 0..self.loops.len() {

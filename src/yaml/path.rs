@@ -153,7 +153,19 @@ mod tests {
             assert_eq!(Path::parse(text).unwrap().to_string(), text);
         }
         for bad in [
-            "", "a..b", ".a", "a.", "a[", "a[x]", "a[0]b", "a.[0]", "a[\"b", "a[\"b\"", "a[\"b]", "a[\"b\\", "a[\"b\"]c",
+            "",
+            "a..b",
+            ".a",
+            "a.",
+            "a[",
+            "a[x]",
+            "a[0]b",
+            "a.[0]",
+            "a[\"b",
+            "a[\"b\"",
+            "a[\"b]",
+            "a[\"b\\",
+            "a[\"b\"]c",
         ] {
             assert!(Path::parse(bad).is_err(), "{bad}");
         }
