@@ -158,7 +158,7 @@ mod tests {
             "column 5: `sglang:num_queue_reqs` is a metric of SGLang, which this scenario does not run",
         ]);
         check("sum(deriv(vllm:num_requests_waiting[1m]) + year())", &[
-            "column 41: `year` is a function of Prometheus that is not simulated",
+            "column 44: `year` is a function of Prometheus that is not simulated",
         ]);
     }
 

@@ -238,7 +238,7 @@ mod tests {
         assert!(explain_field("cluster.pools.maxNodes").unwrap().contains("Most nodes."));
         let interval = explain_field("telemetry.scrapeInterval").unwrap();
         assert!(
-            interval.contains("Time between scrapes.") && interval.contains("default: 15s"),
+            interval.contains("Time between Prometheus's scrapes.") && interval.contains("default: 15s"),
             "{interval}"
         );
         let scale = explain_field("workload.rateScale").unwrap();

@@ -11,6 +11,7 @@ use crate::policy::meter::Meter;
 use crate::policy::{Autoscaler, Decision, View};
 
 impl Run<'_> {
+    #[inline(never)] // benches/observe.sh counts what it costs.
     pub(super) fn scrape(&mut self) {
         let now = self.now;
         for index in 0..self.live.len() {
@@ -27,6 +28,7 @@ impl Run<'_> {
         self.queue.push(next, Rank::Scrape, 0, 0, Event::Scrape);
     }
 
+    #[inline(never)] // benches/observe.sh counts what it costs.
     pub(super) fn read_usage(&mut self) {
         let now = self.now;
         for index in 0..self.live.len() {
@@ -38,6 +40,7 @@ impl Run<'_> {
         self.queue.push(next, Rank::Scrape, 2, 0, Event::ReadUsage);
     }
 
+    #[inline(never)] // benches/observe.sh counts what it costs.
     pub(super) fn decide(&mut self, index: usize) {
         let now = self.now;
         let next = now + self.loops[index].period;
@@ -49,6 +52,7 @@ impl Run<'_> {
         self.set_timer();
     }
 
+    #[inline(never)] // benches/observe.sh counts what it costs.
     pub(super) fn timer_over(&mut self, generation: u32) {
         if generation != self.timer.1 {
             return;
