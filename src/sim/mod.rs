@@ -23,6 +23,10 @@ mod lifecycle;
 mod traffic;
 
 #[cfg(test)]
+mod data_path_tests;
+#[cfg(test)]
+mod knative_tests;
+#[cfg(test)]
 mod tests;
 
 use std::sync::Arc;

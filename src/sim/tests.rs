@@ -19,11 +19,11 @@ use crate::promql::Query;
 use crate::workload::request::Packed;
 use crate::workload::{Request, Source};
 
-fn secs(s: u64) -> SimDuration {
+pub(super) fn secs(s: u64) -> SimDuration {
     SimDuration::from_secs(s)
 }
 
-fn constant(s: u64) -> Distribution {
+pub(super) fn constant(s: u64) -> Distribution {
     Distribution::Constant(secs(s))
 }
 
@@ -65,7 +65,7 @@ impl Autoscaler for Script {
     }
 }
 
-fn pool(gpus_per_node: u32, max_nodes: u32) -> PoolSpec {
+pub(super) fn pool(gpus_per_node: u32, max_nodes: u32) -> PoolSpec {
     PoolSpec {
         gpus_per_node,
         min_nodes: 0,
@@ -78,7 +78,7 @@ fn pool(gpus_per_node: u32, max_nodes: u32) -> PoolSpec {
     }
 }
 
-fn batch_engine(exact_steps: bool) -> EngineParams {
+pub(super) fn batch_engine(exact_steps: bool) -> EngineParams {
     let cost = StepCost::affine(
         [8_000_000_000_001, 90_000_000_017, 61_003],
         [4_000_000_000_000, 18_000_000_000, 1_200_000],
@@ -96,7 +96,7 @@ fn batch_engine(exact_steps: bool) -> EngineParams {
     EngineParams::Continuous { batch, exact_steps }
 }
 
-fn simulation(engine: EngineParams, source: Arc<dyn Source>, seed: u64) -> Simulation {
+pub(super) fn simulation(engine: EngineParams, source: Arc<dyn Source>, seed: u64) -> Simulation {
     Simulation {
         seed,
         source,
@@ -127,12 +127,12 @@ fn simulation(engine: EngineParams, source: Arc<dyn Source>, seed: u64) -> Simul
     }
 }
 
-fn result(sim: &Simulation, policy: Box<dyn Autoscaler>, replication: u32) -> RunOutcome {
+pub(super) fn result(sim: &Simulation, policy: Box<dyn Autoscaler>, replication: u32) -> RunOutcome {
     run(sim, policy, replication, None).expect("a workload in memory does not fail").0
 }
 
 /// Laws every outcome keeps.
-fn check_laws(outcome: &RunOutcome) {
+pub(super) fn check_laws(outcome: &RunOutcome) {
     let counts = &outcome.counts;
     let ended = counts.finished + counts.rejected + counts.timed_out + counts.killed;
     assert_eq!(counts.arrived, ended, "every request ends exactly once");
@@ -154,7 +154,7 @@ fn check_laws(outcome: &RunOutcome) {
     }
 }
 
-fn packed(gaps: &[(u64, u32, u32)], tail_s: u64) -> Arc<dyn Source> {
+pub(super) fn packed(gaps: &[(u64, u32, u32)], tail_s: u64) -> Arc<dyn Source> {
     let mut at = SimTime::ZERO;
     let requests: Vec<_> = gaps
         .iter()

@@ -217,7 +217,11 @@ impl Knative {
         let replicas = u32::try_from(replicas).unwrap_or(0);
         let (scaled, rerouted) = (replicas != view.spec_replicas, path != controller.path);
         let waits = applied.settled != Settled::Wish && Some(applied.settled) != controller.settled;
-        (controller.path, controller.settled) = (path, Some(applied.settled));
+        controller.path = path;
+        // A change of the path alone is said as such, and what else there is the next time.
+        if scaled || !rerouted || applied.want <= 0 {
+            controller.settled = Some(applied.settled);
+        }
         if !scaled && !rerouted && !waits {
             return None;
         }

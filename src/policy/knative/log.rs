@@ -47,12 +47,15 @@ pub fn reason(turn: &Turn<'_>) -> Reason {
 
 fn rule(turn: &Turn<'_>) -> &'static str {
     let Done { applied, scaled, rerouted, woken } = turn.done;
-    match applied.map_or(Settled::Wish, |applied| applied.settled) {
+    let (settled, want) = applied.map_or((Settled::Wish, 1), |applied| (applied.settled, applied.want));
+    // On the way to zero the step says more than the path.
+    if rerouted && !scaled && want > 0 {
+        return if turn.path == Path::Proxied { "ProxyMode" } else { "ServeMode" };
+    }
+    match settled {
         Settled::Wish if woken && scaled => "Poke",
-        Settled::Wish if rerouted && !scaled && turn.path == Path::Proxied => "ProxyMode",
-        Settled::Wish if rerouted && !scaled => "ServeMode",
-        Settled::Wish => turn.seen.map_or(Settled::Wish.word(), |(_, figures)| figures.rule),
-        settled => settled.word(),
+        Settled::Wish => turn.seen.map_or(settled.word(), |(_, figures)| figures.rule),
+        _ => settled.word(),
     }
 }
 
@@ -66,13 +69,13 @@ fn detail(turn: &Turn<'_>) -> String {
             };
             let target = turn.revision.decider().target_value;
             format!(
-                "{} {metric} over {}: {} pods, {} over {}: {} pods, at {} a pod{}",
+                "{} {metric} over {}: {}, {} over {}: {}, at {} a pod{}",
                 figure(observed.stable),
                 seconds(turn.revision.stable_window()),
-                figures.stable_pods,
+                pods(figures.stable_pods),
                 figure(observed.panic),
                 seconds(turn.revision.panic_window()),
-                figures.panic_pods,
+                pods(figures.panic_pods),
                 figure(target),
                 if figures.panicking { ", in panic" } else { "" },
             )
@@ -80,7 +83,7 @@ fn detail(turn: &Turn<'_>) -> String {
     };
     let by = if turn.path == Path::Proxied { "by the activator" } else { "straight to the pods" };
     let ready = turn.ready;
-    text.push_str(&format!("; {ready} ready; burst capacity {}, {by}", turn.result.excess_burst_capacity));
+    text.push_str(&format!("; {ready} ready; excess burst capacity {}, {by}", turn.result.excess_burst_capacity));
     let again =
         turn.done.applied.filter(|applied| applied.want <= 0).and_then(|applied| applied.requeue_after);
     if let Some(time) = again {
@@ -89,12 +92,28 @@ fn detail(turn: &Turn<'_>) -> String {
     text
 }
 
-/// A number with at most two decimals.
+fn pods(count: f64) -> String {
+    format!("{} {}", figure(count), if count > 0.0 && count < 2.0 { "pod" } else { "pods" })
+}
+
+/// A number with at most two decimals; what is left of sums of sums may be a negative nothing.
 fn figure(value: f64) -> String {
-    let text = format!("{value:.2}");
+    let text = format!("{:.2}", if value.abs() < 0.005 { 0.0 } else { value });
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 fn seconds(time: Nanos) -> String {
     format!("{} s", figure(time as f64 / SECOND as f64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_short() {
+        assert_eq!([0.0, -0.0, -1e-9, 1.0, 12.345, 1_000.0].map(figure), ["0", "0", "0", "1", "12.35", "1000"]);
+        assert_eq!([-0.0, 1.0, 2.0].map(pods), ["0 pods", "1 pod", "2 pods"]);
+        assert_eq!(seconds(27_300_000_000), "27.3 s");
+    }
 }
