@@ -2,6 +2,7 @@
 
 use super::hpa::derive;
 use super::object::Object;
+use super::scalers::Answers;
 use crate::kernel::SimDuration;
 use crate::policy::ResourceRead;
 use crate::policy::api::{Decision, Loop, Path, Reason, View};
@@ -10,7 +11,7 @@ use crate::policy::hpa::metric::Metric;
 use crate::policy::hpa::reconcile::{ControllerConfig, Memory, Spec, reconcile};
 use crate::policy::hpa::spec::ControllerSpec;
 use crate::policy::hpa::status::Status;
-use crate::policy::hpa::types::{MetricError, Milli};
+use crate::policy::hpa::types::MetricError;
 use crate::policy::hpa::view_cluster::{Answered, ViewCluster};
 
 /// The HPA of a ScaledObject.
@@ -60,12 +61,7 @@ impl OwnedHpa {
 
     /// One reconcile. `answers` are those of KEDA's metrics server, by the metric's name; `notes` go into the
     /// log behind the HPA's own figures.
-    pub fn turn(
-        &mut self,
-        view: &View<'_>,
-        mut answers: Vec<(String, Result<Milli, String>)>,
-        notes: &str,
-    ) -> Decision {
+    pub fn turn(&mut self, view: &View<'_>, mut answers: Answers, notes: &str) -> Decision {
         let served = self.spec.metrics.iter().filter_map(|metric| {
             let Metric::External { name, .. } = metric else { return None };
             let at = answers.iter().position(|(of, _)| of == name)?;
