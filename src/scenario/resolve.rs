@@ -9,7 +9,9 @@ use serde_json::Value;
 use super::ScenarioSpec;
 use super::check::check;
 use super::fault::{below, workload_diagnostics};
+use super::lint::{World, lint};
 use super::load::Scenario;
+use super::notes::warning;
 use crate::experiment::{Coverage, Gate, Header, Warning};
 use crate::kernel::{Quantity, SimDuration, Streams};
 use crate::outcome::Phase;
@@ -48,6 +50,8 @@ pub struct Resolved {
     pub header: Header,
     /// The scenario with every default filled in.
     pub spec: ScenarioSpec,
+    /// What the reader should know of the scenario's texts, with its places; the header lists it, too.
+    pub notes: Vec<Diagnostic>,
 }
 
 impl Resolved {
@@ -71,7 +75,7 @@ impl Resolved {
                 (1.0 - share) * 100.0
             );
             let help = Some("loosen the SLO, or use a faster profile".to_owned());
-            self.header.warnings.push(Warning { code: "W0110".to_owned(), message, help });
+            self.header.warnings.push(Warning { code: "W0110".to_owned(), message, place: None, help });
         }
         self.simulation.capacity_per_s = found.map(|f| f.per_s);
         self.header.capacity = self.simulation.capacity_per_s;
@@ -84,6 +88,11 @@ impl Resolved {
         without_nulls(&mut value);
         let mut text =
             String::from("# The scenario as it was run; `# default` marks what the scenario left out.\n");
+        if !scenario.manifests.is_empty() {
+            let names: Vec<String> =
+                scenario.manifests.iter().map(|name| name.escape_debug().to_string()).collect();
+            text.push_str(&format!("# Written out from {}.\n", names.join(", ")));
+        }
         text.push_str(&crate::yaml::write(&value, Some(&scenario.document)));
         text
     }
@@ -127,7 +136,14 @@ fn in_order(mut faults: Vec<Diagnostic>, scenario: &str) -> Vec<Diagnostic> {
         Some(place) if place.file == scenario => (0, place.line, place.column),
         _ => (1, 0, 0),
     });
-    faults
+    // Two policies may share a manifest, and its faults.
+    let mut seen: Vec<Diagnostic> = Vec::with_capacity(faults.len());
+    for fault in faults {
+        if !seen.contains(&fault) {
+            seen.push(fault);
+        }
+    }
+    seen
 }
 
 /// What the profile and the scenario say together about a replica.
@@ -158,7 +174,7 @@ impl Resolver<'_> {
 
     fn warn(&mut self, code: &str, message: impl Into<String>, help: Option<&str>) {
         let help = help.map(str::to_owned);
-        self.warnings.push(Warning { code: code.to_owned(), message: message.into(), help });
+        self.warnings.push(Warning { code: code.to_owned(), message: message.into(), place: None, help });
     }
 
     fn profile(&mut self) -> Option<Profile> {
@@ -431,7 +447,7 @@ impl Resolver<'_> {
     }
 
     fn finish(
-        self,
+        mut self,
         profile: &Profile,
         workload: &LoadedWorkload,
         setting: Arc<Setting>,
@@ -456,6 +472,10 @@ impl Resolver<'_> {
             capacity_per_s: None,
             measure_from: 0,
         };
+        let mut notes = self.scenario.notes.clone();
+        notes.extend(lint(&World { scenario: self.scenario, profile, simulation: &simulation }));
+        let mut warnings = std::mem::take(&mut self.warnings);
+        warnings.extend(notes.iter().map(|note| warning(note, &self.scenario.directory)));
         let (requests, span) = self.extent(workload);
         spec.engine = Some(parts.engine_spec);
         spec.replica.gpus = Some(simulation.replica.gpus);
@@ -493,9 +513,9 @@ impl Resolver<'_> {
             },
             capacity: simulation.capacity_per_s,
             slo: slo.unwrap_or_default(),
-            warnings: self.warnings,
+            warnings,
         };
-        Resolved { simulation, policies: spec.policies.clone(), gates, header, spec }
+        Resolved { simulation, policies: spec.policies.clone(), gates, header, spec, notes }
     }
 
     /// Requests and span of the trace, of its first replication where they differ.

@@ -21,7 +21,7 @@ use super::triggers::{ResourceTarget, Trigger};
 use super::validate::{ScaledObject, hpa_max};
 use crate::kernel::{SimDuration, SimTime};
 use crate::policy::api::{Autoscaler, DataPath, Decision, Loop, Path, Reason, View};
-use crate::policy::hpa::autoscaler::decimal;
+use crate::policy::hpa::detail::decimal;
 use crate::policy::hpa::spec::ControllerSpec;
 use crate::policy::hpa::types::Nanos;
 use crate::policy::{Fault, ResourceRead, Setting};
@@ -37,6 +37,13 @@ const OPERATOR: &str = "keda";
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct KedaSpec {
+    /// A file with a ScaledObject or an HTTPScaledObject, in the place of what would be written here; what is written here stays. Relative to the
+    /// scenario.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manifest: Option<String>,
+    /// Which object of the file, where it holds several: `NAME` or `KIND/NAME`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub object: Option<String>,
     /// `metadata.name` of the object. Default: `scaledobject`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
@@ -217,7 +224,7 @@ fn figures(polled: &Polled) -> Vec<String> {
 
 fn decision(view: &View<'_>, decided: &Decided, detail: String) -> Decision {
     let replicas = decided.replicas.map_or(view.spec_replicas, count);
-    let why = Reason { rule: decided.rule.as_str(), detail };
+    let why = Reason::new(decided.rule.as_str(), detail);
     Decision { replicas, spare: 0, path: Path::Direct, why }
 }
 
@@ -288,7 +295,7 @@ impl Autoscaler for Keda {
                 Some(replicas) => format!("paused at {replicas} replicas; no polls, no HPA"),
                 None => "paused; no polls, no HPA".to_owned(),
             };
-            let why = Reason { rule: Rule::Paused.as_str(), detail };
+            let why = Reason::new(Rule::Paused.as_str(), detail);
             return Some((OPERATOR, Decision { replicas, spare: 0, path: Path::Direct, why }));
         }
         let asleep = self.is_asleep(view);

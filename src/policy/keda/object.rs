@@ -118,6 +118,8 @@ fn effective(own: &KedaSpec, name: &str, faults: &mut Vec<Fault>) -> Option<Scal
 fn rules_of_hpa(own: &KedaSpec, spec: &ScaledObjectSpec, prefix: &str) -> Vec<Fault> {
     let config = spec.advanced.as_ref().and_then(|own| own.horizontal_pod_autoscaler_config.as_ref());
     let hpa = HpaSpec {
+        manifest: None,
+        object: None,
         scale_target_ref: None,
         min_replicas: Some(1),
         max_replicas: 1,

@@ -6,7 +6,8 @@ use super::scalers::Answers;
 use crate::kernel::SimDuration;
 use crate::policy::ResourceRead;
 use crate::policy::api::{Decision, Loop, Path, Reason, View};
-use crate::policy::hpa::autoscaler::{CONTAINER, detail};
+use crate::policy::hpa::autoscaler::CONTAINER;
+use crate::policy::hpa::detail::{conditions, detail};
 use crate::policy::hpa::metric::Metric;
 use crate::policy::hpa::reconcile::{ControllerConfig, Memory, Spec, reconcile};
 use crate::policy::hpa::spec::ControllerSpec;
@@ -37,7 +38,7 @@ impl OwnedHpa {
             memory: Memory::default(),
             status: Status::default(),
             period: controller.period(),
-            phase: controller.phase,
+            phase: controller.first_reconcile(),
             container,
         })
     }
@@ -73,11 +74,12 @@ impl OwnedHpa {
         let mut cluster = ViewCluster::new(view, &self.container, served.collect());
         let now = i64::try_from(view.now.as_nanos()).unwrap_or(i64::MAX);
         let done = reconcile(&self.spec, &self.config, &mut self.memory, &mut self.status, &mut cluster, now);
-        let mut text = detail(&self.spec, &done);
+        let mut text = detail(&self.spec, self.config.version, &done, view.status_replicas);
         if !notes.is_empty() {
             text = format!("{text}; {notes}");
         }
-        let why = Reason { rule: done.rule.as_str(), detail: text };
+        let conditions = conditions(&self.status, &done.events);
+        let why = Reason { rule: done.rule.as_str(), detail: text, conditions };
         let replicas = u32::try_from(done.replicas).unwrap_or(0);
         Decision { replicas, spare: 0, path: Path::Direct, why }
     }

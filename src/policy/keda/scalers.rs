@@ -11,7 +11,7 @@ use super::sensor::{Sample, Sensor};
 use super::spec::FallbackSpec;
 use super::triggers::ExternalTrigger;
 use crate::policy::api::View;
-use crate::policy::hpa::autoscaler::decimal;
+use crate::policy::hpa::detail::decimal;
 use crate::policy::hpa::types::Milli;
 use crate::promql::Query;
 
