@@ -84,3 +84,26 @@ impl OwnedHpa {
         Decision { replicas, spare: 0, path: Path::Direct, why }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::Setting;
+    use crate::policy::fixture::World;
+    use crate::policy::keda::KedaSpec;
+
+    #[test]
+    fn metrics_are_read_exactly_where_a_reconcile_asks_for_them() {
+        let spec = r#"{"scaledObject": {"scaleTargetRef": {"name": "vllm"}, "minReplicaCount": 2, "maxReplicaCount": 4,
+            "triggers": [{"type": "redis", "metadata": {"listName": "l"}}]}}"#;
+        let spec: KedaSpec = serde_json::from_str(spec).expect("the types are right");
+        let object = Object::read(&spec, &Setting::default()).expect("nothing is wrong");
+        for (current, expected) in [(0, false), (1, false), (2, true), (4, true), (5, false)] {
+            let mut own = OwnedHpa::new(&object, &ControllerSpec::default()).expect("it is not paused");
+            assert_eq!(own.reads_metrics(current), expected, "{current}");
+            // Without an answer, a reconcile that asks for one fails.
+            let decision = own.turn(&World::ready(60, current).view(), Vec::new(), "");
+            assert_eq!(decision.why.rule == "FailedGetExternalMetric", expected, "{current}: {:?}", decision.why);
+        }
+    }
+}

@@ -217,9 +217,15 @@ impl Read {
         }
     }
 
-    /// Whether it is not plainly the trigger's value.
-    pub fn is_exceptional(&self) -> bool {
-        !matches!(self.reading, Reading::Value(_))
+    /// What the HPA's own figures do not tell: not plainly a value, or an error, whose text they have.
+    pub fn note(&self) -> Option<String> {
+        match (self.reading, self.failures) {
+            (Reading::Value(_), _) | (Reading::Error, None) => None,
+            (Reading::Error, Some((failures, threshold))) => {
+                Some(format!("failure {failures} of {threshold} of {}", self.metric))
+            }
+            (Reading::Fallback(_) | Reading::Nil, _) => Some(self.text()),
+        }
     }
 
     /// Its value for the HPA.
