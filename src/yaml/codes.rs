@@ -33,8 +33,11 @@ const fn code(code: &'static str, title: &'static str, explanation: &'static str
 }
 
 /// All codes, in order.
-pub const CODES: &[Code] =
-    &joined::<{ OF_SCENARIOS.len() + LINTS.len() + OF_CALIBRATION.len() }>([OF_SCENARIOS, LINTS, OF_CALIBRATION]);
+pub const CODES: &[Code] = &joined::<{ OF_SCENARIOS.len() + LINTS.len() + OF_CALIBRATION.len() }>([
+    OF_SCENARIOS,
+    LINTS,
+    OF_CALIBRATION,
+]);
 
 /// Lists one after another.
 const fn joined<const N: usize>(lists: [&[Code]; 3]) -> [Code; N] {
@@ -427,14 +430,12 @@ const OF_SCENARIOS: &[Code] = &[
 ];
 
 /// Warnings of a calibration.
-const OF_CALIBRATION: &[Code] = &[
-    code(
-        "W0701",
-        "a measurement to look at twice",
-        "The sample was kept and marked: it scatters, lies below what the hardware can do or far above it, or the \
+const OF_CALIBRATION: &[Code] = &[code(
+    "W0701",
+    "a measurement to look at twice",
+    "The sample was kept and marked: it scatters, lies below what the hardware can do or far above it, or the \
          device was throttled. The flag is in the raw file and in the profile's validation.",
-    ),
-];
+)];
 
 /// Looks a code up; upper or lower case.
 pub fn find_code(code: &str) -> Option<&'static Code> {

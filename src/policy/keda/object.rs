@@ -117,16 +117,8 @@ fn effective(own: &KedaSpec, name: &str, faults: &mut Vec<Fault>) -> Option<Scal
 /// What is wrong with the behavior and the controller's flags, which are the HPA's.
 fn rules_of_hpa(own: &KedaSpec, spec: &ScaledObjectSpec, prefix: &str) -> Vec<Fault> {
     let config = spec.advanced.as_ref().and_then(|own| own.horizontal_pod_autoscaler_config.as_ref());
-    let hpa = HpaSpec {
-        manifest: None,
-        object: None,
-        scale_target_ref: None,
-        min_replicas: Some(1),
-        max_replicas: 1,
-        metrics: Vec::new(),
-        behavior: config.and_then(|own| own.behavior.clone()),
-        controller: own.controller.clone(),
-    };
+    let behavior = config.and_then(|own| own.behavior.clone());
+    let hpa = HpaSpec::without_metrics(1, 1, behavior, own.controller.clone());
     let placed = |(path, message, help): Fault| {
         if path.starts_with("behavior") {
             let path = format!("{prefix}.advanced.horizontalPodAutoscalerConfig.{path}");

@@ -79,7 +79,7 @@ impl OwnedHpa {
             text = format!("{text}; {notes}");
         }
         let conditions = conditions(&self.status, &done.events);
-        let why = Reason { rule: done.rule.as_str(), detail: text, conditions };
+        let why = Reason { conditions, ..Reason::new(done.rule.as_str(), text) };
         let replicas = u32::try_from(done.replicas).unwrap_or(0);
         Decision { replicas, spare: 0, path: Path::Direct, why }
     }
