@@ -16,13 +16,15 @@ pub(super) fn run(args: &ValidateArgs) -> Answer {
         Ok((scenario, notes)) => (Some(scenario), notes),
         Err(faults) => (None, faults),
     };
+    let refused = scenario.is_none() || args.strict && !found.is_empty();
+    let exit = if refused { Exit::CouldNotRun } else { Exit::Success };
     match args.format {
         ValidateFormat::Text => {
             // The answer prints faults.
             let Some(scenario) = scenario else { return Err(found) };
             console::report(&found);
             console::print(&passed(&scenario, found.len()));
-            return Ok(Exit::Success);
+            return Ok(exit);
         }
         ValidateFormat::Json => {
             let json = serde_json::to_string_pretty(&found).expect("diagnostics have text keys only");
@@ -33,7 +35,7 @@ pub(super) fn run(args: &ValidateArgs) -> Answer {
             console::print(&lines);
         }
     }
-    Ok(if scenario.is_some() { Exit::Success } else { Exit::CouldNotRun })
+    Ok(exit)
 }
 
 fn passed(scenario: &Scenario, warnings: usize) -> String {

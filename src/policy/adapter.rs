@@ -420,8 +420,12 @@ mod tests {
         ));
         let faults = own.adapter.expect("there is one").check();
         let paths: Vec<&str> = faults.iter().map(|(path, ..)| path.as_str()).collect();
-        let expected =
-            ["rules[0].seriesQuery", "rules[1].name.matches", "rules[2].seriesFilters[1].isNot", "externalRules[0].seriesQuery"];
+        let expected = [
+            "rules[0].seriesQuery",
+            "rules[1].name.matches",
+            "rules[2].seriesFilters[1].isNot",
+            "externalRules[0].seriesQuery",
+        ];
         assert_eq!(paths, expected);
     }
 }

@@ -6,6 +6,7 @@
 mod check;
 mod explain;
 mod fault;
+mod lint;
 mod load;
 mod manifest;
 mod notes;

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::ScenarioSpec;
 use super::check::check;
 use super::fault::{below, workload_diagnostics};
+use super::lint::{World, lint};
 use super::load::Scenario;
 use super::notes::warning;
 use crate::experiment::{Coverage, Gate, Header, Warning};
@@ -452,10 +453,7 @@ impl Resolver<'_> {
         setting: Arc<Setting>,
         parts: Parts,
     ) -> Resolved {
-        let notes = self.scenario.notes.clone();
         let mut spec = self.spec().clone();
-        let mut warnings = std::mem::take(&mut self.warnings);
-        warnings.extend(notes.iter().map(|note| warning(note, &self.scenario.directory)));
         let gates = self.scenario.gates.clone();
         let slo: Option<Slo> = spec.slo.clone().map(Slo::from);
         let simulation = Simulation {
@@ -474,6 +472,10 @@ impl Resolver<'_> {
             capacity_per_s: None,
             measure_from: 0,
         };
+        let mut notes = self.scenario.notes.clone();
+        notes.extend(lint(&World { scenario: self.scenario, profile, simulation: &simulation }));
+        let mut warnings = std::mem::take(&mut self.warnings);
+        warnings.extend(notes.iter().map(|note| warning(note, &self.scenario.directory)));
         let (requests, span) = self.extent(workload);
         spec.engine = Some(parts.engine_spec);
         spec.replica.gpus = Some(simulation.replica.gpus);
