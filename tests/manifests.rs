@@ -105,6 +105,17 @@ fn validate_tells_warnings_in_every_format() {
     assert_eq!(found[0]["place"]["file"], "manifests/deployment.yaml");
     let (stdout, _) = validate("github");
     assert!(stdout.starts_with("::warning file=manifests/deployment.yaml,line=23,col=7,"), "{stdout}");
+    // A manifest that runs in production has nothing to mend; a trap in it has.
+    let strict = |policies: &str, code: i32| {
+        let arguments = ["validate", "small.yaml", "--strict", "--set", REPLICA, "--set", policies];
+        expect(root.path(), &arguments, code)
+    };
+    strict("policies={ fixed: { fixed: { replicas: 1 } } }", 0);
+    let (_, stderr) = strict("policies={ keda: { keda: { manifest: manifests/eks-scaledobject.yaml } } }", 2);
+    assert!(
+        stderr.contains("warning[W03") && stderr.contains("--> manifests/eks-scaledobject.yaml:"),
+        "{stderr}"
+    );
     let (stdout, _) = expect(root.path(), &["validate", "small.yaml", "--format", "json"], 0);
     assert_eq!(stdout, "[]\n");
 }
