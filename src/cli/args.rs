@@ -117,7 +117,9 @@ pub enum ValidateFormat {
 
 /// `validate`.
 #[derive(Debug, ClapArgs)]
-#[command(after_help = "Examples:\n  thawline validate my.yaml\n  thawline validate my.yaml --strict --format github")]
+#[command(
+    after_help = "Examples:\n  thawline validate my.yaml\n  thawline validate my.yaml --strict --format github"
+)]
 pub struct ValidateArgs {
     /// The scenario
     #[arg(value_name = "FILE")]

@@ -12,7 +12,7 @@ use super::facts::Finished;
 use super::metrics_server::MetricsServer;
 use super::prometheus::Prometheus;
 use super::replica::Replica;
-use super::requests::Requests;
+use super::requests::{Limit, Requests};
 use super::router::Router;
 use super::scale::{Controller, Order};
 use super::{Factory, Simulation};
@@ -23,7 +23,7 @@ use crate::outcome::breach::RequestRecord;
 use crate::outcome::recorder::Recorder;
 use crate::outcome::timeline::Point;
 use crate::outcome::{Account, DecisionRecord, Ledger, Phase, RunOutcome, StartRecord, Timeline};
-use crate::policy::api::{DataPath, Path};
+use crate::policy::api::{DataPath, Path, PodView};
 use crate::policy::meter::Meter;
 use crate::policy::{Autoscaler, Loop};
 
@@ -57,7 +57,7 @@ pub(super) enum Event {
     /// A node that is still empty goes.
     NodeIdle(NodeId, u32),
     /// Some request's deadline passes.
-    Deadline,
+    Deadline(Limit),
     /// The oldest held request has been held for too long.
     HoldOver,
     /// Prometheus scrapes.
@@ -108,10 +108,13 @@ pub(super) struct Run<'a> {
     /// What the policy's proxy counts.
     pub proxy_meter: Meter,
     pub hold_pending: bool,
+    /// What the policy was shown of the pods last, for its room.
+    pub pod_views: Vec<PodView>,
     /// When the policy's timer is set to, and its generation; older ones are stale.
     pub timer: (Option<SimTime>, u32),
     pub arrivals_at_tick: u64,
-    pub deadline_pending: bool,
+    /// Of each kind of limit, whether its event is in the queue.
+    pub deadline_pending: [bool; Limit::ALL.len()],
     pub books: Books,
     pub needed: Option<Needed>,
     pub ledger: Ledger,
@@ -176,7 +179,7 @@ impl<'a> Run<'a> {
             by_phase: [0; Phase::ALL.len()],
             ready_log: Vec::new(),
             cluster: Cluster::new(sim.pool.clone(), sim.replica.gpus, nodes, streams),
-            router: Router::new(sim.gateway.router, streams.stream(Purpose::Router, 0)),
+            router: Router::new(sim.gateway.router, &data_path, streams.stream(Purpose::Router, 0)),
             requests: Requests::default(),
             held: VecDeque::new(),
             held_count: 0,
@@ -186,9 +189,10 @@ impl<'a> Run<'a> {
             data_path,
             proxy_meter: Meter::default(),
             hold_pending: false,
+            pod_views: Vec::new(),
             timer: (None, 0),
             arrivals_at_tick: 0,
-            deadline_pending: false,
+            deadline_pending: [false; Limit::ALL.len()],
             books: Books::default(),
             needed: sim.capacity_per_s.map(Needed::new),
             ledger: Ledger {
@@ -233,7 +237,6 @@ impl<'a> Run<'a> {
             let first = self.phase(telemetry.scrape_phase, resolution, u64::from(u32::MAX) - 1);
             self.queue.push(first, Rank::Scrape, 2, 0, Event::ReadUsage);
         }
-        self.follow_path();
         self.set_timer();
         self.queue.push(SimTime::ZERO + telemetry.timeline_step, Rank::Scrape, 1, 0, Event::Tick);
         for index in 0..self.loops.len() {
@@ -302,7 +305,7 @@ impl<'a> Run<'a> {
             Event::NodeBooted(id) => self.node_booted(id),
             Event::NodeUp(id) => self.node_up(id),
             Event::NodeIdle(id, generation) => self.node_idle(id, generation),
-            Event::Deadline => self.deadline(),
+            Event::Deadline(limit) => self.deadline(limit),
             Event::HoldOver => self.hold_over(),
             Event::Scrape => self.scrape(),
             Event::ReadUsage => self.read_usage(),

@@ -2,7 +2,7 @@
 
 use super::engine::{Engine, Job};
 use super::facts::{Facts, Finished};
-use super::requests::{InFlight, Place};
+use super::requests::{InFlight, Limit, Place};
 use super::run::{Event, Run};
 use crate::kernel::queue::Rank;
 use crate::kernel::{ReplicaId, SimDuration, SimTime};
@@ -25,38 +25,59 @@ impl Run<'_> {
             self.drop_request(slot, BreachOutcome::Rejected);
             return;
         }
-        let timeout = self.data_path.request_timeout.unwrap_or(self.sim.gateway.request_timeout);
-        if !timeout.is_zero() {
+        if let Some(timeout) = self.request_timeout() {
             let deadline = self.now.saturating_add(timeout);
-            self.requests.add_deadline(deadline, slot);
-            self.arm_deadline();
+            self.add_deadline(Limit::Request, deadline, slot);
         }
         self.route(slot);
     }
 
-    /// Keeps exactly one deadline event in the queue while any request has a deadline.
-    fn arm_deadline(&mut self) {
-        if !self.deadline_pending
-            && let Some(at) = self.requests.next_deadline()
+    /// The longest time of a request: the gateway's or that of the policy's components, whichever is over first.
+    fn request_timeout(&self) -> Option<SimDuration> {
+        let gateway = Some(self.sim.gateway.request_timeout).filter(|timeout| !timeout.is_zero());
+        [gateway, self.data_path.request_timeout].into_iter().flatten().min()
+    }
+
+    fn add_deadline(&mut self, limit: Limit, at: SimTime, slot: u32) {
+        self.requests.add_deadline(limit, at, slot);
+        self.arm_deadline(limit);
+    }
+
+    /// Keeps exactly one deadline event of a kind in the queue while any request has such a deadline.
+    fn arm_deadline(&mut self, limit: Limit) {
+        if !self.deadline_pending[limit as usize]
+            && let Some(at) = self.requests.next_deadline(limit)
         {
-            self.deadline_pending = true;
-            self.queue.push(at, Rank::Deadline, 0, 0, Event::Deadline);
+            self.deadline_pending[limit as usize] = true;
+            self.queue.push(at, Rank::Deadline, limit as u32 * 2, 0, Event::Deadline(limit));
         }
     }
 
-    pub(super) fn deadline(&mut self) {
-        self.deadline_pending = false;
-        while let Some(slot) = self.requests.expired(self.now) {
-            self.drop_request(slot, BreachOutcome::TimedOut);
+    pub(super) fn deadline(&mut self, limit: Limit) {
+        self.deadline_pending[limit as usize] = false;
+        while let Some(slot) = self.requests.expired(limit, self.now) {
+            if limit == Limit::Request || !self.has_answered(slot) {
+                self.drop_request(slot, BreachOutcome::TimedOut);
+            }
         }
-        self.arm_deadline();
+        self.arm_deadline(limit);
+    }
+
+    /// Whether a request's first token has left, as of now.
+    fn has_answered(&mut self, slot: u32) -> bool {
+        if let Place::Replica(id, _) = self.requests.get(slot).place {
+            self.settle(id);
+        }
+        self.requests.get(slot).first_token.is_some()
     }
 
     /// Sends a request to a replica in rotation, or holds it.
     fn route(&mut self, slot: u32) {
-        let picked = self.router.pick();
+        // What the proxy has taken in stays with it, whatever the path has become since.
+        let path = if self.requests.get(slot).proxied { Path::Proxied } else { self.path };
+        let picked = self.router.pick(path);
         // What finds no pod is held by the proxy, whatever the path.
-        if self.path == Path::Proxied || picked.is_none() {
+        if path == Path::Proxied || picked.is_none() {
             self.enter_proxy(slot);
         }
         if let Some(replica) = picked {
@@ -79,24 +100,22 @@ impl Run<'_> {
 
     /// Counts a request that comes by way of the policy's proxy.
     fn enter_proxy(&mut self, slot: u32) {
+        let now = self.now;
         let request = self.requests.get_mut(slot);
-        if self.data_path.is_metered && !request.proxied {
-            request.proxied = true;
-            self.proxy_meter.enter(self.now, false);
+        if !self.data_path.is_metered || request.proxied {
+            return;
+        }
+        request.proxied = true;
+        self.proxy_meter.enter(now, false);
+        if self.proxy_meter.in_flight == 1 {
+            self.policy.proxy_entered(now);
+            self.set_timer();
         }
     }
 
-    /// Lets the router pick as the way that requests take now has it.
-    pub(super) fn follow_path(&mut self) {
-        let own = self.sim.gateway.router;
-        match self.path {
-            Path::Direct => self.router.follow(own.into(), None),
-            Path::Proxied => {
-                let limit = self.data_path.pod_limit.map(|limit| limit.concurrency);
-                self.router.follow(self.data_path.balancing.into(), limit);
-            }
-        }
-        self.release_held();
+    /// The way that held requests take.
+    fn held_path(&self) -> Path {
+        if self.data_path.is_metered { Path::Proxied } else { self.path }
     }
 
     /// Keeps one event in the queue for the oldest held request, where there is a limit to holding.
@@ -135,9 +154,9 @@ impl Run<'_> {
         self.arm_hold();
     }
 
-    /// Sends on what was held, in order of arrival. Called when a replica enters rotation.
+    /// Sends on what was held, in order of arrival. Called when a replica enters rotation or has room again.
     pub(super) fn release_held(&mut self) {
-        while self.router.has_room() {
+        while self.router.has_room(self.held_path()) {
             let Some((slot, id)) = self.held.pop_front() else { return };
             let held = self.requests.get_mut(slot);
             if held.id != id || held.place != Place::Held {
@@ -156,34 +175,40 @@ impl Run<'_> {
             (self.now, flight.id, flight.proxied)
         };
         let Some(serving) = self.replicas[replica.index()].accepting() else {
-            self.refuse(slot, replica);
+            self.turn_away(slot, replica);
             return;
         };
-        if let Some(limit) = self.data_path.pod_limit
-            && serving.outstanding - serving.queued_count >= limit.concurrency
-        {
+        // The queue-proxy counts what comes, whether it is refused or not.
+        serving.meter.enter(now, proxied);
+        let limit = self.data_path.pod_limit;
+        if let Some(limit) = limit.filter(|limit| serving.working() >= limit.concurrency) {
             if serving.queued_count >= limit.queue {
-                self.router.ended(replica);
-                self.drop_request(slot, BreachOutcome::Rejected);
+                self.refuse(slot, replica);
                 return;
             }
             serving.queued.push_back((slot, id));
             serving.queued_count += 1;
-            serving.outstanding += 1;
-            serving.meter.enter(now, proxied);
-            self.in_replicas += 1;
             self.requests.get_mut(slot).place = Place::Queued(replica);
+        } else if !self.begin(slot, replica) {
+            self.refuse(slot, replica);
             return;
         }
-        if self.begin(slot, replica) {
-            let serving = self.replicas[replica.index()].serving().expect("it has just taken a request");
-            serving.outstanding += 1;
-            serving.meter.enter(now, proxied);
-            self.in_replicas += 1;
-        } else {
-            self.router.ended(replica);
-            self.drop_request(slot, BreachOutcome::Rejected);
+        let serving = self.replicas[replica.index()].serving().expect("it has just taken a request");
+        serving.outstanding += 1;
+        self.in_replicas += 1;
+        if let Some(timeout) = self.data_path.header_timeout {
+            self.add_deadline(Limit::Header, now.saturating_add(timeout), slot);
         }
+    }
+
+    /// A replica that was chosen for a request does not take it.
+    fn refuse(&mut self, slot: u32, replica: ReplicaId) {
+        let (now, proxied) = (self.now, self.requests.get(slot).proxied);
+        if let Some(serving) = self.replicas[replica.index()].serving() {
+            serving.meter.leave(now, proxied);
+        }
+        self.router.ended(replica);
+        self.drop_request(slot, BreachOutcome::Rejected);
     }
 
     /// Gives a request to a replica's engine; `false` if that refuses it.
@@ -229,7 +254,7 @@ impl Run<'_> {
     }
 
     /// The endpoints still name a replica that was told to stop: the connection is refused. Nothing tries another.
-    fn refuse(&mut self, slot: u32, replica: ReplicaId) {
+    fn turn_away(&mut self, slot: u32, replica: ReplicaId) {
         self.router.ended(replica);
         let request = self.requests.get_mut(slot);
         request.place = Place::Refused(replica);
