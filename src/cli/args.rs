@@ -127,7 +127,7 @@ pub struct ValidateArgs {
     /// How faults are printed
     #[arg(long, value_enum, default_value = "text")]
     pub format: ValidateFormat,
-    /// Exit with 2 on warnings, too
+    /// Exit with 2 on warnings, too; notes on manifests (W02xx) are none
     #[arg(long)]
     pub strict: bool,
     /// Write a value, itself YAML, over the scenario; may be given several times
