@@ -1,7 +1,7 @@
 //! Rules about the behavior of an HPA, an HPA's own or a ScaledObject's.
 
 use super::case::{Case, Scaler};
-use super::figures::whole;
+use super::figures::{minutes, whole};
 use super::finding::Finding;
 use crate::kernel::SimDuration;
 use crate::policy::hpa::spec::{RulesSpec, ScalingPolicyKind, ScalingPolicySpec, SelectPolicySpec};
@@ -38,7 +38,7 @@ pub(super) fn short_window(case: &Case<'_>, scaler: &Scaler<'_>) -> Vec<Finding>
          first: starts are paid for and never serve",
         format!(
             "write {} or more: a start, and time to see that it helped",
-            (start.as_nanos() * 2).div_ceil(60_000_000_000).saturating_mul(60).min(3600)
+            (minutes(start + start).as_nanos() / 1_000_000_000).min(3600)
         ),
     )]
 }

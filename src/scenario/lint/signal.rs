@@ -294,24 +294,20 @@ pub(super) fn stale(case: &Case<'_>) -> Vec<Finding> {
         return Vec::new();
     };
     let checks = [
-        ("scrapeInterval", telemetry.scrape_interval, "takes a sample"),
-        ("delay", telemetry.delay, "passes on a sample after"),
+        ("scrapeInterval", "scrape interval", telemetry.scrape_interval),
+        ("delay", "delay of metrics", telemetry.delay),
     ];
-    let late = checks.into_iter().filter(|(_, time, _)| *time > period);
-    late.map(|(field, time, _)| {
+    let late = checks.into_iter().filter(|(.., time)| *time > period);
+    late.map(|(field, words, time)| {
         let age = whole(telemetry.scrape_interval + telemetry.delay);
         Finding::new(
             crate::yaml::Path::keys(["telemetry", field]),
-            format!("a {} of {time} is longer than the {period} between two decisions of `{name}`", words(field)),
+            format!("a {} of {time} is longer than the {period} between two decisions of `{name}`", words),
             format!("several decisions in a row see the same sample, up to {age} old: a rise is seen that much later"),
             "scrape what autoscalers read every 15 s or less",
         )
     })
     .collect()
-}
-
-fn words(field: &str) -> &'static str {
-    if field == "delay" { "delay of metrics" } else { "scrape interval" }
 }
 
 /// W0331: a lookback that does not reach from one scrape to the next.

@@ -503,6 +503,25 @@ fn each_rule_is_tested() {
 }
 
 #[test]
+fn a_default_of_a_section_that_is_not_there_has_no_line() {
+    let policy = format!("policies.p={}", sleepy("", &prometheus(HELD, "5")));
+    let place = |sets: &[&str]| {
+        let notes = resolve(&scenario(sets), false).map(|resolved| resolved.notes).unwrap_or_default();
+        let [note] = &notes[..] else { panic!("{notes:#?}") };
+        assert_eq!(note.code, "W0362");
+        note.place.as_ref().map(|place| (place.file.clone(), place.line))
+    };
+    let slow = "profile=l40s-llama3.1-8b-vllm";
+    let policy = policy.replace(
+        "maxReplicaCount: 4,",
+        "maxReplicaCount: 4, cooldownPeriod: 1800, advanced: { \
+        horizontalPodAutoscalerConfig: { behavior: { scaleDown: { stabilizationWindowSeconds: 1800 } } } },",
+    );
+    assert_eq!(place(&[&policy, slow]), Some(("base.yaml".to_owned(), 0)));
+    assert_eq!(place(&[&policy, slow, "gateway.requestTimeout=1m"]), Some(("--set".to_owned(), 1)));
+}
+
+#[test]
 fn what_policies_share_is_said_once_and_in_the_order_of_the_text() {
     let text = BASE.replace(
         "policies: { p: { fixed: { replicas: 1 } } }",
