@@ -134,7 +134,7 @@ pub struct RunOutcome {
     pub timeline: Timeline,
     /// Each start of a replica.
     pub starts: Vec<StartRecord>,
-    /// Each decision that changed something, and each reason that differs from the one before.
+    /// Each decision that changed something, and each whose rule or conditions differ from those before.
     pub decisions: Vec<DecisionRecord>,
     /// Engine steps.
     pub steps: Steps,

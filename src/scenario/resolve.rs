@@ -22,7 +22,7 @@ use crate::policy::{self, PolicySpec, ResourceRead, Setting};
 use crate::profile::Profile;
 use crate::profile::step_time::FS_PER_NS;
 use crate::promql::Release;
-use crate::promql::catalogue::{Exporter, METRICS};
+use crate::promql::catalogue::METRICS;
 use crate::sim::config::{
     ContinuousSpec, EngineExporter, EngineSpec, PoolSpec, PrometheusRelease, ReadyAfter, WorkersSpec,
 };
@@ -88,6 +88,11 @@ impl Resolved {
         without_nulls(&mut value);
         let mut text =
             String::from("# The scenario as it was run; `# default` marks what the scenario left out.\n");
+        if !scenario.manifests.is_empty() {
+            let names: Vec<String> =
+                scenario.manifests.iter().map(|name| name.escape_debug().to_string()).collect();
+            text.push_str(&format!("# Written out from {}.\n", names.join(", ")));
+        }
         text.push_str(&crate::yaml::write(&value, Some(&scenario.document)));
         text
     }
@@ -131,7 +136,14 @@ fn in_order(mut faults: Vec<Diagnostic>, scenario: &str) -> Vec<Diagnostic> {
         Some(place) if place.file == scenario => (0, place.line, place.column),
         _ => (1, 0, 0),
     });
-    faults
+    // Two policies may share a manifest, and its faults.
+    let mut seen: Vec<Diagnostic> = Vec::with_capacity(faults.len());
+    for fault in faults {
+        if !seen.contains(&fault) {
+            seen.push(fault);
+        }
+    }
+    seen
 }
 
 /// What the profile and the scenario say together about a replica.
@@ -200,11 +212,11 @@ impl Resolver<'_> {
     fn setting(&mut self, profile: Option<&Profile>) -> Setting {
         let telemetry = &self.spec().telemetry;
         let of_profile = || profile.and_then(|profile| EngineExporter::of_engine(&profile.engine.name));
-        let exporters = match telemetry.exporter.or_else(of_profile) {
-            Some(engine) => Setting::exporters_of(engine.exporter()),
+        let engine = telemetry.exporter.or_else(of_profile).map(EngineExporter::exporter);
+        let exporters = match profile {
+            Some(_) => Setting::exporters_of(engine),
             // Without a profile, which is a fault already, no query is to be blamed for the engine.
-            None if profile.is_none() => METRICS.iter().map(|metric| metric.exporter).collect(),
-            None => Setting::exporters_of(Exporter::Gateway),
+            None => METRICS.iter().map(|metric| metric.exporter).collect(),
         };
         let setting = Setting {
             start_ms: self.spec().start_time.map(|start| start.0.as_millisecond()),

@@ -96,6 +96,16 @@ pub enum RouterKind {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct ReplicaSpec {
+    /// A file with the Deployment, or another object that makes the pods, in the place of what would be written here; what is written here stays. Relative to the
+    /// scenario.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub manifest: Option<String>,
+    /// Which object of the file, where it holds several: `NAME` or `KIND/NAME`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub object: Option<String>,
+    /// The container that serves the model, where several of the manifest's could.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
     /// GPUs a replica holds. Default: the profile's.
     pub gpus: Option<u32>,
     /// CPU request, cores: what CPU utilisation is a percentage of.
@@ -118,6 +128,9 @@ pub struct ReplicaSpec {
 impl Default for ReplicaSpec {
     fn default() -> Self {
         Self {
+            manifest: None,
+            object: None,
+            container: None,
             gpus: None,
             cpu_request: None,
             memory_request: None,

@@ -77,7 +77,8 @@ impl Run<'_> {
         let Decision { replicas, spare, path, why } = decision;
         let changed = replicas != self.ordered || spare != self.spare;
         let last = self.decisions.iter().rev().find(|d| d.of == of);
-        if changed || last.is_none_or(|d| d.why.rule != why.rule) {
+        let is_news = |d: &DecisionRecord| (d.why.rule, &d.why.conditions) != (why.rule, &why.conditions);
+        if changed || last.is_none_or(is_news) {
             let record = DecisionRecord { at: self.now, of, from: self.ordered, to: replicas, spare, why };
             self.decisions.push(record);
         }

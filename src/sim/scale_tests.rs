@@ -31,7 +31,7 @@ impl Autoscaler for Timed {
         // Another rule each time: every turn is logged.
         let rule = if self.turn.is_multiple_of(2) { "even" } else { "odd" };
         let detail = format!("{}/{}", view.status_replicas, view.spec_replicas);
-        Some(Decision { replicas, spare, path: Path::Direct, why: Reason { rule, detail } })
+        Some(Decision { replicas, spare, path: Path::Direct, why: Reason::new(rule, detail) })
     }
     fn initial(&self) -> (u32, u32) {
         self.start

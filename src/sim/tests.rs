@@ -52,8 +52,7 @@ impl Autoscaler for Script {
     fn decide(&mut self, _: usize, _: &View<'_>) -> Option<Decision> {
         self.turn += 1;
         let (replicas, spare) = self.orders[self.turn % self.orders.len()];
-        let why = Reason { rule: "Script", detail: String::new() };
-        Some(Decision { replicas, spare, path: Path::Direct, why })
+        Some(Decision { replicas, spare, path: Path::Direct, why: Reason::new("Script", "") })
     }
     fn queries(&self) -> Vec<&Query> {
         self.queries.iter().collect()
@@ -232,6 +231,40 @@ fn prices_scale_cost_and_nothing_else() {
     assert_eq!(base.facts_digest, dear.facts_digest);
     assert!((dear.ledger.cost_total() - 2.0 * base.ledger.cost_total()).abs() < 1e-9);
     assert!(base.ledger.cost_total() > 0.0);
+}
+
+/// Wants one replica, and says what a script says, turn by turn.
+struct Talker {
+    lines: Vec<(&'static str, &'static str)>,
+    turn: usize,
+}
+
+impl Autoscaler for Talker {
+    fn loops(&self) -> Vec<Loop> {
+        vec![Loop { name: "talker", period: secs(10), phase: Some(secs(10)) }]
+    }
+    fn decide(&mut self, _: usize, _: &View<'_>) -> Option<Decision> {
+        let (rule, conditions) = *self.lines.get(self.turn).or(self.lines.last())?;
+        self.turn += 1;
+        let why = Reason { conditions: conditions.to_owned(), ..Reason::new(rule, self.turn.to_string()) };
+        Some(Decision { replicas: 1, spare: 0, path: Path::Direct, why })
+    }
+    fn initial(&self) -> (u32, u32) {
+        (1, 0)
+    }
+    fn maximum(&self) -> Option<u32> {
+        Some(1)
+    }
+}
+
+#[test]
+fn decisions_are_logged_when_rule_or_conditions_change() {
+    let sim = simulation(batch_engine(false), packed(&[(1000, 10, 1)], 80), 1);
+    let lines = vec![("A", ""), ("A", ""), ("A", "x"), ("A", "x"), ("B", "x"), ("B", "y"), ("B", "y")];
+    let outcome = result(&sim, Box::new(Talker { lines, turn: 0 }), 0);
+    let logged: Vec<_> =
+        outcome.decisions.iter().map(|d| (d.at.as_nanos() / 1_000_000_000, d.why.rule)).collect();
+    assert_eq!(logged, [(10, "A"), (30, "A"), (50, "B"), (60, "B")]);
 }
 
 /// Poisson arrivals at a rate, for `count` requests.

@@ -2,7 +2,7 @@
 //!
 //! E01xx: text that is no YAML. E02xx: YAML that is no scenario. E03xx: a scenario that
 //! makes no sense. E04xx: files. E05xx: profiles. E06xx: traces. E07xx: calibration. W01xx: warnings of a run.
-//! W03xx: lints of a scenario and its manifests. W07xx: warnings of a calibration.
+//! W02xx: notes on manifests. W03xx: lints of a scenario and its manifests. W07xx: warnings of a calibration.
 
 mod lints;
 
@@ -80,8 +80,8 @@ const OF_SCENARIOS: &[Code] = &[
     code(
         "E0105",
         "too large",
-        "A document may have 50,000 values, copies made by aliases included, and 16 MiB of text. Large data \
-         such as traces belongs in a file of its own.",
+        "A document may have 50,000 values, copies made by aliases included, and 16 MiB of text, and a text \
+         10,000 documents. Large data such as traces belongs in a file of its own.",
     ),
     code(
         "E0106",
@@ -250,6 +250,24 @@ const OF_SCENARIOS: &[Code] = &[
         "`thawline init` overwrites nothing. Choose another name with `--out`, or remove the file.",
     ),
     code(
+        "E0407",
+        "manifest without what is wanted",
+        "`manifest:` names a file with objects as `kubectl get .. -o yaml` or `-o json` prints them: one, several parted \
+         by `---`, or a list. It holds none of the kind that is wanted there, or several; then `object: NAME`, and for \
+         a pod of several containers `container: NAME`, says which one is meant.",
+    ),
+    code(
+        "E0408",
+        "object that belongs elsewhere",
+        "The object is of a version that is not read, or says that something else scales it: Knative's HPA class, \
+         KServe's mode for Deployments. The help says where to get what belongs here.",
+    ),
+    code(
+        "E0409",
+        "object that its controller refuses",
+        "The object's own webhook would refuse it, because what it asks for there has no effect.",
+    ),
+    code(
         "E0501",
         "the model does not fit",
         "Weights and the KV cache of one request need more GPU memory than a replica has. The message shows \
@@ -388,6 +406,23 @@ const OF_SCENARIOS: &[Code] = &[
         "requests that can never run",
         "Prompt and output together exceed the context or the KV cache of a replica. Such requests are refused on \
          arrival and count as breaches.",
+    ),
+    code(
+        "W0201",
+        "part of a manifest that is not modelled",
+        "The field changes what a cluster does, and a run does without it; the message says why that matters. Fields \
+         that change nothing are read in silence, and unknown ones are errors. `docs/manifests.md` lists them.",
+    ),
+    code(
+        "W0202",
+        "credentials are ignored",
+        "A TriggerAuthentication, or a reference to one: in a run, every trigger is answered without.",
+    ),
+    code(
+        "W0203",
+        "taken from an engine's arguments",
+        "vLLM's arguments in a container's command set the engine of the run, as they set it in the cluster. What the \
+         scenario's own `engine` says goes before them.",
     ),
 ];
 

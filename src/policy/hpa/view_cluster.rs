@@ -57,7 +57,8 @@ impl Served {
     /// What the metrics API answers of its metric in a view.
     pub fn answer(&self, api: Api, metric: &str, view: &View<'_>) -> Answered {
         let answer = view.prometheus.answer(&self.query);
-        let answer = answer.map_err(|error| MetricError::new(format!("unable to get metric {metric}: {error}")));
+        let answer =
+            answer.map_err(|error| MetricError::new(format!("unable to get metric {metric}: {error}")));
         match api {
             Api::Pods => Answered::Pods(answer.map(|answer| self.samples(&answer, view))),
             Api::Object => Answered::Object(answer.and_then(|answer| {
@@ -114,7 +115,10 @@ impl Cluster for ViewCluster<'_> {
                 pod: pod_name(self.view.workload, pod.id),
                 at: instant(sample.at),
                 window: duration(sample.window.as_nanos()),
-                containers: vec![(self.container.to_owned(), Resources::from([(resource.to_owned(), value)]))],
+                containers: vec![(
+                    self.container.to_owned(),
+                    Resources::from([(resource.to_owned(), value)]),
+                )],
             })
         };
         Ok(self.view.pods.iter().filter_map(sample).collect())
