@@ -94,6 +94,31 @@ fn rise_by(policy: &ScalingPolicySpec, from: u32, to: u32) -> u64 {
     steps.saturating_sub(1) * u64::try_from(policy.period_seconds).unwrap_or(0)
 }
 
+/// W0342: a tolerance of its own, where Kubernetes has none.
+pub(super) fn dropped_tolerance(_: &Case<'_>, scaler: &Scaler<'_>) -> Vec<Finding> {
+    let Some(controller) = scaler.controller() else { return Vec::new() };
+    if controller.flags.gates().configurable_tolerance {
+        return Vec::new();
+    }
+    let written = [("scaleUp", controller.up()), ("scaleDown", controller.down())]
+        .into_iter()
+        .filter(|(_, rules)| rules.is_some_and(|rules| rules.tolerance.is_some()));
+    written
+        .map(|(direction, _)| {
+            Finding::new(
+                controller.behavior_at.key(direction).key("tolerance"),
+                format!("Kubernetes {} drops this tolerance", controller.flags.kubernetes_version),
+                format!(
+                    "the feature gate HPAConfigurableTolerance is off there, so that the API server takes the field away \
+                     without a word, and the controller's {} holds",
+                    controller.flags.tolerance
+                ),
+                "switch it on (controller: { featureGates: { HPAConfigurableTolerance: true } }), or use 1.35 or later",
+            )
+        })
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -70,6 +70,7 @@ const RULES: &[(&str, Check)] = &[
     ("W0331", Whole(signal::lookback)),
     ("W0340", OfScaler(hpa::short_window)),
     ("W0341", OfScaler(hpa::slow_rise)),
+    ("W0342", OfScaler(hpa::dropped_tolerance)),
     ("W0350", OfScaler(knative::target)),
     ("W0351", OfScaler(knative::short_sleep)),
     ("W0352", OfScaler(knative::panic)),

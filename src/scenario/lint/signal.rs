@@ -129,10 +129,7 @@ pub(super) fn out_of_reach(case: &Case<'_>, scaler: &Scaler<'_>, signal: &Signal
         }
         _ => return Vec::new(),
     };
-    let tolerance = scaler.controller().map_or(0.0, |controller| {
-        let own = controller.up().and_then(|rules| rules.tolerance);
-        own.map_or(controller.flags.tolerance, crate::kernel::Quantity::as_f64)
-    });
+    let tolerance = scaler.controller().map_or(0.0, |controller| controller.tolerance_up());
     if !each || target * (1.0 + tolerance) < most {
         return Vec::new();
     }

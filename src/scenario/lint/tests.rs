@@ -390,6 +390,23 @@ fn behavior() {
     );
     check(&up("policies: [{ type: Pods, value: 2, periodSeconds: 60 }]"), &[], &[]);
     check(&up(""), &[], &[]);
+
+    let tolerant = up("tolerance: 20m");
+    let (old, gate) = (
+        "policies.p.hpa.controller.kubernetesVersion=\"1.34\"",
+        "policies.p.hpa.controller.featureGates.HPAConfigurableTolerance=true",
+    );
+    check(&tolerant, &[], &[]);
+    check(&tolerant, &[old], &["W0342 hpa.behavior.scaleUp.tolerance"]);
+    check(&tolerant, &[old, gate], &[]);
+    // At the end of what a replica can show, it makes the difference.
+    let full = hpa(&pods("vllm:num_requests_running", "15"), ", behavior: { scaleUp: { tolerance: 20m } }");
+    check(&full, &[], &[]);
+    check(
+        &full,
+        &[old],
+        &["W0324 hpa.metrics[0].pods.target.averageValue", "W0342 hpa.behavior.scaleUp.tolerance"],
+    );
 }
 
 #[test]
