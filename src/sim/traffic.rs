@@ -2,7 +2,7 @@
 
 use super::engine::{Engine, Job};
 use super::facts::{Facts, Finished};
-use super::requests::{InFlight, Place};
+use super::requests::{InFlight, Limit, Place};
 use super::run::{Event, Run};
 use crate::kernel::queue::Rank;
 use crate::kernel::{ReplicaId, SimDuration, SimTime};
@@ -28,28 +28,42 @@ impl Run<'_> {
         let timeout = self.data_path.request_timeout.unwrap_or(self.sim.gateway.request_timeout);
         if !timeout.is_zero() {
             let deadline = self.now.saturating_add(timeout);
-            self.requests.add_deadline(deadline, slot);
-            self.arm_deadline();
+            self.add_deadline(Limit::Request, deadline, slot);
         }
         self.route(slot);
     }
 
-    /// Keeps exactly one deadline event in the queue while any request has a deadline.
-    fn arm_deadline(&mut self) {
-        if !self.deadline_pending
-            && let Some(at) = self.requests.next_deadline()
+    fn add_deadline(&mut self, limit: Limit, at: SimTime, slot: u32) {
+        self.requests.add_deadline(limit, at, slot);
+        self.arm_deadline(limit);
+    }
+
+    /// Keeps exactly one deadline event of a kind in the queue while any request has such a deadline.
+    fn arm_deadline(&mut self, limit: Limit) {
+        if !self.deadline_pending[limit as usize]
+            && let Some(at) = self.requests.next_deadline(limit)
         {
-            self.deadline_pending = true;
-            self.queue.push(at, Rank::Deadline, 0, 0, Event::Deadline);
+            self.deadline_pending[limit as usize] = true;
+            self.queue.push(at, Rank::Deadline, limit as u32 * 2, 0, Event::Deadline(limit));
         }
     }
 
-    pub(super) fn deadline(&mut self) {
-        self.deadline_pending = false;
-        while let Some(slot) = self.requests.expired(self.now) {
-            self.drop_request(slot, BreachOutcome::TimedOut);
+    pub(super) fn deadline(&mut self, limit: Limit) {
+        self.deadline_pending[limit as usize] = false;
+        while let Some(slot) = self.requests.expired(limit, self.now) {
+            if limit == Limit::Request || !self.has_answered(slot) {
+                self.drop_request(slot, BreachOutcome::TimedOut);
+            }
         }
-        self.arm_deadline();
+        self.arm_deadline(limit);
+    }
+
+    /// Whether a request's first token has left, as of now.
+    fn has_answered(&mut self, slot: u32) -> bool {
+        if let Place::Replica(id, _) = self.requests.get(slot).place {
+            self.settle(id);
+        }
+        self.requests.get(slot).first_token.is_some()
     }
 
     /// Sends a request to a replica in rotation, or holds it.
@@ -180,6 +194,9 @@ impl Run<'_> {
             serving.outstanding += 1;
             serving.meter.enter(now, proxied);
             self.in_replicas += 1;
+            if let Some(timeout) = self.data_path.header_timeout {
+                self.add_deadline(Limit::Header, now.saturating_add(timeout), slot);
+            }
         } else {
             self.router.ended(replica);
             self.drop_request(slot, BreachOutcome::Rejected);
