@@ -86,7 +86,12 @@ fn whole_simulation(bencher: Bencher) {
     let scenario = scenario::load(&path, &[format!("workload.requests={REQUESTS}")]).expect("it is shipped");
     let resolved = scenario::resolve(&scenario, false).map_err(|_| "a fault").expect("it is shipped");
     bencher.counter(ItemsCount::new(REQUESTS)).bench_local(|| {
-        sim::run(&resolved.simulation, resolved.policies["fixed"].build(&resolved.simulation.setting), 0, None)
-            .expect("its trace is there")
+        sim::run(
+            &resolved.simulation,
+            resolved.policies["fixed"].build(&resolved.simulation.setting),
+            0,
+            None,
+        )
+        .expect("its trace is there")
     });
 }

@@ -9,8 +9,15 @@ use std::path::Path;
 use common::{expect, names, write_small};
 use serde_json::Value;
 
-const FILES: [&str; 6] =
-    ["facts.digest", "outcome.json", "resolved.yaml", "runs.csv", "summary.md", "timeline.csv"];
+const FILES: [&str; 7] = [
+    "decisions.txt",
+    "facts.digest",
+    "outcome.json",
+    "resolved.yaml",
+    "runs.csv",
+    "summary.md",
+    "timeline.csv",
+];
 
 fn read(directory: &Path, file: &str) -> String {
     fs::read_to_string(directory.join(file)).unwrap_or_else(|error| panic!("{file}: {error}"))

@@ -44,7 +44,7 @@ fn bursts(unit: u64) -> Resolved {
          gateway: {{ requestTimeout: {} }}\n\
          replica: {{ readiness: {{ period: {} }}, terminationGracePeriod: {} }}\n\
          telemetry: {{ scrapeInterval: {}, scrapePhase: {}, timelineStep: {} }}\n\
-         cluster: {{ pools: {{ gpus: {{ gpusPerNode: 1, maxNodes: 10, pricePerGpuHour: $2, provision: {}, scaleDownUnneeded: {} }} }} }}\n\
+         cluster: {{ controlPlane: {{ watchDelay: {}, apiCall: {} }}, pools: {{ gpus: {{ gpusPerNode: 1, maxNodes: 10, pricePerGpuHour: $2, provision: {}, scaleDownUnneeded: {} }} }} }}\n\
          slo: {{ ttft: {} }}\n\
          policies: {{ hpa: {{ hpa: {hpa} }}, pool: {{ warmPool: {{ spare: 1, over: {{ hpa: {hpa} }} }} }} }}\n",
         s(60),
@@ -53,6 +53,8 @@ fn bursts(unit: u64) -> Resolved {
         s(15),
         s(4),
         s(15),
+        s(1),
+        s(1),
         s(20),
         s(300),
         s(2),
@@ -93,9 +95,14 @@ fn traffic(unit: u64) -> thawline::workload::Packed {
 }
 
 fn run(resolved: &Resolved, policy: &str, replication: u32) -> RunOutcome {
-    sim::run(&resolved.simulation, resolved.policies[policy].build(&resolved.simulation.setting), replication, None)
-        .expect("its workload is in memory or shipped")
-        .0
+    sim::run(
+        &resolved.simulation,
+        resolved.policies[policy].build(&resolved.simulation.setting),
+        replication,
+        None,
+    )
+    .expect("its workload is in memory or shipped")
+    .0
 }
 
 fn breached(run: &RunOutcome) -> u64 {
@@ -174,7 +181,12 @@ fn digests(name: &str, resolved: &Resolved, jobs: usize) -> String {
     let matrix =
         Matrix { policies: resolved.policies.len(), replications: resolved.header.replications, jobs };
     let one = |policy: usize, replication: u32| {
-        let policy = resolved.policies.get_index(policy).expect("within the matrix").1.build(&resolved.simulation.setting);
+        let policy = resolved
+            .policies
+            .get_index(policy)
+            .expect("within the matrix")
+            .1
+            .build(&resolved.simulation.setting);
         sim::run(&resolved.simulation, policy, replication, None).map(|(outcome, _)| outcome)
     };
     let mut lines = String::new();

@@ -48,6 +48,25 @@ fn bad_scenarios_say_what_is_wrong() {
 }
 
 #[test]
+fn warnings_fail_only_where_they_are_asked_to() {
+    let (warned, clean) = ("scenarios/nine-am-spike.yaml", "scenarios/quickstart.yaml");
+    let check = |arguments: &[&str], code: i32, stdout: &str, stderr: &str| {
+        let output = thawline(arguments);
+        let (out, err) = (text(&output.stdout), text(&output.stderr));
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}\n{out}\n{err}");
+        assert!(out.contains(stdout) && err.contains(stderr), "{arguments:?}\n{out}\n{err}");
+        assert_eq!(stderr.is_empty(), err.is_empty(), "{arguments:?}\n{err}");
+    };
+    let warning = "warning[W0363]: the readiness probe passes before the warm-up, which takes 6s\n";
+    check(&["validate", warned], 0, "nine-am-spike: no faults, 1 warning", warning);
+    check(&["validate", warned, "--strict"], 2, "nine-am-spike: no faults, 1 warning", warning);
+    check(&["validate", warned, "--strict", "--format", "github"], 2, "::warning file=scenarios/nine-am", "");
+    check(&["validate", warned, "--strict", "--format", "json"], 2, "\"code\": \"W0363\"", "");
+    check(&["validate", warned, "--format", "json"], 0, "\"code\": \"W0363\"", "");
+    check(&["validate", clean, "--strict"], 0, "quickstart: no faults (", "");
+}
+
+#[test]
 fn deep_nesting_is_an_error_and_no_crash() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("deep.yaml");

@@ -126,7 +126,9 @@ fn simulated(profile: &Profile, requests: &[&RequestSample], server: &RawFile) -
         scenario::load(&folder.path().join("scenario.yaml"), &[]).unwrap_or_else(|f| panic!("{f:?}"));
     let resolved = scenario::resolve(&scenario, false).unwrap_or_else(|f| panic!("{f:?}"));
     let outcome: RunOutcome =
-        sim::run(&resolved.simulation, resolved.policies["one"].build(&resolved.simulation.setting), 0, None).unwrap().0;
+        sim::run(&resolved.simulation, resolved.policies["one"].build(&resolved.simulation.setting), 0, None)
+            .unwrap()
+            .0;
     assert_eq!(outcome.latency.ttft.count() as usize, requests.len());
     let of = |latency: &thawline::outcome::latency::Latency, q| latency.quantile(q).unwrap().as_secs_f64();
     let tokens: u64 = requests.iter().filter_map(|r| r.output_tokens).sum();

@@ -70,8 +70,16 @@ fn is_code(what: &str) -> bool {
     !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Breaks lines at spaces, none longer than `width` characters unless one word is.
+/// Breaks the lines of each paragraph; what is indented stays as it is.
 fn fill(text: &str, width: usize) -> String {
+    let paragraphs = text.split("\n\n").map(|paragraph| {
+        if paragraph.starts_with(' ') { paragraph.to_owned() } else { fill_one(paragraph, width) }
+    });
+    paragraphs.collect::<Vec<_>>().join("\n\n")
+}
+
+/// Breaks lines at spaces, none longer than `width` characters unless one word is.
+fn fill_one(text: &str, width: usize) -> String {
     let mut out = String::new();
     let mut column = 0;
     for word in text.split_whitespace() {
@@ -97,6 +105,7 @@ mod tests {
     fn lines_are_filled() {
         assert_eq!(fill("a bb ccc dddd", 6), "a bb\nccc\ndddd");
         assert_eq!(fill("incomprehensible", 4), "incomprehensible");
+        assert_eq!(fill("a bb\n\n    a: bb\n    c\n\nd", 3), "a\nbb\n\n    a: bb\n    c\n\nd");
     }
 
     #[test]

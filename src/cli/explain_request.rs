@@ -89,8 +89,13 @@ fn again(
         return Err(changed(&file, &format!("it has no policy `{}` any more", policy.name)));
     };
     let replication = u32::try_from(run.replication).unwrap_or(u32::MAX);
-    let (outcome, record) =
-        sim::run(&resolved.simulation, spec.build(&resolved.simulation.setting), replication, Some(args.request)).map_err(failed)?;
+    let (outcome, record) = sim::run(
+        &resolved.simulation,
+        spec.build(&resolved.simulation.setting),
+        replication,
+        Some(args.request),
+    )
+    .map_err(failed)?;
     if outcome.facts_digest != run.facts_digest {
         return Err(changed(&file, "simulated again, it gives another digest of facts"));
     }

@@ -29,6 +29,7 @@ pub(super) fn run(args: &SimulateArgs) -> Answer {
     let mut resolved = scenario::resolve(&scenario, args.exact_steps)?;
     let dir = args.out.clone().unwrap_or_else(|| Path::new("reports").join(&scenario.spec.name));
     let outputs = Outputs::prepare(&dir, &[RESOLVED]).map_err(|error| unwritable(&error))?;
+    console::report(&resolved.notes);
     let started = Instant::now();
     resolved.measure_capacity().map_err(|failure| workload_failed(&args.scenario, &failure))?;
     let policies = simulate(&resolved, args.jobs.unwrap_or(0) as usize)
@@ -90,6 +91,7 @@ fn warnings(policies: &[PolicyOutcome]) -> Vec<Warning> {
                 "{} of engine steps ran beyond what the profile covers; these are extrapolated",
                 if share < 0.1 { "under 0.1%".to_owned() } else { format!("{share:.1}%") }
             ),
+            place: None,
             help: Some(
                 "calibrate at larger batches and contexts, or cap engine.continuous.maxNumSeqs".to_owned(),
             ),
@@ -106,6 +108,7 @@ fn warnings(policies: &[PolicyOutcome]) -> Vec<Warning> {
             message: format!(
                 "{most} requests a run exceed the context or the KV cache of a replica and are rejected"
             ),
+            place: None,
             help: Some("raise engine.continuous.maxModelLen or the KV cache, or filter the trace".to_owned()),
         });
     }

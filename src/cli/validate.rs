@@ -4,29 +4,28 @@ use std::fmt::Write as _;
 
 use super::args::{ValidateArgs, ValidateFormat};
 use super::{Answer, Exit, console};
-use crate::scenario;
+use crate::scenario::{self, Scenario};
 use crate::yaml::{Diagnostic, Severity};
 
 pub(super) fn run(args: &ValidateArgs) -> Answer {
     let checked = scenario::load(&args.scenario, &args.sets).and_then(|scenario| {
-        scenario::resolve(&scenario, false)?;
-        Ok(scenario)
+        let notes = scenario::resolve(&scenario, false)?.notes;
+        Ok((scenario, notes))
     });
-    let found = match checked {
-        Ok(scenario) => {
-            if args.format == ValidateFormat::Text {
-                let spec = &scenario.spec;
-                let (policies, gates) = (spec.policies.len(), spec.gates.len());
-                let name = &spec.name;
-                console::print(&format!("{name}: no faults ({policies} policies, {gates} gates)\n"));
-            }
-            Vec::new()
-        }
-        Err(found) => found,
+    let (scenario, found) = match checked {
+        Ok((scenario, notes)) => (Some(scenario), notes),
+        Err(faults) => (None, faults),
     };
+    let refused = scenario.is_none() || args.strict && !found.is_empty();
+    let exit = if refused { Exit::CouldNotRun } else { Exit::Success };
     match args.format {
-        ValidateFormat::Text if found.is_empty() => return Ok(Exit::Success),
-        ValidateFormat::Text => return Err(found),
+        ValidateFormat::Text => {
+            // The answer prints faults.
+            let Some(scenario) = scenario else { return Err(found) };
+            console::report(&found);
+            console::print(&passed(&scenario, found.len()));
+            return Ok(exit);
+        }
         ValidateFormat::Json => {
             let json = serde_json::to_string_pretty(&found).expect("diagnostics have text keys only");
             console::print(&format!("{json}\n"));
@@ -36,7 +35,17 @@ pub(super) fn run(args: &ValidateArgs) -> Answer {
             console::print(&lines);
         }
     }
-    Ok(if found.is_empty() { Exit::Success } else { Exit::CouldNotRun })
+    Ok(exit)
+}
+
+fn passed(scenario: &Scenario, warnings: usize) -> String {
+    let (policies, gates) = (scenario.spec.policies.len(), scenario.spec.gates.len());
+    let warnings = match warnings {
+        0 => String::new(),
+        1 => ", 1 warning".to_owned(),
+        several => format!(", {several} warnings"),
+    };
+    format!("{}: no faults{warnings} ({policies} policies, {gates} gates)\n", scenario.spec.name)
 }
 
 /// A workflow command, as GitHub Actions reads it from a step's output.

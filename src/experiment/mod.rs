@@ -75,6 +75,9 @@ pub struct Warning {
     pub code: String,
     /// What is the matter.
     pub message: String,
+    /// Where, as `FILE:LINE` with the file relative to the scenario; absent if no text is at fault.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<String>,
     /// What to do about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub help: Option<String>,

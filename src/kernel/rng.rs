@@ -32,6 +32,8 @@ pub enum Purpose {
     Service = 9,
     /// The search for a replica's capacity.
     Capacity = 10,
+    /// UIDs of pods, which decide between pods of one age when some are deleted; the entity is the replica.
+    PodUid = 11,
 }
 
 /// The family of streams of one replication.

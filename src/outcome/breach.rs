@@ -51,7 +51,7 @@ impl BreachOutcome {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Cause {
-    /// Cut by a drain.
+    /// Cut by a drain, or routed to a replica that a drain had already told to stop.
     Drain,
     /// A replica that nothing had warmed: its first-requests penalty was at least the miss.
     NotWarmed,

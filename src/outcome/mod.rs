@@ -39,7 +39,7 @@ pub enum Phase {
     Serving,
     /// Warm and out of rotation.
     Held,
-    /// Out of rotation for good, finishing what it has.
+    /// Deleted, finishing what it has.
     Draining,
 }
 
@@ -88,7 +88,8 @@ pub struct Counts {
     pub arrived: u64,
     /// Answered in full.
     pub finished: u64,
-    /// Refused: the gateway's queue was full, or the request could never fit a replica.
+    /// Refused: the gateway's or the replica's queue was full, the replica was stopping, or no replica could ever
+    /// hold the request.
     pub rejected: u64,
     /// Given up at the gateway's timeout.
     pub timed_out: u64,
@@ -133,7 +134,7 @@ pub struct RunOutcome {
     pub timeline: Timeline,
     /// Each start of a replica.
     pub starts: Vec<StartRecord>,
-    /// Each decision that changed something, and each reason that differs from the one before.
+    /// Each decision that changed something, and each whose rule or conditions differ from those before.
     pub decisions: Vec<DecisionRecord>,
     /// Engine steps.
     pub steps: Steps,

@@ -17,6 +17,13 @@ use crate::promql::{Query, Selector};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AdapterSpec {
+    /// A file with prometheus-adapter's ConfigMap or its Helm chart's values, in the place of what would be written here; what is written here stays. Relative to the
+    /// scenario.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manifest: Option<String>,
+    /// Which object of the file, where it holds several: `NAME` or `KIND/NAME`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub object: Option<String>,
     /// Rules for custom metrics: HPA metrics of type Pods and Object.
     #[serde(default)]
     pub rules: Vec<RuleSpec>,
@@ -413,8 +420,12 @@ mod tests {
         ));
         let faults = own.adapter.expect("there is one").check();
         let paths: Vec<&str> = faults.iter().map(|(path, ..)| path.as_str()).collect();
-        let expected =
-            ["rules[0].seriesQuery", "rules[1].name.matches", "rules[2].seriesFilters[1].isNot", "externalRules[0].seriesQuery"];
+        let expected = [
+            "rules[0].seriesQuery",
+            "rules[1].name.matches",
+            "rules[2].seriesFilters[1].isNot",
+            "externalRules[0].seriesQuery",
+        ];
         assert_eq!(paths, expected);
     }
 }

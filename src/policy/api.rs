@@ -49,6 +49,16 @@ pub struct Reason {
     pub rule: &'static str,
     /// The figures that led there, one line.
     pub detail: String,
+    /// Conditions of the autoscaler's object and the events it emitted, as `Type=Status/Reason`, one
+    /// line; empty where there is no such object.
+    pub conditions: String,
+}
+
+impl Reason {
+    /// A rule and its figures, without conditions.
+    pub fn new(rule: &'static str, detail: impl Into<String>) -> Self {
+        Self { rule, detail: detail.into(), conditions: String::new() }
+    }
 }
 
 /// What a policy's own components put between the gateway and the pods. The default puts nothing there.

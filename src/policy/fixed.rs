@@ -39,7 +39,7 @@ impl Autoscaler for Fixed {
             replicas: self.replicas,
             spare: 0,
             path: Path::Direct,
-            why: Reason { rule: "Fixed", detail: format!("{} replicas", self.replicas) },
+            why: Reason::new("Fixed", format!("{} replicas", self.replicas)),
         })
     }
 

@@ -5,9 +5,9 @@
 
 pub mod adapter;
 pub mod api;
+pub mod fixed;
 #[cfg(test)]
 pub(crate) mod fixture;
-pub mod fixed;
 pub mod hpa;
 pub mod keda;
 pub mod knative;
@@ -90,7 +90,9 @@ impl PolicySpec {
                         ("a warm pool without a spare", "write at least 1, or use its policy alone");
                     faults.push(("spare".to_owned(), message.to_owned(), help.to_owned()));
                 }
-                faults.extend(spec.over.check(setting).into_iter().map(|(p, m, h)| (format!("over.{p}"), m, h)));
+                faults.extend(
+                    spec.over.check(setting).into_iter().map(|(p, m, h)| (format!("over.{p}"), m, h)),
+                );
                 faults
             }
         };
@@ -197,6 +199,29 @@ mod tests {
             r#"{"hpa": {"maxReplicas": 2, "controller": {"syncPeriod": "0s", "tolerance": -1.0}}}"#,
             &["hpa.controller.syncPeriod", "hpa.controller.tolerance"],
         );
+        check(
+            r#"{"hpa": {"maxReplicas": 2, "controller": {"phase": "5s", "createdAtStart": true,
+                "featureGates": {"HPAConfigurableTolerance": false}}}}"#,
+            &["hpa.controller.featureGates.HPAConfigurableTolerance", "hpa.controller.phase"],
+        );
+    }
+
+    #[test]
+    fn the_controller_is_checked() {
+        let check = |controller: &str, expected: &[&str]| {
+            let json = format!(
+                r#"{{"hpa": {{"minReplicas": 0, "maxReplicas": 2, "controller": {{{controller}}}, "metrics": [{{"type": "External",
+                    "external": {{"metric": {{"name": "gateway_queue_length", "selector": {{"matchLabels": {{"app": "a b"}}}}}},
+                    "target": {{"type": "Value", "value": "5"}}}}}}]}}}}"#
+            );
+            let selector = "hpa.metrics[0].external.metric.selector.matchLabels";
+            let expected: Vec<&str> = expected.iter().copied().chain([selector]).collect();
+            assert_eq!(paths(&json), expected, "{controller}");
+        };
+        check("", &[]);
+        check(r#""kubernetesVersion": "1.36""#, &["hpa.minReplicas"]);
+        check(r#""kubernetesVersion": "1.36", "featureGates": {"HPAScaleToZero": true}"#, &[]);
+        check(r#""featureGates": {"HPAScaleToZero": false}"#, &["hpa.minReplicas"]);
     }
 
     #[test]
@@ -295,7 +320,9 @@ mod tests {
         check(r#"{"fixed": {"replicas": 1}}"#, &[]);
         check(r#"{"warmPool": {"spare": 1, "over": {"hpa": {"maxReplicas": 4}}}}"#, &[(false, true)]);
         let resource = |name: &str, target: &str| {
-            metric(&format!(r#"{{"type": "Resource", "resource": {{"name": "{name}", "target": {target}}}}}"#))
+            metric(&format!(
+                r#"{{"type": "Resource", "resource": {{"name": "{name}", "target": {target}}}}}"#
+            ))
         };
         check(&resource("cpu", r#"{"type": "AverageValue", "averageValue": "2"}"#), &[(false, false)]);
         check(&resource("memory", r#"{"type": "Utilization", "averageUtilization": 60}"#), &[(true, true)]);

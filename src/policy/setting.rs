@@ -9,8 +9,7 @@ use crate::promql::catalogue::{self, Exporter, METRICS, Metric};
 use crate::promql::{Query, Release, Selector};
 
 /// Labels whose values differ from series to series: a query may ask for any.
-const VARYING: [&str; 7] =
-    ["pod", "instance", "le", "gpu", "UUID", "finished_reason", "response_code"];
+const VARYING: [&str; 7] = ["pod", "instance", "le", "gpu", "UUID", "finished_reason", "response_code"];
 
 /// What holds for every policy of a scenario.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,7 +32,7 @@ impl Default for Setting {
     fn default() -> Self {
         Self {
             start_ms: None,
-            exporters: Self::exporters_of(Exporter::Vllm),
+            exporters: Self::exporters_of(Some(Exporter::Vllm)),
             labels: BTreeMap::new(),
             lookback: SimDuration::from_secs(300),
             release: Release::V3,
@@ -43,11 +42,11 @@ impl Default for Setting {
 }
 
 impl Setting {
-    /// Everything that is scraped where replicas run this engine.
-    pub fn exporters_of(engine: Exporter) -> Vec<Exporter> {
-        let router = (engine == Exporter::Vllm).then_some(Exporter::VllmRouter);
+    /// Everything that is scraped where replicas run this engine; `None` is one whose metrics are not known.
+    pub fn exporters_of(engine: Option<Exporter>) -> Vec<Exporter> {
+        let router = (engine == Some(Exporter::Vllm)).then_some(Exporter::VllmRouter);
         let others = [Exporter::Dcgm, Exporter::QueueProxy, Exporter::Gateway, Exporter::Prometheus];
-        [engine].into_iter().chain(router).chain(others).collect()
+        engine.into_iter().chain(router).chain(others).collect()
     }
 
     /// Whether the simulation publishes a metric.
@@ -78,9 +77,7 @@ impl Setting {
                 faults.push(placed(message, read.span.clone(), help));
                 continue;
             }
-            faults.extend(
-                self.unselected(read).into_iter().map(|(m, h)| placed(m, read.span.clone(), h)),
-            );
+            faults.extend(self.unselected(read).into_iter().map(|(m, h)| placed(m, read.span.clone(), h)));
         }
         if faults.is_empty() { Ok(query) } else { Err(faults) }
     }
@@ -105,7 +102,9 @@ impl Setting {
                 None if matcher.is_equality() || matcher.is_match("") => {}
                 None => {
                     let known = self.labels.keys().map(String::as_str).chain(own.iter().copied());
-                    let near = closest(label, known).map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
+                    let near = closest(label, known)
+                        .map(|near| format!("did you mean `{near}`? "))
+                        .unwrap_or_default();
                     faults.push((
                         format!("the simulation does not know the workload's `{label}`"),
                         format!("{near}write it as `telemetry.labels.{label}`"),
@@ -154,12 +153,14 @@ mod tests {
             r#"vllm:num_requests_waiting{team=~"a|b"}"#,
             &["column 1: the simulation does not know the workload's `team`"],
         );
-        check("sum(sglang:num_queue_reqs)", &[
-            "column 5: `sglang:num_queue_reqs` is a metric of SGLang, which this scenario does not run",
-        ]);
-        check("sum(deriv(vllm:num_requests_waiting[1m]) + year())", &[
-            "column 44: `year` is a function of Prometheus that is not simulated",
-        ]);
+        check(
+            "sum(sglang:num_queue_reqs)",
+            &["column 5: `sglang:num_queue_reqs` is a metric of SGLang, which this scenario does not run"],
+        );
+        check(
+            "sum(deriv(vllm:num_requests_waiting[1m]) + year())",
+            &["column 44: `year` is a function of Prometheus that is not simulated"],
+        );
     }
 
     #[test]

@@ -59,8 +59,8 @@ impl WarmPool {
     }
 
     fn with_spares(&self, below: Decision) -> Decision {
-        let Decision { replicas, spare, path, why: Reason { rule, detail } } = below;
-        let why = Reason { rule, detail: format!("{detail}; {} warm to spare", self.spare) };
+        let Decision { replicas, spare, path, mut why } = below;
+        why.detail.push_str(&format!("; {} warm to spare", self.spare));
         if self.in_rotation {
             Decision { replicas: replicas.saturating_add(self.spare), spare, path, why }
         } else {
@@ -83,10 +83,7 @@ impl Autoscaler for WarmPool {
                 replicas: seen.spec_replicas,
                 spare: self.over.initial().1,
                 path: if self.over.data_path().begins_proxied { Path::Proxied } else { Path::Direct },
-                why: Reason {
-                    rule: "WarmPool",
-                    detail: "the policy below leaves the scale alone".to_owned(),
-                },
+                why: Reason::new("WarmPool", "the policy below leaves the scale alone"),
             },
         };
         self.ordered = true;
@@ -192,6 +189,11 @@ mod tests {
         assert_eq!(pool.loops().iter().map(|l| l.name).collect::<Vec<_>>(), ["fixed"]);
         let why = pool.decide(0, &World::ready(0, 1).view()).expect("too few").why;
         assert_eq!((why.rule, why.detail.as_str()), ("Fixed", "3 replicas; 2 warm to spare"));
+        let why =
+            Reason { conditions: "AbleToScale=True/ReadyForNewScale".to_owned(), ..Reason::new("R", "d") };
+        let passed =
+            pool.with_spares(Decision { replicas: 1, spare: 0, path: Path::Direct, why: why.clone() }).why;
+        assert_eq!((passed.rule, passed.conditions), (why.rule, why.conditions));
     }
 
     #[test]

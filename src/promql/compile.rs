@@ -141,7 +141,7 @@ impl Compiler<'_> {
             Some(Offset::Pos(back)) => clamped(back.as_millis()),
             Some(Offset::Neg(ahead)) => -clamped(ahead.as_millis()),
         };
-        let selector = Selector { name, matchers, range_ms, offset_ms, span };
+        let selector = Selector { name, matchers, range_ms, offset_ms, samples_needed: 1, span };
         self.reads.push(selector.clone());
         Ok(selector)
     }
@@ -206,7 +206,7 @@ impl Compiler<'_> {
     }
 
     fn range_call(&mut self, function: RangeFunction, arguments: &[&Expr]) -> Compiled {
-        let (parameter, selector) = match (function, arguments) {
+        let (parameter, mut selector) = match (function, arguments) {
             (RangeFunction::QuantileOverTime, [quantile, range]) => {
                 (Some(self.scalar(quantile)?), self.range(range)?)
             }
@@ -217,6 +217,10 @@ impl Compiler<'_> {
             (_, [range]) => (None, self.range(range)?),
             _ => return Err(self.mistyped("a function of a range has another number of arguments")),
         };
+        selector.samples_needed = function.samples_needed();
+        if let Some(read) = self.reads.iter_mut().find(|read| read.span == selector.span) {
+            read.samples_needed = selector.samples_needed;
+        }
         Ok(Node::Range { function, selector, parameter })
     }
 

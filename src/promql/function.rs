@@ -46,6 +46,22 @@ named! {
     }
 }
 
+impl RangeFunction {
+    /// Samples that a window must hold for an answer (promql/functions.go).
+    pub(super) const fn samples_needed(self) -> u32 {
+        match self {
+            Self::Rate
+            | Self::Increase
+            | Self::Delta
+            | Self::Irate
+            | Self::Idelta
+            | Self::Deriv
+            | Self::PredictLinear => 2,
+            _ => 1,
+        }
+    }
+}
+
 named! {
     /// Functions of one value.
     ValueFunction {

@@ -24,6 +24,7 @@ mod plan;
 pub mod query;
 mod range;
 mod scan;
+mod shape;
 pub mod store;
 pub mod symbol;
 
@@ -32,6 +33,7 @@ use std::ops::Range;
 pub use answer::{Answer, Sample};
 pub use plan::{Matcher, Selector};
 pub use query::{Query, QueryError};
+pub use shape::Shape;
 pub use store::{Point, Release, SeriesId, Settings, Store, TargetId};
 
 /// Something wrong with a query's text.

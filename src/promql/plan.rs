@@ -53,6 +53,8 @@ pub struct Selector {
     pub range_ms: Option<i64>,
     /// Offset into the past, ms.
     pub offset_ms: i64,
+    /// Samples of a series that its function needs for an answer: 2 for `rate` and its like, else 1.
+    pub samples_needed: u32,
     /// Where it stands in the query's text, bytes.
     pub span: Range<usize>,
 }
@@ -241,7 +243,7 @@ impl Node {
     }
 
     /// The labels that its series can have, where that can be told: with none, there is at most one series.
-    fn labels(&self) -> Option<Vec<String>> {
+    pub(super) fn labels(&self) -> Option<Vec<String>> {
         match self {
             Self::Vector(_) => Some(Vec::new()),
             Self::Absent { labels, .. } => Some(labels.iter().map(|(name, _)| name.clone()).collect()),

@@ -4,6 +4,7 @@ use super::answer::Answer;
 use super::compile;
 use super::evaluate::{self, Value};
 use super::plan::{Node, Selector};
+use super::shape::Shape;
 use super::store::Store;
 use super::{Fault, store};
 use crate::kernel::{SimDuration, SimTime};
@@ -95,6 +96,28 @@ impl Query {
     /// Whether it answers with one value at most, however many series there are. KEDA refuses several.
     pub fn is_single(&self) -> bool {
         self.is_scalar() || self.root.is_single()
+    }
+
+    /// The labels by which its series can differ, where that can be told.
+    pub fn labels(&self) -> Option<Vec<String>> {
+        if self.is_single() { Some(Vec::new()) } else { self.root.labels() }
+    }
+
+    /// What its value stands for.
+    pub fn shape(&self) -> Shape {
+        self.root.shape()
+    }
+
+    /// Whether its value is in the unit of what it reads, and no arithmetic changes it.
+    pub fn is_plain(&self) -> bool {
+        self.root.is_plain()
+    }
+
+    /// The selectors whose samples, and not only their presence, make its value.
+    pub fn values(&self) -> Vec<&Selector> {
+        let mut found = Vec::new();
+        self.root.values(&mut found);
+        found
     }
 
     /// Its answer at an instant.

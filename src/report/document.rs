@@ -348,6 +348,9 @@ pub struct DecisionDoc {
     pub rule: String,
     /// The figures that led there.
     pub detail: String,
+    /// Conditions and events of the autoscaler's object, if it has any.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub conditions: String,
 }
 
 /// A kept chain, with the run it belongs to.

@@ -157,7 +157,10 @@ pub fn run(number: u64) -> RunOutcome {
         from: 2,
         to: 4,
         spare: 0,
-        why: Reason { rule: "ScaleUpLimit", detail: "waiting 12 against 4: 6, at most 4".to_owned() },
+        why: Reason {
+            conditions: "AbleToScale=True/SucceededRescale events=SuccessfulRescale".to_owned(),
+            ..Reason::new("ScaleUpLimit", "waiting 12 against 4: 6, at most 4")
+        },
     };
     RunOutcome {
         trace_end: SimDuration::from_secs(3600),
@@ -227,6 +230,7 @@ pub fn experiment() -> ExperimentOutcome {
         code: "W0107".to_owned(),
         message: "3.1% of decode steps ran beyond the measured batch size (64); these are extrapolated"
             .to_owned(),
+        place: None,
         help: Some("re-run calibrate with --batch 128, or cap engine.maxNumSeqs at 64".to_owned()),
     };
     ExperimentOutcome {

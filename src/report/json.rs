@@ -148,6 +148,7 @@ fn run_doc(replication: usize, run: &RunOutcome, figures: &[Option<f64>]) -> Run
         spare: d.spare,
         rule: d.why.rule.to_owned(),
         detail: d.why.detail.clone(),
+        conditions: d.why.conditions.clone(),
     };
     let latencies = [
         ("ttft", &run.latency.ttft),

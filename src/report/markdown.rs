@@ -109,7 +109,9 @@ impl Report for Markdown {
         lines(out, &table::costs(summary))?;
         ledger(out, summary)?;
         for warning in &header.warnings {
-            writeln!(out, "> **{}**: {}", escaped(&warning.code), escaped(&warning.message))?;
+            let place = warning.place.as_ref().map(|place| format!("{}: ", escaped(place)));
+            let place = place.unwrap_or_default();
+            writeln!(out, "> **{}**: {place}{}", escaped(&warning.code), escaped(&warning.message))?;
             if let Some(help) = &warning.help {
                 writeln!(out, "> {}", escaped(help))?;
             }

@@ -4,6 +4,7 @@
 //! One new report is one file here and one line in [`REPORTS`].
 
 pub mod csv;
+pub mod decisions;
 pub mod digest;
 pub mod document;
 pub mod format;
@@ -40,8 +41,15 @@ pub trait Report: Sync {
 }
 
 /// Every report.
-pub const REPORTS: &[&dyn Report] =
-    &[&Terminal::PLAIN, &json::Json, &markdown::Markdown, &csv::Runs, &csv::TimelineTable, &digest::Digest];
+pub const REPORTS: &[&dyn Report] = &[
+    &Terminal::PLAIN,
+    &json::Json,
+    &markdown::Markdown,
+    &csv::Runs,
+    &csv::TimelineTable,
+    &decisions::Decisions,
+    &digest::Digest,
+];
 
 /// The report of that name.
 pub fn find(name: &str) -> Option<&'static dyn Report> {

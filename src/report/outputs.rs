@@ -157,7 +157,7 @@ fn temporary(dir: &Path) -> io::Result<NamedTempFile> {
     builder.tempfile_in(dir)
 }
 
-/// `DIR/outcome.json and 5 more`, for the line that says what was written.
+/// `DIR/outcome.json and 6 more`, for the line that says what was written.
 pub fn listed(paths: &[PathBuf]) -> String {
     match paths {
         [] => "nothing".to_owned(),
@@ -189,10 +189,17 @@ mod tests {
         let outputs = Outputs::prepare(&dir, &["resolved.yaml"]).unwrap();
         assert!(names(&dir).is_empty());
         let written = outputs.write(&summary(), &[("resolved.yaml", b"name: x\n")]).unwrap();
-        let expected =
-            ["facts.digest", "outcome.json", "resolved.yaml", "runs.csv", "summary.md", "timeline.csv"];
+        let expected = [
+            "decisions.txt",
+            "facts.digest",
+            "outcome.json",
+            "resolved.yaml",
+            "runs.csv",
+            "summary.md",
+            "timeline.csv",
+        ];
         assert_eq!(names(&dir), expected);
-        assert_eq!(listed(&written), format!("{} and 5 more", dir.join("outcome.json").display()));
+        assert_eq!(listed(&written), format!("{} and 6 more", dir.join("outcome.json").display()));
         assert_eq!(fs::read(dir.join("resolved.yaml")).unwrap(), b"name: x\n");
     }
 

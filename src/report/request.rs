@@ -172,13 +172,16 @@ fn on_its_way(request: &RequestRecord, start: &StartRecord) -> String {
         StartResult::Cancelled => "then cancelled",
         StartResult::Unfinished => "and not ready when the run ended",
     };
-    format!("{}, ordered at {}: {}, {end}", start.replica, clock(start.ordered), phases.join(", "))
+    format!("{}, created at {}: {}, {end}", start.replica, clock(start.ordered), phases.join(", "))
 }
 
 fn verdict(request: &RequestRecord) -> String {
     let Some((outcome, cause)) = request.breach else { return "it kept the SLO".to_owned() };
     let capacity = request.capacity;
     let why = match cause {
+        Cause::Drain if outcome == BreachOutcome::Rejected => {
+            "its replica was scaled down and told to stop while requests were still routed to it".to_owned()
+        }
         Cause::Drain => "its replica was scaled down, and the grace period ended first".to_owned(),
         Cause::NotWarmed => format!(
             "nothing had warmed its replica: the first-requests penalty of {} alone made it miss",
@@ -239,6 +242,8 @@ mod tests {
             assert!(said.starts_with("late; cause: ") && said.contains(words), "{said}");
         }
         let mut request = fixture::late_request();
+        request.breach = Some((BreachOutcome::Rejected, Cause::Drain));
+        assert!(verdict(&request).contains("still routed to it"), "{}", verdict(&request));
         request.breach = None;
         assert_eq!(verdict(&request), "it kept the SLO");
     }

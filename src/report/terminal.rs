@@ -21,7 +21,7 @@ pub struct Terminal {
     pub colour: bool,
     /// How long the runs took.
     pub elapsed: Option<Duration>,
-    /// What was written and where, such as `reports/evening-spike/outcome.json and 5 more`.
+    /// What was written and where, such as `reports/evening-spike/outcome.json and 6 more`.
     pub wrote: Option<String>,
 }
 
@@ -160,7 +160,9 @@ impl Report for Terminal {
             self.lines(out, section, (longest + 2).min(36))?;
         }
         writeln!(out)?;
-        for warning in &summary.experiment.header.warnings {
+        // Those of a place were shown with it before the runs began.
+        let bare = summary.experiment.header.warnings.iter().filter(|warning| warning.place.is_none());
+        for warning in bare {
             let code = self.paint(UNSETTLED.bold(), &format!("warning[{}]", warning.code));
             writeln!(out, "{code}: {}", warning.message)?;
             if let Some(help) = &warning.help {
@@ -268,7 +270,7 @@ mod tests {
     fn two_policies() {
         let terminal = Terminal {
             elapsed: Some(Duration::from_millis(1730)),
-            wrote: Some("reports/evening-spike/outcome.json and 5 more".to_owned()),
+            wrote: Some("reports/evening-spike/outcome.json and 6 more".to_owned()),
             ..Terminal::PLAIN
         };
         insta::assert_snapshot!(printed(&terminal, fixture::experiment()));

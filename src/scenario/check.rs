@@ -21,6 +21,7 @@ pub(super) fn check(scenario: &Scenario) -> Vec<Diagnostic> {
     checker.name();
     checker.pools();
     checker.periods();
+    checker.termination();
     checker.engine();
     checker.slo();
     checker.runs();
@@ -103,6 +104,19 @@ impl Checker<'_> {
                 let message = format!("a period of {value} is below the shortest, {SHORTEST_PERIOD}");
                 self.fault("E0315", &path, message, "nothing that scrapes or probes is that quick");
             }
+        }
+    }
+
+    /// Kubernetes refuses a sleep that outlasts the grace period it is part of.
+    fn termination(&mut self) {
+        let replica = &self.scenario.spec.replica;
+        let (sleep, grace) = (replica.pre_stop, replica.termination_grace_period);
+        if sleep > grace {
+            let message =
+                format!("a preStop of {sleep} is longer than the terminationGracePeriod of {grace}");
+            let help =
+                "the sleep is part of the grace period, which must leave time for the answers after it";
+            self.fault("E0305", &Path::keys(["replica", "preStop"]), message, help);
         }
     }
 

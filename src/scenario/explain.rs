@@ -2,16 +2,31 @@
 
 use std::fmt::Write as _;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::spec::ScenarioSpec;
 use crate::yaml::suggest;
 
-/// The JSON Schema of a scenario, for editors.
+/// The JSON Schema of a scenario.
 pub fn schema() -> Value {
     let mut schema = schemars::schema_for!(ScenarioSpec).to_value();
     if let Some(object) = schema.as_object_mut() {
         object.insert("title".to_owned(), "Thawline scenario".into());
+    }
+    schema
+}
+
+/// The same for editors: what must be written need not be where a `manifest` stands.
+pub fn editor_schema() -> Value {
+    let mut schema = schema();
+    let definitions = schema.get_mut("$defs").and_then(Value::as_object_mut);
+    for definition in definitions.into_iter().flat_map(|definitions| definitions.values_mut()) {
+        let takes_manifest = definition.pointer("/properties/manifest").is_some();
+        let Some(object) = definition.as_object_mut().filter(|_| takes_manifest) else { continue };
+        if let Some(required) = object.remove("required") {
+            object
+                .insert("anyOf".to_owned(), json!([{ "required": ["manifest"] }, { "required": required }]));
+        }
     }
     schema
 }
@@ -250,6 +265,20 @@ mod tests {
         assert!(explain_field("engine.continuous.maxNumSeqs").unwrap().contains("--max-num-seqs"));
         assert!(explain_field("policies.mine.fixed.replicas").unwrap().contains("whole number"));
         assert!(explain_field("gates[0].for").unwrap().contains("policies it binds"));
+    }
+
+    #[test]
+    fn a_manifest_stands_in_for_what_is_required() {
+        let page = explain_field("policies.mine.hpa.manifest").unwrap();
+        assert!(
+            page.contains("A file with a HorizontalPodAutoscaler") && page.contains("optional"),
+            "{page}"
+        );
+        assert!(explain_field("replica.container").unwrap().contains("The container that serves"));
+        let schema = editor_schema();
+        let hpa = &schema["$defs"]["HpaSpec"];
+        assert!(hpa.get("required").is_none());
+        assert_eq!(hpa["anyOf"], json!([{ "required": ["manifest"] }, { "required": ["maxReplicas"] }]));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::io::{Error, ErrorKind};
 use std::path::{Path, PathBuf};
 
+use super::manifest::{self, Found};
 use super::spec::{GateSpec, ScenarioSpec};
 use crate::experiment::{Gate, GateError};
 use crate::profile::{Profile, SHIPPED, shipped};
@@ -19,6 +20,10 @@ pub struct Scenario {
     pub directory: PathBuf,
     /// Its gates.
     pub gates: Vec<Gate>,
+    /// Warnings about what it says, with their places; nothing of it keeps it from running.
+    pub notes: Vec<Diagnostic>,
+    /// The manifests whose values stand in it, as it names them.
+    pub manifests: Vec<String>,
 }
 
 impl Scenario {
@@ -76,15 +81,18 @@ pub fn parse(
     directory: PathBuf,
 ) -> Result<Scenario, Vec<Diagnostic>> {
     let mut document = Document::parse(name, text)?;
-    let mut faults = Vec::new();
-    for assignment in sets {
+    // What an assignment goes into may come with a manifest, and a manifest with an assignment.
+    let (_, late): (Vec<&String>, Vec<&String>) =
+        sets.iter().partition(|assignment| document.set(assignment).is_ok());
+    let Found { mut faults, notes, files: manifests, .. } = manifest::inline(&mut document, &directory);
+    for assignment in late {
         faults.extend(document.set(assignment).err().unwrap_or_default());
     }
     match yaml::read::<ScenarioSpec>(&document) {
         Ok(spec) => {
             // What cannot be read as a gate is reported by the check.
             let gates = spec.gates.iter().filter_map(|gate| bound(gate).ok()).collect();
-            let scenario = Scenario { spec, document, directory, gates };
+            let scenario = Scenario { spec, document, directory, gates, notes, manifests };
             if faults.is_empty() { Ok(scenario) } else { Err(faults) }
         }
         Err(mut found) => {
@@ -107,7 +115,7 @@ fn read_text(path: &Path, name: &str) -> Result<String, Vec<Diagnostic>> {
 }
 
 /// A text, or the place of the first byte that keeps it from being one.
-fn utf8(bytes: Vec<u8>, name: &str) -> Result<String, Vec<Diagnostic>> {
+pub(super) fn utf8(bytes: Vec<u8>, name: &str) -> Result<String, Vec<Diagnostic>> {
     String::from_utf8(bytes).map_err(|error| {
         let good = error.utf8_error().valid_up_to();
         let before = &error.as_bytes()[..good];
@@ -121,7 +129,7 @@ fn utf8(bytes: Vec<u8>, name: &str) -> Result<String, Vec<Diagnostic>> {
 }
 
 /// Why a file cannot be read, in the same words on every platform.
-fn why(error: &Error) -> String {
+pub(super) fn why(error: &Error) -> String {
     match error.kind() {
         ErrorKind::NotFound => "it does not exist".to_owned(),
         ErrorKind::IsADirectory => "it is a directory".to_owned(),

@@ -6,11 +6,14 @@
 mod check;
 mod explain;
 mod fault;
+mod lint;
 mod load;
+mod manifest;
+mod notes;
 mod resolve;
 mod spec;
 
-pub use explain::{explain_field, schema};
+pub use explain::{editor_schema, explain_field, schema};
 pub use fault::workload_diagnostics;
 pub use load::{Scenario, load, parse, read_profile};
 pub use resolve::{Resolved, resolve};

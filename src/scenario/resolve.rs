@@ -9,7 +9,9 @@ use serde_json::Value;
 use super::ScenarioSpec;
 use super::check::check;
 use super::fault::{below, workload_diagnostics};
+use super::lint::{World, lint};
 use super::load::Scenario;
+use super::notes::warning;
 use crate::experiment::{Coverage, Gate, Header, Warning};
 use crate::kernel::{Quantity, SimDuration, Streams};
 use crate::outcome::Phase;
@@ -20,7 +22,7 @@ use crate::policy::{self, PolicySpec, ResourceRead, Setting};
 use crate::profile::Profile;
 use crate::profile::step_time::FS_PER_NS;
 use crate::promql::Release;
-use crate::promql::catalogue::{Exporter, METRICS};
+use crate::promql::catalogue::METRICS;
 use crate::sim::config::{
     ContinuousSpec, EngineExporter, EngineSpec, PoolSpec, PrometheusRelease, ReadyAfter, WorkersSpec,
 };
@@ -48,6 +50,8 @@ pub struct Resolved {
     pub header: Header,
     /// The scenario with every default filled in.
     pub spec: ScenarioSpec,
+    /// What the reader should know of the scenario's texts, with its places; the header lists it, too.
+    pub notes: Vec<Diagnostic>,
 }
 
 impl Resolved {
@@ -71,7 +75,7 @@ impl Resolved {
                 (1.0 - share) * 100.0
             );
             let help = Some("loosen the SLO, or use a faster profile".to_owned());
-            self.header.warnings.push(Warning { code: "W0110".to_owned(), message, help });
+            self.header.warnings.push(Warning { code: "W0110".to_owned(), message, place: None, help });
         }
         self.simulation.capacity_per_s = found.map(|f| f.per_s);
         self.header.capacity = self.simulation.capacity_per_s;
@@ -84,6 +88,11 @@ impl Resolved {
         without_nulls(&mut value);
         let mut text =
             String::from("# The scenario as it was run; `# default` marks what the scenario left out.\n");
+        if !scenario.manifests.is_empty() {
+            let names: Vec<String> =
+                scenario.manifests.iter().map(|name| name.escape_debug().to_string()).collect();
+            text.push_str(&format!("# Written out from {}.\n", names.join(", ")));
+        }
         text.push_str(&crate::yaml::write(&value, Some(&scenario.document)));
         text
     }
@@ -127,7 +136,14 @@ fn in_order(mut faults: Vec<Diagnostic>, scenario: &str) -> Vec<Diagnostic> {
         Some(place) if place.file == scenario => (0, place.line, place.column),
         _ => (1, 0, 0),
     });
-    faults
+    // Two policies may share a manifest, and its faults.
+    let mut seen: Vec<Diagnostic> = Vec::with_capacity(faults.len());
+    for fault in faults {
+        if !seen.contains(&fault) {
+            seen.push(fault);
+        }
+    }
+    seen
 }
 
 /// What the profile and the scenario say together about a replica.
@@ -158,7 +174,7 @@ impl Resolver<'_> {
 
     fn warn(&mut self, code: &str, message: impl Into<String>, help: Option<&str>) {
         let help = help.map(str::to_owned);
-        self.warnings.push(Warning { code: code.to_owned(), message: message.into(), help });
+        self.warnings.push(Warning { code: code.to_owned(), message: message.into(), place: None, help });
     }
 
     fn profile(&mut self) -> Option<Profile> {
@@ -196,11 +212,11 @@ impl Resolver<'_> {
     fn setting(&mut self, profile: Option<&Profile>) -> Setting {
         let telemetry = &self.spec().telemetry;
         let of_profile = || profile.and_then(|profile| EngineExporter::of_engine(&profile.engine.name));
-        let exporters = match telemetry.exporter.or_else(of_profile) {
-            Some(engine) => Setting::exporters_of(engine.exporter()),
+        let engine = telemetry.exporter.or_else(of_profile).map(EngineExporter::exporter);
+        let exporters = match profile {
+            Some(_) => Setting::exporters_of(engine),
             // Without a profile, which is a fault already, no query is to be blamed for the engine.
-            None if profile.is_none() => METRICS.iter().map(|metric| metric.exporter).collect(),
-            None => Setting::exporters_of(Exporter::Gateway),
+            None => METRICS.iter().map(|metric| metric.exporter).collect(),
         };
         let setting = Setting {
             start_ms: self.spec().start_time.map(|start| start.0.as_millisecond()),
@@ -275,6 +291,8 @@ impl Resolver<'_> {
             stages: profile.stages().map(|(phase, time)| (phase, time.clone())).collect(),
             readiness: spec.replica.readiness.clone(),
             termination_grace_period: spec.replica.termination_grace_period,
+            endpoint_removal_delay: spec.replica.endpoint_removal_delay,
+            pre_stop: spec.replica.pre_stop,
             per_request: profile.per_request(),
         };
         let price = price?;
@@ -304,7 +322,8 @@ impl Resolver<'_> {
                 let message = format!("`{name}` scales on memory, and nothing says how much a replica uses");
                 self.fault("E0313", &["policies", name], message, "set `replica.memoryUsage`");
             }
-            if reads.iter().any(|read| read.is_memory && read.of_request) && replica.memory_request.is_none() {
+            if reads.iter().any(|read| read.is_memory && read.of_request) && replica.memory_request.is_none()
+            {
                 let message =
                     format!("`{name}` scales on memory utilisation, a share of a request there is not");
                 self.fault("E0313", &["policies", name], message, "set `replica.memoryRequest`");
@@ -428,7 +447,7 @@ impl Resolver<'_> {
     }
 
     fn finish(
-        self,
+        mut self,
         profile: &Profile,
         workload: &LoadedWorkload,
         setting: Arc<Setting>,
@@ -443,6 +462,7 @@ impl Resolver<'_> {
             engine: parts.engine,
             replica: parts.replica,
             gateway: spec.gateway.clone(),
+            control_plane: spec.cluster.control_plane.clone(),
             pool: parts.pool.clone(),
             price_micro_usd_per_gpu_hour: parts.price_micro_usd,
             initial: spec.initial,
@@ -452,6 +472,10 @@ impl Resolver<'_> {
             capacity_per_s: None,
             measure_from: 0,
         };
+        let mut notes = self.scenario.notes.clone();
+        notes.extend(lint(&World { scenario: self.scenario, profile, simulation: &simulation }));
+        let mut warnings = std::mem::take(&mut self.warnings);
+        warnings.extend(notes.iter().map(|note| warning(note, &self.scenario.directory)));
         let (requests, span) = self.extent(workload);
         spec.engine = Some(parts.engine_spec);
         spec.replica.gpus = Some(simulation.replica.gpus);
@@ -489,9 +513,9 @@ impl Resolver<'_> {
             },
             capacity: simulation.capacity_per_s,
             slo: slo.unwrap_or_default(),
-            warnings: self.warnings,
+            warnings,
         };
-        Resolved { simulation, policies: spec.policies.clone(), gates, header, spec }
+        Resolved { simulation, policies: spec.policies.clone(), gates, header, spec, notes }
     }
 
     /// Requests and span of the trace, of its first replication where they differ.

@@ -13,7 +13,8 @@ use crate::kernel::SimDuration;
 use crate::outcome::breach::Slo;
 use crate::policy::PolicySpec;
 use crate::sim::config::{
-    EngineSpec, GatewaySpec, InitialSpec, InitialState, PoolSpec, ReplicaSpec, TelemetrySpec,
+    ControlPlaneSpec, EngineSpec, GatewaySpec, InitialSpec, InitialState, PoolSpec, ReplicaSpec,
+    TelemetrySpec,
 };
 use crate::workload::WorkloadSpec;
 
@@ -105,6 +106,9 @@ impl<'de> Deserialize<'de> for StartTime {
 pub struct ClusterSpec {
     /// Node pools by name; exactly one in this version.
     pub pools: IndexMap<String, PoolSpec>,
+    /// How long Kubernetes takes from a changed scale to its pods.
+    #[serde(default)]
+    pub control_plane: ControlPlaneSpec,
 }
 
 /// The limits of a request: one that exceeds any of them is a breach.

@@ -35,7 +35,7 @@ impl Run<'_> {
             prompt_tokens: flight.request.prompt_tokens,
             output_tokens: flight.request.output_tokens,
             routed: match flight.place {
-                Place::Replica(id, _) => Some((id, flight.routed)),
+                Place::Replica(id, _) | Place::Refused(id) => Some((id, flight.routed)),
                 _ => None,
             },
             scheduled: ended.scheduled,
@@ -69,7 +69,7 @@ impl Run<'_> {
         miss: &Miss,
         penalty: SimDuration,
     ) -> (Cause, Option<ReplicaId>) {
-        if outcome == BreachOutcome::Killed {
+        if outcome == BreachOutcome::Killed || matches!(flight.place, Place::Refused(_)) {
             return (Cause::Drain, None);
         }
         if !penalty.is_zero() && penalty >= miss.by {

@@ -96,6 +96,16 @@ pub enum RouterKind {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct ReplicaSpec {
+    /// A file with the Deployment, or another object that makes the pods, in the place of what would be written here; what is written here stays. Relative to the
+    /// scenario.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub manifest: Option<String>,
+    /// Which object of the file, where it holds several: `NAME` or `KIND/NAME`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub object: Option<String>,
+    /// The container that serves the model, where several of the manifest's could.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
     /// GPUs a replica holds. Default: the profile's.
     pub gpus: Option<u32>,
     /// CPU request, cores: what CPU utilisation is a percentage of.
@@ -108,17 +118,27 @@ pub struct ReplicaSpec {
     pub readiness: ReadinessSpec,
     /// How long a draining replica may finish what it has (`terminationGracePeriodSeconds`).
     pub termination_grace_period: SimDuration,
+    /// From a replica's deletion until nothing is routed to it any more (endpoint propagation).
+    pub endpoint_removal_delay: SimDuration,
+    /// Sleep before the replica is told to stop (`lifecycle.preStop.sleep`); part of the grace period.
+    /// Until it is over the replica takes requests, from then on it refuses them.
+    pub pre_stop: SimDuration,
 }
 
 impl Default for ReplicaSpec {
     fn default() -> Self {
         Self {
+            manifest: None,
+            object: None,
+            container: None,
             gpus: None,
             cpu_request: None,
             memory_request: None,
             memory_usage: None,
             readiness: ReadinessSpec::default(),
             termination_grace_period: SimDuration::from_secs(30),
+            endpoint_removal_delay: SimDuration::ZERO,
+            pre_stop: SimDuration::ZERO,
         }
     }
 }
@@ -157,6 +177,24 @@ pub enum ReadyAfter {
     /// Weights are loaded and the warm-up has run.
     #[default]
     WarmUp,
+}
+
+/// The Kubernetes control plane between an autoscaler and its pods.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct ControlPlaneSpec {
+    /// From a written scale until the ReplicaSet controller acts on it: two watches, the Deployment's and the
+    /// ReplicaSet's.
+    pub watch_delay: SimDuration,
+    /// One call that creates or deletes a pod. Pods are created 1, 2, 4, .. at a time (slow start), each batch a
+    /// call long; deletions go out all at once.
+    pub api_call: SimDuration,
+}
+
+impl Default for ControlPlaneSpec {
+    fn default() -> Self {
+        Self { watch_delay: SimDuration::from_millis(100), api_call: SimDuration::from_millis(20) }
+    }
 }
 
 /// The one node pool.

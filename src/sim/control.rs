@@ -1,14 +1,12 @@
-//! Scrapes, decisions, and what a decision does.
+//! Scrapes and decisions. What a decision does is in `scale.rs`.
 
 use super::prometheus::GatewayReading;
 use super::replica::State;
 use super::run::{Event, Run};
-use crate::kernel::ReplicaId;
 use crate::kernel::queue::Rank;
-use crate::outcome::{DecisionRecord, Phase};
 use crate::policy::api::{GatewayView, PodView, PrometheusView};
 use crate::policy::meter::Meter;
-use crate::policy::{Autoscaler, Decision, View};
+use crate::policy::{Autoscaler, View};
 
 impl Run<'_> {
     #[inline(never)] // benches/observe.sh counts what it costs.
@@ -93,7 +91,7 @@ impl Run<'_> {
         for id in &self.live {
             let replica = &self.replicas[id.index()];
             let mut meter = Meter::default();
-            if let State::Ready(serving, _) | State::Draining(serving) = &replica.state {
+            if let State::Ready(serving, _) | State::Draining(Some(serving)) = &replica.state {
                 let gauges = serving.engine.gauges();
                 gateway.running += u64::from(gauges.running);
                 gateway.waiting += u64::from(gauges.waiting + serving.queued_count);
@@ -102,7 +100,7 @@ impl Run<'_> {
             let deleting = match &replica.state {
                 State::Gone | State::Ready(_, false) => continue,
                 // What is on its way beyond the order will be a spare.
-                State::Starting(_) if existing >= self.ordered => continue,
+                State::Starting(_) if existing >= self.controller.before_spares() => continue,
                 State::Draining(_) => true,
                 State::Starting(_) | State::Ready(_, true) => false,
             };
@@ -135,59 +133,5 @@ impl Run<'_> {
         let answer = ask(&mut *self.policy, &view);
         self.pod_views = pods;
         answer
-    }
-
-    fn apply(&mut self, of: &'static str, decision: Decision) {
-        let Decision { replicas, spare, path, why } = decision;
-        let changed = replicas != self.ordered || spare != self.spare;
-        let last = self.decisions.iter().rev().find(|d| d.of == of);
-        if changed || path != self.path || last.is_none_or(|d| d.why.rule != why.rule) {
-            let record = DecisionRecord { at: self.now, of, from: self.ordered, to: replicas, spare, why };
-            self.decisions.push(record);
-        }
-        if path != self.path {
-            self.path = path;
-            self.release_held();
-        }
-        if changed {
-            self.ordered = replicas;
-            self.spare = spare;
-            self.rebalance();
-        }
-    }
-
-    /// Makes the replicas that exist follow the order: how many, and how many of them in rotation.
-    fn rebalance(&mut self) {
-        let staying = |run: &Self| -> Vec<ReplicaId> {
-            let stays = |id: &&ReplicaId| !matches!(run.replicas[id.index()].state, State::Draining(_));
-            run.live.iter().filter(stays).copied().collect()
-        };
-        let wanted = (self.ordered + self.spare) as usize;
-        let mut there = staying(self);
-        if there.len() < wanted {
-            self.create((wanted - there.len()) as u32);
-        } else if there.len() > wanted {
-            there.sort_by_key(|id| self.replicas[id.index()].removal_key());
-            for id in &there[..there.len() - wanted] {
-                self.remove(*id);
-            }
-        }
-        let ready: Vec<ReplicaId> = staying(self)
-            .into_iter()
-            .filter(|id| matches!(self.replicas[id.index()].state, State::Ready(..)))
-            .collect();
-        let in_rotation =
-            |run: &Self, id: ReplicaId| run.replicas[id.index()].phase() == Some(Phase::Serving);
-        for id in &ready {
-            if self.by_phase[Phase::Serving as usize] < self.ordered && !in_rotation(self, *id) {
-                self.rotate(*id, true);
-            }
-        }
-        for id in ready.iter().rev() {
-            if self.by_phase[Phase::Serving as usize] > self.ordered && in_rotation(self, *id) {
-                self.rotate(*id, false);
-            }
-        }
-        self.release_held();
     }
 }

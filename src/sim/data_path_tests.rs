@@ -70,8 +70,7 @@ impl Autoscaler for Script {
         self.check(view);
         let (replicas, path) = self.orders[self.turn.min(self.orders.len() - 1)];
         self.turn += 1;
-        let why = Reason { rule: "Script", detail: String::new() };
-        Some(Decision { replicas, spare: 0, path, why })
+        Some(Decision { replicas, spare: 0, path, why: Reason::new("Script", "") })
     }
     fn initial(&self) -> (u32, u32) {
         (self.orders[0].0, 0)

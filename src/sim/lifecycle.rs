@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use rand::Rng;
+
 use super::config::{BilledFrom, ReadyAfter};
 use super::engine::Engine;
 use super::replica::{Replica, Serving, Stalls, Starting, State};
@@ -48,8 +50,10 @@ impl Run<'_> {
     }
 
     fn add(&mut self, id: ReplicaId, cold: bool, state: State) {
+        let uid = self.streams.stream(Purpose::PodUid, u64::from(id.0)).next_u64();
         self.replicas.push(Replica {
             id,
+            uid,
             created: self.now,
             node: None,
             bound_at: None,
@@ -57,6 +61,7 @@ impl Run<'_> {
             ready_at: None,
             phases: Vec::new(),
             cold,
+            stopping: false,
             generation: 0,
             state,
         });
@@ -200,7 +205,7 @@ impl Run<'_> {
 
     fn become_ready(&mut self, id: ReplicaId) {
         self.leave_start(id, StartResult::Ready);
-        let in_rotation = self.by_phase[Phase::Serving as usize] < self.ordered;
+        let in_rotation = self.by_phase[Phase::Serving as usize] < self.controller.in_rotation();
         let warmed = self.sim.replica.readiness.after == ReadyAfter::WarmUp;
         self.ready_log.push((self.now, id));
         self.serve(id, in_rotation, warmed);
@@ -281,44 +286,66 @@ impl Run<'_> {
         self.count_ready(id, into, true);
     }
 
-    /// Takes a replica away: a start is cancelled, a ready one drains.
+    /// Deletes a replica: a ready one drains, and so does a start whose container has a `preStop` to run first;
+    /// any other start is cancelled on the spot.
     pub(super) fn remove(&mut self, id: ReplicaId) {
+        let delay = self.sim.replica.endpoint_removal_delay;
         let replica = &mut self.replicas[id.index()];
-        match std::mem::replace(&mut replica.state, State::Gone) {
-            State::Starting(starting) => {
-                replica.state = State::Starting(starting);
+        match &replica.state {
+            State::Starting(_) => {
+                let runs = replica.container_started.is_some();
                 self.leave_start(id, StartResult::Cancelled);
-                self.replicas[id.index()].state = State::Gone;
-                self.gone(id);
+                if runs && !self.sim.replica.pre_stop.is_zero() {
+                    self.drain(id);
+                } else {
+                    self.replicas[id.index()].state = State::Gone;
+                    self.gone(id);
+                }
             }
-            State::Ready(serving, in_rotation) => {
-                replica.state = State::Ready(serving, in_rotation);
+            State::Ready(_, in_rotation) => {
+                let in_rotation = *in_rotation;
                 self.count_ready(id, in_rotation, false);
-                if in_rotation {
+                if in_rotation && delay.is_zero() {
                     self.router.remove(id);
+                } else if in_rotation {
+                    let at = self.now.saturating_add(delay);
+                    self.queue.push(at, Rank::Phase, id.0, u32::MAX - 2, Event::EndpointGone(id));
                 }
                 self.drain(id);
             }
-            other => replica.state = other,
+            State::Draining(_) | State::Gone => {}
         }
     }
 
+    /// A pod gets its deletion timestamp: `preStop`, then `SIGTERM`, at the end of the grace period `SIGKILL`.
     fn drain(&mut self, id: ReplicaId) {
-        let now = self.now;
         let replica = &mut self.replicas[id.index()];
-        if let State::Ready(serving, _) = std::mem::replace(&mut replica.state, State::Gone) {
-            replica.state = State::Draining(serving);
-        }
+        replica.state = match std::mem::replace(&mut replica.state, State::Gone) {
+            State::Ready(serving, _) => State::Draining(Some(serving)),
+            _ => State::Draining(None),
+        };
         self.by_phase[Phase::Draining as usize] += 1;
-        self.books.enter(now, Account::Draining, self.sim.replica.gpus);
-        let over = now.saturating_add(self.sim.replica.termination_grace_period);
+        self.books.enter(self.now, Account::Draining, self.sim.replica.gpus);
+        let over = self.now.saturating_add(self.sim.replica.termination_grace_period);
         self.queue.push(over, Rank::Phase, id.0, u32::MAX, Event::GraceOver(id));
+        if self.sim.replica.pre_stop.is_zero() {
+            self.stop(id);
+        } else {
+            let at = self.now.saturating_add(self.sim.replica.pre_stop);
+            self.queue.push(at, Rank::Phase, id.0, u32::MAX - 1, Event::Stop(id));
+        }
+    }
+
+    /// A replica is told to stop: it finishes what it has and takes no more.
+    pub(super) fn stop(&mut self, id: ReplicaId) {
+        self.replicas[id.index()].stopping = true;
         self.retire_if_drained(id);
     }
 
     pub(super) fn retire_if_drained(&mut self, id: ReplicaId) {
         let replica = &mut self.replicas[id.index()];
-        if matches!(&replica.state, State::Draining(serving) if serving.outstanding == 0) {
+        let State::Draining(serving) = &replica.state else { return };
+        if replica.stopping && serving.as_ref().is_none_or(|serving| serving.outstanding == 0) {
             replica.state = State::Gone;
             self.by_phase[Phase::Draining as usize] -= 1;
             self.books.leave(self.now, Account::Draining, self.sim.replica.gpus);
@@ -331,6 +358,8 @@ impl Run<'_> {
             for slot in self.requests.in_replica(id) {
                 self.drop_request(slot, BreachOutcome::Killed);
             }
+            // Without a request left it is gone, even if its `preStop` would sleep on.
+            self.stop(id);
         }
     }
 

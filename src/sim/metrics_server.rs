@@ -43,7 +43,11 @@ impl MetricsServer {
             let window = now.since(last.at);
             let share = (busy - last.busy).as_secs_f64() / window.as_secs_f64();
             let cpu_milli = params.cpu.map(|cpu| cpu.milli(share));
-            UsageSample { at: now, window, used: PodResources { cpu_milli, memory_bytes: params.memory_usage } }
+            UsageSample {
+                at: now,
+                window,
+                used: PodResources { cpu_milli, memory_bytes: params.memory_usage },
+            }
         });
         self.readings[index] = Some(Reading { at: now, busy, sample });
     }

@@ -11,6 +11,7 @@ pub mod engine;
 pub mod metrics_server;
 pub mod prometheus;
 pub mod replica;
+pub mod replica_set;
 pub mod requests;
 pub mod router;
 pub mod run;
@@ -20,12 +21,15 @@ mod attribution;
 mod control;
 mod facts;
 mod lifecycle;
+mod scale;
 mod traffic;
 
 #[cfg(test)]
 mod data_path_tests;
 #[cfg(test)]
 mod knative_tests;
+#[cfg(test)]
+mod scale_tests;
 #[cfg(test)]
 mod tests;
 
@@ -35,11 +39,11 @@ pub use run::run;
 
 use crate::kernel::{Distribution, SimDuration, Streams, rng::Purpose};
 use crate::outcome::Phase;
-use crate::policy::api::PodResources;
 use crate::outcome::breach::Slo;
 use crate::policy::Setting;
+use crate::policy::api::PodResources;
 use crate::workload::Source;
-use config::{GatewaySpec, InitialSpec, PoolSpec, ReadinessSpec, TelemetrySpec};
+use config::{ControlPlaneSpec, GatewaySpec, InitialSpec, PoolSpec, ReadinessSpec, TelemetrySpec};
 use engine::{BatchParams, Continuous, Engine, Stepped, Workers, WorkersParams};
 use telemetry::CpuModel;
 
@@ -56,6 +60,8 @@ pub struct Simulation {
     pub replica: ReplicaParams,
     /// The gateway.
     pub gateway: GatewaySpec,
+    /// What lies between an order and its pods.
+    pub control_plane: ControlPlaneSpec,
     /// The node pool.
     pub pool: PoolSpec,
     /// Price of a GPU-hour, millionths of a US dollar.
@@ -171,6 +177,10 @@ pub struct ReplicaParams {
     pub readiness: ReadinessSpec,
     /// How long a drain may take.
     pub termination_grace_period: SimDuration,
+    /// From its deletion until it leaves the endpoints.
+    pub endpoint_removal_delay: SimDuration,
+    /// From its deletion until it is told to stop; at most the grace period.
+    pub pre_stop: SimDuration,
     /// Host time of each request outside the engine, added to its latencies.
     pub per_request: SimDuration,
 }

@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 
 use super::engine::Gauges;
 use super::replica::Replica;
-use super::telemetry::{Exporter, Histograms, ITL_BOUNDS, LENGTH_BOUNDS, PromHistogram, REQUEST_BOUNDS, TTFT_BOUNDS};
+use super::telemetry::{
+    Exporter, Histograms, ITL_BOUNDS, LENGTH_BOUNDS, PromHistogram, REQUEST_BOUNDS, TTFT_BOUNDS,
+};
 use crate::kernel::{SimDuration, SimTime};
 use crate::policy::Setting;
 use crate::policy::api::pod_name;

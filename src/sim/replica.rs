@@ -6,10 +6,13 @@
 use std::collections::VecDeque;
 
 use super::engine::Engine;
+use super::replica_set::{Pod, PodPhase};
 use super::telemetry::Exporter;
 use crate::kernel::{NodeId, ReplicaId, SimDuration, SimTime};
 use crate::outcome::{Phase, PhaseSpan};
 use crate::policy::meter::Meter;
+
+const NANOS_PER_SEC: u64 = 1_000_000_000;
 
 /// A replica on its way.
 #[derive(Clone, Debug)]
@@ -99,8 +102,8 @@ pub enum State {
     Starting(Starting),
     /// Warm; in rotation or held.
     Ready(Box<Serving>, /** In rotation. */ bool),
-    /// Finishing what it has.
-    Draining(Box<Serving>),
+    /// Deleted; finishing what it has. One that was deleted on its way has no engine.
+    Draining(Option<Box<Serving>>),
     /// No more.
     Gone,
 }
@@ -110,6 +113,8 @@ pub enum State {
 pub struct Replica {
     /// Which.
     pub id: ReplicaId,
+    /// Its pod's `metadata.uid`: random, and the same under every policy.
+    pub uid: u64,
     /// When its pod was created.
     pub created: SimTime,
     /// Where its GPUs are.
@@ -124,6 +129,8 @@ pub struct Replica {
     pub phases: Vec<PhaseSpan>,
     /// Whether it went through a start (and was not simply there at time 0).
     pub cold: bool,
+    /// Its containers were told to stop (`SIGTERM`), or are gone: it takes no request any more.
+    pub stopping: bool,
     /// Bumped with each phase: older phase events are stale.
     pub generation: u32,
     /// Where it is in its life.
@@ -145,9 +152,14 @@ impl Replica {
     /// Its engine and exporter, if it has them.
     pub fn serving(&mut self) -> Option<&mut Serving> {
         match &mut self.state {
-            State::Ready(s, _) | State::Draining(s) => Some(s),
+            State::Ready(s, _) | State::Draining(Some(s)) => Some(s),
             _ => None,
         }
+    }
+
+    /// Its engine, unless it refuses requests.
+    pub fn accepting(&mut self) -> Option<&mut Serving> {
+        if self.stopping { None } else { self.serving() }
     }
 
     /// Start-up phases up to `now`, the running one included.
@@ -159,18 +171,19 @@ impl Replica {
         self.phases.iter().copied().chain(running)
     }
 
-    /// How soon it goes when replicas are taken away, first ones first: whether it is ready,
-    /// whether it is in rotation, then the youngest. The order of Kubernetes' ReplicaSet
-    /// controller (unscheduled, not ready, more recently ready, newer), with spares before
-    /// replicas in rotation.
-    pub fn removal_key(&self) -> (u8, std::cmp::Reverse<SimTime>, std::cmp::Reverse<ReplicaId>) {
-        let newest = std::cmp::Reverse(self.ready_at.unwrap_or(self.created));
-        let rank = match &self.state {
-            State::Starting(_) if self.node.is_none() => 0,
-            State::Starting(_) => 1,
-            State::Ready(_, false) => 2,
-            _ => 3,
-        };
-        (rank, newest, std::cmp::Reverse(self.id))
+    /// Its pod as the ReplicaSet controller sees it. Times of the Kubernetes API have whole seconds
+    /// (`metav1.Time`). All pods are of one template: none has the deletion-cost annotation, and none restarts.
+    pub fn pod(&self) -> Pod<u64> {
+        let second = |at: SimTime| SimTime::from_nanos(at.as_nanos() / NANOS_PER_SEC * NANOS_PER_SEC);
+        Pod {
+            uid: self.uid,
+            node: self.node,
+            phase: if self.container_started.is_some() { PodPhase::Running } else { PodPhase::Pending },
+            ready: matches!(self.state, State::Ready(..)),
+            ready_at: self.ready_at.map(second),
+            deletion_cost: 0,
+            restarts: 0,
+            created_at: Some(second(self.created)),
+        }
     }
 }

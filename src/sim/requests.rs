@@ -18,6 +18,8 @@ pub enum Place {
     Queued(ReplicaId),
     /// In a replica.
     Replica(ReplicaId, Ticket),
+    /// At a replica that was told to stop while requests were still routed to it.
+    Refused(ReplicaId),
     /// Ended; the slot is free.
     Ended,
 }

@@ -14,6 +14,7 @@ use super::prometheus::Prometheus;
 use super::replica::Replica;
 use super::requests::Requests;
 use super::router::Router;
+use super::scale::{Controller, Order};
 use super::{Factory, Simulation};
 use crate::kernel::queue::Rank;
 use crate::kernel::rng::Purpose;
@@ -39,8 +40,16 @@ pub(super) enum Event {
     Turn(ReplicaId, u32),
     /// A replica's phase ends.
     PhaseDone(ReplicaId, u32),
+    /// Nothing is routed to a deleted replica any more.
+    EndpointGone(ReplicaId),
+    /// A deleted replica is told to stop.
+    Stop(ReplicaId),
     /// A draining replica's grace period ends.
     GraceOver(ReplicaId),
+    /// The ReplicaSet controller hears of an order.
+    Hear(Order),
+    /// The ReplicaSet controller's calls are answered.
+    Answered,
     /// A node's machine has booted.
     NodeBooted(NodeId),
     /// A node takes pods.
@@ -114,6 +123,7 @@ pub(super) struct Run<'a> {
     pub timeline: Timeline,
     pub ordered: u32,
     pub spare: u32,
+    pub controller: Controller,
     pub starts: Vec<StartRecord>,
     pub decisions: Vec<DecisionRecord>,
     pub finished: Vec<Finished>,
@@ -195,6 +205,7 @@ impl<'a> Run<'a> {
             timeline: Timeline { step: sim.telemetry.timeline_step, points: Vec::new() },
             ordered,
             spare,
+            controller: Controller::new(Order { replicas: ordered, spare }),
             starts: Vec::new(),
             decisions: Vec::new(),
             finished: Vec::new(),
@@ -285,7 +296,11 @@ impl<'a> Run<'a> {
         match event {
             Event::Turn(id, turn) => self.turn(id, turn),
             Event::PhaseDone(id, generation) => self.phase_done(id, generation),
+            Event::EndpointGone(id) => self.router.remove(id),
+            Event::Stop(id) => self.stop(id),
             Event::GraceOver(id) => self.grace_over(id),
+            Event::Hear(order) => self.hear(order),
+            Event::Answered => self.answered(),
             Event::NodeBooted(id) => self.node_booted(id),
             Event::NodeUp(id) => self.node_up(id),
             Event::NodeIdle(id, generation) => self.node_idle(id, generation),

@@ -39,7 +39,8 @@ struct Script {
 
 impl Script {
     fn boxed(orders: &[(u32, u32)], period: SimDuration) -> Box<dyn Autoscaler> {
-        let queries = ["{__name__=~\"vllm:.+\"}", "gateway_queue_length"].map(|text| Query::compile(text).unwrap());
+        let queries =
+            ["{__name__=~\"vllm:.+\"}", "gateway_queue_length"].map(|text| Query::compile(text).unwrap());
         Box::new(Self { orders: orders.to_vec(), period, turn: 0, queries: queries.into() })
     }
 }
@@ -51,8 +52,7 @@ impl Autoscaler for Script {
     fn decide(&mut self, _: usize, _: &View<'_>) -> Option<Decision> {
         self.turn += 1;
         let (replicas, spare) = self.orders[self.turn % self.orders.len()];
-        let why = Reason { rule: "Script", detail: String::new() };
-        Some(Decision { replicas, spare, path: Path::Direct, why })
+        Some(Decision { replicas, spare, path: Path::Direct, why: Reason::new("Script", "") })
     }
     fn queries(&self) -> Vec<&Query> {
         self.queries.iter().collect()
@@ -113,9 +113,12 @@ pub(super) fn simulation(engine: EngineParams, source: Arc<dyn Source>, seed: u6
             ],
             readiness: ReadinessSpec { period: secs(3), ..ReadinessSpec::default() },
             termination_grace_period: secs(5),
+            endpoint_removal_delay: SimDuration::ZERO,
+            pre_stop: SimDuration::ZERO,
             per_request: SimDuration::from_millis(5),
         },
         gateway: GatewaySpec { request_timeout: secs(20), ..GatewaySpec::default() },
+        control_plane: ControlPlaneSpec { watch_delay: SimDuration::ZERO, api_call: SimDuration::ZERO },
         pool: pool(4, 3),
         price_micro_usd_per_gpu_hour: 3_600_000,
         initial: InitialSpec { replicas: None, state: InitialState::Warm },
@@ -177,6 +180,10 @@ proptest! {
         seed in 0u64..4,
         after_weights: bool,
         cold: bool,
+        watch_ms in prop_oneof![Just(0u64), 1u64..20_000],
+        call_ms in prop_oneof![Just(0u64), 1u64..4_000],
+        removal_ms in prop_oneof![Just(0u64), 1u64..8_000],
+        pre_stop_ms in prop_oneof![Just(0u64), 1u64..=5_000],
         router in prop_oneof![
             Just(RouterKind::LeastOutstanding), Just(RouterKind::RoundRobin), Just(RouterKind::PowerOfTwo)
         ],
@@ -187,6 +194,10 @@ proptest! {
         sim.gateway.router = router;
         sim.gateway.queue_limit = queue_limit;
         sim.pool.billed_from = billed_from;
+        sim.control_plane.watch_delay = SimDuration::from_millis(watch_ms);
+        sim.control_plane.api_call = SimDuration::from_millis(call_ms);
+        sim.replica.endpoint_removal_delay = SimDuration::from_millis(removal_ms);
+        sim.replica.pre_stop = SimDuration::from_millis(pre_stop_ms);
         if after_weights {
             sim.replica.readiness.after = ReadyAfter::Weights;
         }
@@ -220,6 +231,40 @@ fn prices_scale_cost_and_nothing_else() {
     assert_eq!(base.facts_digest, dear.facts_digest);
     assert!((dear.ledger.cost_total() - 2.0 * base.ledger.cost_total()).abs() < 1e-9);
     assert!(base.ledger.cost_total() > 0.0);
+}
+
+/// Wants one replica, and says what a script says, turn by turn.
+struct Talker {
+    lines: Vec<(&'static str, &'static str)>,
+    turn: usize,
+}
+
+impl Autoscaler for Talker {
+    fn loops(&self) -> Vec<Loop> {
+        vec![Loop { name: "talker", period: secs(10), phase: Some(secs(10)) }]
+    }
+    fn decide(&mut self, _: usize, _: &View<'_>) -> Option<Decision> {
+        let (rule, conditions) = *self.lines.get(self.turn).or(self.lines.last())?;
+        self.turn += 1;
+        let why = Reason { conditions: conditions.to_owned(), ..Reason::new(rule, self.turn.to_string()) };
+        Some(Decision { replicas: 1, spare: 0, path: Path::Direct, why })
+    }
+    fn initial(&self) -> (u32, u32) {
+        (1, 0)
+    }
+    fn maximum(&self) -> Option<u32> {
+        Some(1)
+    }
+}
+
+#[test]
+fn decisions_are_logged_when_rule_or_conditions_change() {
+    let sim = simulation(batch_engine(false), packed(&[(1000, 10, 1)], 80), 1);
+    let lines = vec![("A", ""), ("A", ""), ("A", "x"), ("A", "x"), ("B", "x"), ("B", "y"), ("B", "y")];
+    let outcome = result(&sim, Box::new(Talker { lines, turn: 0 }), 0);
+    let logged: Vec<_> =
+        outcome.decisions.iter().map(|d| (d.at.as_nanos() / 1_000_000_000, d.why.rule)).collect();
+    assert_eq!(logged, [(10, "A"), (30, "A"), (50, "B"), (60, "B")]);
 }
 
 /// Poisson arrivals at a rate, for `count` requests.

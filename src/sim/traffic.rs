@@ -160,20 +160,23 @@ impl Run<'_> {
             let flight = self.requests.get(slot);
             (self.now, flight.id, flight.proxied)
         };
-        let serving = self.replicas[replica.index()].serving().expect("only ready replicas are in rotation");
-        // The queue-proxy counts what comes, whether it is refused or not.
+        let Some(serving) = self.replicas[replica.index()].accepting() else {
+            self.refuse(slot, replica);
+            return;
+        };
+        // The queue-proxy counts what comes, whether it is turned away or not.
         serving.meter.enter(now, proxied);
         let limit = self.data_path.pod_limit;
         if let Some(limit) = limit.filter(|limit| serving.working() >= limit.concurrency) {
             if serving.queued_count >= limit.queue {
-                self.refuse(slot, replica);
+                self.turn_away(slot, replica);
                 return;
             }
             serving.queued.push_back((slot, id));
             serving.queued_count += 1;
             self.requests.get_mut(slot).place = Place::Queued(replica);
         } else if !self.begin(slot, replica) {
-            self.refuse(slot, replica);
+            self.turn_away(slot, replica);
             return;
         }
         let serving = self.replicas[replica.index()].serving().expect("it has just taken a request");
@@ -182,7 +185,7 @@ impl Run<'_> {
     }
 
     /// A replica that was chosen for a request does not take it.
-    fn refuse(&mut self, slot: u32, replica: ReplicaId) {
+    fn turn_away(&mut self, slot: u32, replica: ReplicaId) {
         let (now, proxied) = (self.now, self.requests.get(slot).proxied);
         if let Some(serving) = self.replicas[replica.index()].serving() {
             serving.meter.leave(now, proxied);
@@ -201,7 +204,8 @@ impl Run<'_> {
             output_tokens: request.output_tokens,
             service: self.sim.engine.service(&self.streams, id),
         };
-        let serving = self.replicas[replica.index()].serving().expect("only ready replicas are in rotation");
+        let serving =
+            self.replicas[replica.index()].serving().expect("a replica that takes requests has an engine");
         let stalled_base = serving.stalls.past(now, || serving.engine.gauges().waiting);
         let Some(ticket) = serving.engine.submit(now, job) else { return false };
         serving.exporter.arrived += 1;
@@ -230,6 +234,15 @@ impl Run<'_> {
             }
             self.drop_request(slot, BreachOutcome::Rejected);
         }
+    }
+
+    /// The endpoints still name a replica that was told to stop: the connection is refused. Nothing tries another.
+    fn refuse(&mut self, slot: u32, replica: ReplicaId) {
+        self.router.ended(replica);
+        let request = self.requests.get_mut(slot);
+        request.place = Place::Refused(replica);
+        request.routed = self.now;
+        self.drop_request(slot, BreachOutcome::Rejected);
     }
 
     /// Puts the replica's next turn into the queue unless it is there already.
@@ -309,7 +322,7 @@ impl Run<'_> {
                 }
                 self.plan_turn(id);
             }
-            Place::Gateway | Place::Ended => {}
+            Place::Gateway | Place::Refused(_) | Place::Ended => {}
         }
         self.end_request(slot, now, SimDuration::ZERO, Some(how));
         if let Place::Replica(id, _) | Place::Queued(id) = place {

@@ -2,9 +2,13 @@
 //!
 //! E01xx: text that is no YAML. E02xx: YAML that is no scenario. E03xx: a scenario that
 //! makes no sense. E04xx: files. E05xx: profiles. E06xx: traces. E07xx: calibration. W01xx: warnings of a run.
-//! W07xx: warnings of a calibration.
+//! W02xx: notes on manifests. W03xx: lints of a scenario and its manifests. W07xx: warnings of a calibration.
+
+mod lints;
 
 use std::fmt::Write as _;
+
+use lints::LINTS;
 
 /// A code and its documentation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,12 +21,38 @@ pub struct Code {
     pub explanation: &'static str,
 }
 
+impl Code {
+    /// Whether it is a lint: a warning of what is accepted and still a trap.
+    pub fn is_lint(&self) -> bool {
+        self.code.starts_with("W03")
+    }
+}
+
 const fn code(code: &'static str, title: &'static str, explanation: &'static str) -> Code {
     Code { code, title, explanation }
 }
 
 /// All codes, in order.
-pub const CODES: &[Code] = &[
+pub const CODES: &[Code] =
+    &joined::<{ OF_SCENARIOS.len() + LINTS.len() + OF_CALIBRATION.len() }>([OF_SCENARIOS, LINTS, OF_CALIBRATION]);
+
+/// Lists one after another.
+const fn joined<const N: usize>(lists: [&[Code]; 3]) -> [Code; N] {
+    let mut all = [code("", "", ""); N];
+    let (mut list, mut item, mut at) = (0, 0, 0);
+    while list < lists.len() {
+        if item == lists[list].len() {
+            (list, item) = (list + 1, 0);
+            continue;
+        }
+        all[at] = lists[list][item];
+        (item, at) = (item + 1, at + 1);
+    }
+    all
+}
+
+/// Faults, and warnings of a run.
+const OF_SCENARIOS: &[Code] = &[
     code(
         "E0101",
         "not UTF-8",
@@ -50,8 +80,8 @@ pub const CODES: &[Code] = &[
     code(
         "E0105",
         "too large",
-        "A document may have 50,000 values, copies made by aliases included, and 16 MiB of text. Large data \
-         such as traces belongs in a file of its own.",
+        "A document may have 50,000 values, copies made by aliases included, and 16 MiB of text, and a text \
+         10,000 documents. Large data such as traces belongs in a file of its own.",
     ),
     code(
         "E0106",
@@ -128,7 +158,12 @@ pub const CODES: &[Code] = &[
         "a replica fits no node",
         "A replica holds all its GPUs on one node, so it cannot have more than `gpusPerNode`.",
     ),
-    code("E0305", "a maximum below its minimum", "The most that is allowed is less than the least."),
+    code(
+        "E0305",
+        "a maximum below its minimum",
+        "The most that is allowed is less than the least, or a part, such as `preStop` of the grace period, is longer \
+         than the whole.",
+    ),
     code(
         "E0306",
         "must not be zero",
@@ -213,6 +248,24 @@ pub const CODES: &[Code] = &[
         "E0406",
         "there is a file already",
         "`thawline init` overwrites nothing. Choose another name with `--out`, or remove the file.",
+    ),
+    code(
+        "E0407",
+        "manifest without what is wanted",
+        "`manifest:` names a file with objects as `kubectl get .. -o yaml` or `-o json` prints them: one, several parted \
+         by `---`, or a list. It holds none of the kind that is wanted there, or several; then `object: NAME`, and for \
+         a pod of several containers `container: NAME`, says which one is meant.",
+    ),
+    code(
+        "E0408",
+        "object that belongs elsewhere",
+        "The object is of a version that is not read, or says that something else scales it: Knative's HPA class, \
+         KServe's mode for Deployments. The help says where to get what belongs here.",
+    ),
+    code(
+        "E0409",
+        "object that its controller refuses",
+        "The object's own webhook would refuse it, because what it asks for there has no effect.",
     ),
     code(
         "E0501",
@@ -355,6 +408,27 @@ pub const CODES: &[Code] = &[
          arrival and count as breaches.",
     ),
     code(
+        "W0201",
+        "part of a manifest that is not modelled",
+        "The field changes what a cluster does, and a run does without it; the message says why that matters. Fields \
+         that change nothing are read in silence, and unknown ones are errors. `docs/manifests.md` lists them.",
+    ),
+    code(
+        "W0202",
+        "credentials are ignored",
+        "A TriggerAuthentication, or a reference to one: in a run, every trigger is answered without.",
+    ),
+    code(
+        "W0203",
+        "taken from an engine's arguments",
+        "vLLM's arguments in a container's command set the engine of the run, as they set it in the cluster. What the \
+         scenario's own `engine` says goes before them.",
+    ),
+];
+
+/// Warnings of a calibration.
+const OF_CALIBRATION: &[Code] = &[
+    code(
         "W0701",
         "a measurement to look at twice",
         "The sample was kept and marked: it scatters, lies below what the hardware can do or far above it, or the \
@@ -367,16 +441,36 @@ pub fn find_code(code: &str) -> Option<&'static Code> {
     CODES.iter().find(|known| known.code.eq_ignore_ascii_case(code))
 }
 
-/// All codes as the Markdown of `docs/errors.md`.
+/// Faults and warnings as the Markdown of `docs/errors.md`.
 pub fn errors_markdown() -> String {
     let mut out = String::from(
         "# Errors and warnings\n\nEach fault is reported with its place and all at once. `thawline explain \
-         CODE` prints the same text.\nThis file is written from `src/yaml/codes.rs`; a test keeps it so.\n",
+         CODE` prints the same text.\nThe warnings W03xx are about what is accepted and still a trap: \
+         [lints.md](lints.md).\nThis file is written from `src/yaml/codes.rs`; a test keeps it so.\n",
     );
-    for Code { code, title, explanation } in CODES {
+    pages(&mut out, CODES.iter().filter(|code| !code.is_lint()));
+    out
+}
+
+/// Lints as the Markdown of `docs/lints.md`.
+pub fn lints_markdown() -> String {
+    let mut out = String::from(
+        "# Lints\n\nWhat a controller accepts and no author means. `thawline validate` and every `thawline simulate` \
+         warn of it, with the place in the\nscenario or the manifest; warnings alone never fail a command, unless \
+         `thawline validate --strict` is asked to. `thawline explain CODE` prints\nthe same text. This file is \
+         written from `src/yaml/codes/lints.rs`; a test keeps it so.\n\n| code | trap |\n|---|---|\n",
+    );
+    for Code { code, title, .. } in LINTS {
+        _ = writeln!(out, "| {code} | {title} |");
+    }
+    pages(&mut out, LINTS.iter());
+    out
+}
+
+fn pages<'a>(out: &mut String, codes: impl Iterator<Item = &'a Code>) {
+    for Code { code, title, explanation } in codes {
         _ = write!(out, "\n## {code}: {title}\n\n{explanation}\n");
     }
-    out
 }
 
 #[cfg(test)]
@@ -394,11 +488,13 @@ mod tests {
 
     #[test]
     fn the_documentation_is_current() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/errors.md");
-        if std::env::var_os("THAWLINE_BLESS").is_some() {
-            std::fs::write(path, errors_markdown()).unwrap();
+        for (name, current) in [("errors.md", errors_markdown()), ("lints.md", lints_markdown())] {
+            let path = format!("{}/docs/{name}", env!("CARGO_MANIFEST_DIR"));
+            if std::env::var_os("THAWLINE_BLESS").is_some() {
+                std::fs::write(&path, &current).unwrap();
+            }
+            let written = std::fs::read_to_string(&path).unwrap_or_default();
+            assert!(written == current, "run the tests with THAWLINE_BLESS=1 to write docs/{name}");
         }
-        let written = std::fs::read_to_string(path).unwrap_or_default();
-        assert!(written == errors_markdown(), "run the tests with THAWLINE_BLESS=1 to write docs/errors.md");
     }
 }

@@ -7,7 +7,9 @@ mod access;
 pub mod codes;
 mod de;
 pub mod diagnostic;
+mod embedded;
 mod fault;
+mod graft;
 mod hole;
 mod parse;
 pub mod path;
@@ -20,6 +22,7 @@ pub mod tree;
 mod write;
 
 pub use codes::{CODES, Code, find_code};
+pub use graft::Shape;
 pub use diagnostic::{Diagnostic, Place, Severity, suggest};
 pub use path::Path;
 pub use read::read;
@@ -31,6 +34,8 @@ pub use write::write;
 pub const DEPTH_MAX: usize = 64;
 /// Most nodes a document may have, copies made by aliases included.
 pub const NODES_MAX: usize = 50_000;
+/// Most documents a text may have.
+pub const DOCUMENTS_MAX: usize = 10_000;
 /// Longest text, bytes.
 pub const TEXT_BYTES_MAX: usize = 16 << 20;
 /// Most faults reported for one document.

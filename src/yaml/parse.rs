@@ -1,13 +1,14 @@
 //! Text to tree, from the parser's events, without recursion: depth is a length here.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, Tag};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::diagnostic::{Diagnostic, Place};
 use super::tree::{Document, Entry, Node, NodeId, Scalar, Span, Value};
-use super::{DEPTH_MAX, FAULTS_MAX, NODES_MAX, TEXT_BYTES_MAX};
+use super::{DEPTH_MAX, DOCUMENTS_MAX, FAULTS_MAX, NODES_MAX, TEXT_BYTES_MAX};
 
 /// A collection that is still open.
 struct Frame {
@@ -26,9 +27,9 @@ struct Keys {
     merges: Vec<NodeId>,
 }
 
-struct Builder<'a> {
-    name: &'a str,
-    text: &'a str,
+struct Builder {
+    name: Arc<str>,
+    text: Arc<str>,
     document: Document,
     frames: Vec<Frame>,
     anchors: FxHashMap<usize, NodeId>,
@@ -51,7 +52,7 @@ impl Document {
                     .helped("remove the `---` and what follows it"),
             ]);
         }
-        Ok(documents.pop().unwrap_or_else(|| Self::empty(name, text)))
+        Ok(documents.pop().unwrap_or_else(|| Self::empty(&name.into(), &text.into())))
     }
 
     /// Reads every document of a text, as manifests hold several; see [`Document::parse`].
@@ -60,19 +61,25 @@ impl Document {
             let message = format!("the text is longer than {} MiB", TEXT_BYTES_MAX >> 20);
             return Err(vec![Diagnostic::error("E0105", message).placed(Place::in_text(name, text, 0, 0))]);
         }
+        let (name, shared): (Arc<str>, Arc<str>) = (name.into(), text.into());
         let mut documents = Vec::new();
-        let mut builder = Builder::new(name, text);
+        let mut builder = Builder::new(&name, &shared);
         let mut options = granit_parser::options! { emit_unresolved_aliases: true };
         options.set_emit_comments(false);
         for next in Parser::new_from_str_with_options(text, options) {
             let step = match next {
                 Ok((Event::DocumentStart(..), _)) => {
-                    builder = Builder::new(name, text);
+                    builder = Builder::new(&name, &shared);
                     continue;
                 }
                 Ok((Event::DocumentEnd, _)) => {
-                    let done = std::mem::replace(&mut builder, Builder::new(name, text));
+                    let done = std::mem::replace(&mut builder, Builder::new(&name, &shared));
                     documents.push(done.finish());
+                    if documents.len() > DOCUMENTS_MAX {
+                        let message = format!("the text holds more than {DOCUMENTS_MAX} documents");
+                        let place = Place::in_text(&name, text, 0, 0);
+                        return Err(vec![Diagnostic::error("E0105", message).placed(place)]);
+                    }
                     continue;
                 }
                 Ok((event, span)) => {
@@ -91,11 +98,11 @@ impl Document {
     }
 }
 
-impl<'a> Builder<'a> {
-    fn new(name: &'a str, text: &'a str) -> Self {
+impl Builder {
+    fn new(name: &Arc<str>, text: &Arc<str>) -> Self {
         Self {
-            name,
-            text,
+            name: Arc::clone(name),
+            text: Arc::clone(text),
             document: Document::empty(name, text),
             frames: Vec::new(),
             anchors: FxHashMap::default(),
@@ -111,13 +118,13 @@ impl<'a> Builder<'a> {
     }
 
     fn fatal(&self, code: &'static str, span: Span, message: impl Into<String>) -> Fatal {
-        let place = Place::in_text(self.name, self.text, span.start, span.end);
+        let place = Place::in_text(&self.name, &self.text, span.start, span.end);
         Box::new(Diagnostic::error(code, message).placed(place))
     }
 
     fn scan_error(&self, error: &granit_parser::ScanError) -> Diagnostic {
         let at = error.marker().byte_offset().unwrap_or(0).min(self.text.len());
-        let place = Place::in_text(self.name, self.text, at, at + 1);
+        let place = Place::in_text(&self.name, &self.text, at, at + 1);
         if matches!(error.kind(), ErrorKind::RecursionLimitExceeded) {
             return too_deep().placed(place);
         }
@@ -218,7 +225,7 @@ impl<'a> Builder<'a> {
             return Err(self.fatal("E0109", span, "a key must be plain text"));
         }
         if self.frames.len() >= DEPTH_MAX {
-            let place = Place::in_text(self.name, self.text, span.start, span.end);
+            let place = Place::in_text(&self.name, &self.text, span.start, span.end);
             return Err(Box::new(too_deep().placed(place)));
         }
         let keys = matches!(value, Value::Mapping(_)).then(Keys::default);
@@ -334,7 +341,7 @@ impl<'a> Builder<'a> {
             };
         }
         if self.frames.len() + self.document.node(target).height > DEPTH_MAX {
-            let place = Place::in_text(self.name, self.text, span.start, span.end);
+            let place = Place::in_text(&self.name, &self.text, span.start, span.end);
             return Err(Box::new(too_deep().placed(place)));
         }
         let copy = self.copy(target, span)?;

@@ -18,7 +18,8 @@ use super::tree::{Document, Entry, NodeId, Span, Value};
 
 /// Reads a value, or reports all that is wrong, in the order of the text.
 pub fn read<T: DeserializeOwned>(document: &Document) -> Result<T, Vec<Diagnostic>> {
-    let reader = Reader { document, state: RefCell::default() };
+    let state = State { bad: document.spoiled.iter().copied().collect(), ..State::default() };
+    let reader = Reader { document, state: RefCell::new(state) };
     let value = loop {
         match T::deserialize(NodeDe::new(&reader, document.root)) {
             Ok(value) => break Some(value),
@@ -35,18 +36,18 @@ pub fn read<T: DeserializeOwned>(document: &Document) -> Result<T, Vec<Diagnosti
     }
     match value {
         Some(value) if found.is_empty() => Ok(value),
-        _ => Err(in_order(found)),
+        _ => Err(in_order(document, found)),
     }
 }
 
-fn in_order(found: Vec<(usize, Diagnostic)>) -> Vec<Diagnostic> {
+fn in_order(document: &Document, found: Vec<(usize, Diagnostic)>) -> Vec<Diagnostic> {
     let mut faults: Vec<Diagnostic> = found.into_iter().map(|(_, fault)| fault).collect();
-    faults.sort_by(|a, b| {
-        let key = |fault: &Diagnostic| {
-            // What `--set` brought in comes last.
-            fault.place.as_ref().map(|place| (place.file.starts_with("--"), place.line, place.column))
-        };
-        key(a).cmp(&key(b))
+    faults.sort_by_key(|fault| {
+        fault.place.as_ref().map(|place| {
+            // The document's own text first, then what came in from others, `--set` last.
+            let source = document.sources.iter().position(|source| *source.name == *place.file);
+            (place.file.starts_with("--"), source, place.line, place.column)
+        })
     });
     faults.dedup();
     faults.truncate(FAULTS_MAX);

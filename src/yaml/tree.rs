@@ -9,7 +9,7 @@ use super::{DEPTH_MAX, NODES_MAX};
 /// Bytes `start..end` of one of a document's texts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
-    /// Which text: 0 is the document's own, the others came in by [`Document::set`].
+    /// Which text: 0 is the document's own, the others came in by [`Document::set`] and [`Document::graft`].
     pub source: usize,
     /// First byte.
     pub start: usize,
@@ -53,27 +53,30 @@ pub(super) struct Node {
 }
 
 #[derive(Clone, Debug)]
-struct Source {
-    name: String,
-    text: Arc<str>,
+pub(super) struct Source {
+    pub name: Arc<str>,
+    pub text: Arc<str>,
 }
 
 /// A YAML document with the place of every value.
 #[derive(Clone, Debug)]
 pub struct Document {
-    sources: Vec<Source>,
+    pub(super) sources: Vec<Source>,
     pub(super) nodes: Vec<Node>,
     pub(super) root: NodeId,
     pub(super) faults: Vec<Diagnostic>,
+    /// Values that a reader makes up: what is wrong with them was said already.
+    pub(super) spoiled: Vec<NodeId>,
 }
 
 impl Document {
-    pub(super) fn empty(name: &str, text: &str) -> Self {
+    pub(super) fn empty(name: &Arc<str>, text: &Arc<str>) -> Self {
         let mut document = Self {
-            sources: vec![Source { name: name.to_owned(), text: text.into() }],
+            sources: vec![Source { name: Arc::clone(name), text: Arc::clone(text) }],
             nodes: Vec::new(),
             root: NodeId(0),
             faults: Vec::new(),
+            spoiled: Vec::new(),
         };
         let nothing = Value::Scalar(Scalar { text: String::new(), plain: true });
         document.push(Node {
@@ -156,7 +159,7 @@ impl Document {
     }
 
     /// Walks down a path; the second value counts the steps that exist.
-    fn walk(&self, path: &Path) -> (NodeId, usize) {
+    pub(super) fn walk(&self, path: &Path) -> (NodeId, usize) {
         let mut at = self.root;
         for (depth, step) in path.steps().iter().enumerate() {
             let next = match (step, &self.node(at).value) {
@@ -268,7 +271,7 @@ impl Document {
     /// Writes `value`, a YAML text, at `path`: what `--set path=value` does. Mappings on the way are
     /// made where they are missing.
     pub fn set(&mut self, assignment: &str) -> Result<(), Vec<Diagnostic>> {
-        let source = Source { name: "--set".to_owned(), text: assignment.into() };
+        let source = Source { name: "--set".into(), text: assignment.into() };
         let whole = |message: String| {
             let place =
                 Place::in_text("--set", assignment, 0, assignment.find('=').unwrap_or(assignment.len()));
@@ -281,7 +284,7 @@ impl Document {
             let message = faults.first().map_or_else(String::new, |fault| fault.message.clone());
             whole(format!("the value of `{left}` is not YAML: {message}"))
         })?;
-        let (mut at, depth) = self.walk(&path);
+        let (at, depth) = self.walk(&path);
         let missing = &path.steps()[depth..];
         if path.steps().len() + value.node(value.root).height > DEPTH_MAX
             || self.nodes.len() + value.nodes.len() + missing.len() > NODES_MAX
@@ -295,91 +298,20 @@ impl Document {
                 return Err(whole(format!("nothing at `{left}`: `{upto}` has no such entry")));
             }
         }
-        let index = self.sources.len();
-        self.sources.push(source);
+        let index = self.take_in(source);
         let key_span = Span { source: index, start: 0, end: left.len() };
-        let grafted = self.graft(&value, value.root, index, left.len() + 1);
+        let moved = |span: Span| Span {
+            source: index,
+            start: span.start + left.len() + 1,
+            end: span.end + left.len() + 1,
+        };
+        let grafted = self.copy(&value, value.root, &moved);
         if missing.is_empty() {
             self.replace(at, grafted, key_span);
-            return Ok(());
-        }
-        for (offset, step) in missing.iter().enumerate() {
-            let Step::Key(key) = step else { continue };
-            let child = if offset + 1 == missing.len() {
-                grafted
-            } else {
-                let span = Span { source: index, start: 0, end: assignment.len() };
-                self.push(Node { span, value: Value::Mapping(Vec::new()), parent: None, height: 1 })
-            };
-            self.insert(at, Entry { key: key.clone(), key_span, value: child });
-            at = child;
+        } else {
+            let whole = Span { source: index, start: 0, end: assignment.len() };
+            self.insert_below(at, missing, grafted, key_span, whole);
         }
         Ok(())
-    }
-
-    fn takes_keys(&self, id: NodeId) -> bool {
-        match &self.node(id).value {
-            Value::Mapping(_) => true,
-            Value::Scalar(scalar) => scalar.plain && super::scalar::is_null(&scalar.text),
-            Value::Sequence(_) => false,
-        }
-    }
-
-    fn insert(&mut self, into: NodeId, entry: Entry) {
-        let child = entry.value;
-        if let Value::Mapping(entries) = &mut self.node_mut(into).value {
-            entries.push(entry);
-        } else {
-            self.node_mut(into).value = Value::Mapping(vec![entry]);
-        }
-        self.node_mut(child).parent = Some(into);
-    }
-
-    /// Puts `new` where `old` was.
-    fn replace(&mut self, old: NodeId, new: NodeId, key_span: Span) {
-        let parent = self.node(old).parent;
-        self.node_mut(new).parent = parent;
-        match parent {
-            None => self.root = new,
-            Some(parent) => match &mut self.node_mut(parent).value {
-                Value::Mapping(entries) => {
-                    for entry in entries.iter_mut().filter(|entry| entry.value == old) {
-                        entry.value = new;
-                        entry.key_span = key_span;
-                    }
-                }
-                Value::Sequence(items) => {
-                    for item in items.iter_mut().filter(|item| **item == old) {
-                        *item = new;
-                    }
-                }
-                Value::Scalar(_) => {}
-            },
-        }
-    }
-
-    /// Copies a subtree of another document; its spans move to `source`, `shift` bytes on.
-    fn graft(&mut self, from: &Self, id: NodeId, source: usize, shift: usize) -> NodeId {
-        let moved = |span: Span| Span { source, start: span.start + shift, end: span.end + shift };
-        let node = from.node(id);
-        let value = match &node.value {
-            Value::Scalar(scalar) => Value::Scalar(scalar.clone()),
-            Value::Sequence(items) => {
-                Value::Sequence(items.iter().map(|item| self.graft(from, *item, source, shift)).collect())
-            }
-            Value::Mapping(entries) => Value::Mapping(
-                entries
-                    .iter()
-                    .map(|entry| Entry {
-                        key: entry.key.clone(),
-                        key_span: moved(entry.key_span),
-                        value: self.graft(from, entry.value, source, shift),
-                    })
-                    .collect(),
-            ),
-        };
-        let id = self.push(Node { span: moved(node.span), value, parent: None, height: node.height });
-        self.adopt(id);
-        id
     }
 }

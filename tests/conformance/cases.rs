@@ -1,11 +1,11 @@
-//! Files of cases, the layout of the KEDA and Knative vectors: `{schema, kind, description, source, cases}`.
+//! Files of cases, the layout of all vectors but the HPA's: `{schema, kind, description, source, cases}`.
 //! A case holds its expectations beside its input; one function a kind checks it.
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use crate::{keda, knative};
+use crate::{keda, knative, llm_scalers};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -13,7 +13,7 @@ struct CaseFile {
     schema: String,
     kind: String,
     #[serde(rename = "description")]
-    _description: String,
+    _description: Option<String>,
     #[serde(rename = "source")]
     _source: String,
     cases: Vec<Map<String, Value>>,
@@ -25,6 +25,7 @@ pub fn run(file: Value) -> Result<(usize, Vec<String>), String> {
     let check = match file.schema.as_str() {
         "kpa-vectors/1" => knative::check,
         "keda-vectors/1" => keda::check,
+        "llm-scaler-vectors/1" => llm_scalers::check,
         other => return Err(format!("schema {other} is not known")),
     };
     let count = file.cases.len();

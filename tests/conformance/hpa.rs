@@ -11,7 +11,7 @@ use thawline::policy::hpa::behavior::{
 use thawline::policy::hpa::enqueue::{ObjectEvent, enqueue};
 use thawline::policy::hpa::group_pods::group_pods;
 use thawline::policy::hpa::replica_calculator::{Calculator, resource_values};
-use thawline::policy::hpa::requests::calculate_requests;
+use thawline::policy::hpa::requests::{RequestRules, calculate_requests};
 use thawline::policy::hpa::stabilize::{Windows, clamp_legacy, stabilize, stabilize_legacy};
 use thawline::policy::hpa::status::{StatusQuantity, status_quantity};
 use thawline::policy::hpa::types::{Milli, Pod, PodValues, Tolerances};
@@ -21,7 +21,7 @@ use crate::Answer;
 use crate::hpa_reconcile::horizontal;
 use crate::hpa_types::{
     EventVector, NOW, PodVector, ReadinessVector, RecommendationVector, ResourceVector, RulesVector,
-    SampleVector, events, pods, recommendations, samples, seconds,
+    SampleVector, VERSION, events, pods, recommendations, samples, seconds,
 };
 
 /// Runs one vector of a schema. `Err` is a fault of the vector, not of the code under test.
@@ -95,6 +95,7 @@ fn replica_calculator(vector: CalculatorVector) -> Result<Answer, String> {
         tolerances: Tolerances { down: vector.tolerance.scale_down, up: vector.tolerance.scale_up },
         readiness: vector.config.readiness(),
         pod_level_resources: true,
+        version: VERSION,
         now: NOW,
     };
     let (current, target, container) = (vector.current_replicas, vector.target, vector.container.as_deref());
@@ -309,12 +310,11 @@ struct RequestsVector {
 fn requests(vector: RequestsVector) -> Result<Answer, String> {
     let pods = pods(vector.pods)?;
     let pods: Vec<&Pod> = pods.iter().collect();
-    let answer = calculate_requests(
-        &pods,
-        &vector.resource,
-        vector.container.as_deref(),
-        vector.pod_level_resources_enabled,
-    );
+    let rules = RequestRules {
+        pod_level: vector.pod_level_resources_enabled && VERSION.reads_pod_level_requests(),
+        misses_absent_containers: VERSION.misses_absent_containers(),
+    };
+    let answer = calculate_requests(&pods, &vector.resource, vector.container.as_deref(), rules);
     Ok(answer.map(|requests| object(json!({ "requests": requests }))).map_err(|e| e.to_string()))
 }
 
@@ -394,7 +394,7 @@ struct QuantityVector {
 }
 
 fn quantity(vector: &QuantityVector) -> Result<Answer, String> {
-    let (unit, value, format) = match status_quantity(&vector.resource, vector.raw_milli) {
+    let (unit, value, format) = match status_quantity(&vector.resource, vector.raw_milli, VERSION) {
         StatusQuantity::WholeBinary(value) => ("whole", value, "BinarySI"),
         StatusQuantity::MilliDecimal(value) => ("milli", value, "DecimalSI"),
     };
@@ -424,7 +424,7 @@ fn enqueued(vector: &EnqueueVector) -> Result<Answer, String> {
         },
         other => return Err(format!("unknown event {other}")),
     };
-    let queued = enqueue(event);
+    let queued = enqueue(event, VERSION);
     ok(json!({
         "immediate": queued.immediate,
         "rate_limited": queued.rate_limited,

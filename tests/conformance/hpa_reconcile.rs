@@ -19,8 +19,8 @@ use thawline::policy::hpa::types::{MetricError, Milli, Pod, ResourceSample, Samp
 use crate::Answer;
 use crate::hpa::object;
 use crate::hpa_types::{
-    EventVector, NOW, PodVector, RecommendationVector, ResourceVector, RulesVector, SampleVector, ago,
-    events, pods, readiness, recommendations, samples, seconds,
+    EventVector, NOW, PodVector, RecommendationVector, ResourceVector, RulesVector, SampleVector, VERSION,
+    ago, events, pods, readiness, recommendations, samples, seconds,
 };
 
 #[derive(Deserialize)]
@@ -321,6 +321,7 @@ pub fn horizontal(vector: HorizontalVector) -> Result<Answer, String> {
     }
     let spec = spec(vector.hpa)?;
     let config = ControllerConfig {
+        version: VERSION,
         tolerance: vector.config.tolerance,
         downscale_stabilization: seconds(vector.config.downscale_stabilization_s),
         readiness: readiness(

@@ -11,9 +11,13 @@ use thawline::policy::hpa::types::{
     Container, InitContainer, Milli, Nanos, Pod, PodPhase, Readiness, ReadyCondition, ReadyStatus,
     ResourceSample, Resources, Sample, Samples,
 };
+use thawline::policy::hpa::version::KubernetesVersion;
 
 /// The frozen instant of every vector; "long ago" (10^9 s) still lies after zero.
 pub const NOW: Nanos = 2_000_000_000_000_000_000;
+
+/// The release whose controller the vectors describe.
+pub const VERSION: KubernetesVersion = KubernetesVersion::V1_37;
 
 /// Seconds to ns.
 pub fn seconds(seconds: f64) -> Nanos {

@@ -1,16 +1,15 @@
 //! The HPA as a policy: one reconcile a turn, its reason as data.
 
-use super::metric::{Metric, Target};
-use super::proposals::MetricResult;
-use super::reconcile::{ControllerConfig, Memory, Reconciled, Spec, reconcile};
+use super::detail::{conditions, detail};
+use super::metric::Metric;
+use super::reconcile::{ControllerConfig, Memory, Spec, reconcile};
 use super::spec::{HpaSpec, MetricSpec};
-use super::status::{MetricStatus, Status};
-use super::types::Milli;
+use super::status::Status;
 use super::view_cluster::ViewCluster;
 use crate::kernel::SimDuration;
+use crate::policy::Setting;
 use crate::policy::adapter::{self, Api, Served};
 use crate::policy::api::{Autoscaler, Decision, Loop, Path, Reason, View};
-use crate::policy::Setting;
 use crate::promql::Query;
 
 /// Container name where no metric names one.
@@ -49,7 +48,7 @@ impl Hpa {
             memory: Memory::default(),
             status: Status::default(),
             period: spec.controller.period(),
-            phase: spec.controller.phase,
+            phase: spec.controller.first_reconcile(),
             container: container.unwrap_or_else(|| CONTAINER.to_owned()),
         }
     }
@@ -75,8 +74,13 @@ impl Autoscaler for Hpa {
         let mut cluster = ViewCluster::new(view, &self.container, answers.collect());
         let now = i64::try_from(view.now.as_nanos()).unwrap_or(i64::MAX);
         let done = reconcile(&self.spec, &self.config, &mut self.memory, &mut self.status, &mut cluster, now);
-        let why = Reason { rule: done.rule.as_str(), detail: detail(&self.spec, &done) };
-        Some(Decision { replicas: u32::try_from(done.replicas).unwrap_or(0), spare: 0, path: Path::Direct, why })
+        let why = Reason {
+            rule: done.rule.as_str(),
+            detail: detail(&self.spec, self.config.version, &done, view.status_replicas),
+            conditions: conditions(&self.status, &done.events),
+        };
+        let replicas = u32::try_from(done.replicas).unwrap_or(0);
+        Some(Decision { replicas, spare: 0, path: Path::Direct, why })
     }
 
     fn queries(&self) -> Vec<&Query> {
@@ -100,60 +104,6 @@ impl Autoscaler for Hpa {
     fn maximum(&self) -> Option<u32> {
         Some(u32::try_from(self.spec.max_replicas).unwrap_or(0))
     }
-}
-
-/// The figures of a reconcile on one line: of each metric its value, target and proposal.
-fn detail(spec: &Spec, done: &Reconciled) -> String {
-    if done.metrics.is_empty() {
-        return if done.reason.is_empty() {
-            "at zero, and not by this autoscaler's order".to_owned()
-        } else {
-            done.reason.clone()
-        };
-    }
-    let lines: Vec<String> = done.metrics.iter().map(|result| metric_detail(spec, result)).collect();
-    lines.join("; ")
-}
-
-fn metric_detail(spec: &Spec, result: &MetricResult) -> String {
-    let metric = &spec.metrics[result.index];
-    match &result.proposal {
-        Err(error) => format!("{}: {error}", metric.name()),
-        Ok(proposal) => {
-            let value = match proposal.status {
-                MetricStatus::Utilization { percent, .. } => format!("{percent}%"),
-                MetricStatus::Value(milli) => decimal(milli),
-            };
-            let target = target_text(metric);
-            format!("{} {value} against {target}: {} replicas", metric.name(), proposal.replicas)
-        }
-    }
-}
-
-/// The field of the target that the calculation read.
-fn target_text(metric: &Metric) -> String {
-    use super::metric::TargetType;
-    let average = |target: &Target| target.average_value.map(|v| format!("{} a replica", decimal(v)));
-    let value = |target: &Target| target.value.map(decimal);
-    match metric {
-        Metric::Object { target, .. } if target.kind == TargetType::Value => value(target),
-        Metric::Resource { target, .. }
-        | Metric::ContainerResource { target, .. }
-        | Metric::Pods { target, .. }
-        | Metric::Object { target, .. }
-        | Metric::External { target, .. } => average(target)
-            .or_else(|| target.average_utilization.map(|percent| format!("{percent}%")))
-            .or_else(|| value(target)),
-        Metric::Unknown(_) => None,
-    }
-    .unwrap_or_else(|| "no target".to_owned())
-}
-
-/// Thousandths as a decimal number without trailing zeros.
-fn decimal(milli: Milli) -> String {
-    let text = format!("{}.{:03}", milli.unsigned_abs() / 1000, milli.unsigned_abs() % 1000);
-    let sign = if milli < 0 { "-" } else { "" };
-    format!("{sign}{}", text.trim_end_matches('0').trim_end_matches('.'))
 }
 
 #[cfg(test)]
@@ -265,12 +215,10 @@ mod tests {
 
     #[test]
     fn selectors_choose_series() {
-        let mut hpa = hpa(
-            r#"{"maxReplicas": 50, "metrics": [{"type": "External", "external": {"metric":
+        let mut hpa = hpa(r#"{"maxReplicas": 50, "metrics": [{"type": "External", "external": {"metric":
                 {"name": "vllm:num_requests_waiting", "selector": {"matchExpressions":
                 [{"key": "pod", "operator": "In", "values": ["vllm-1", "other"]}]}},
-                "target": {"type": "AverageValue", "averageValue": "10"}}}]}"#,
-        );
+                "target": {"type": "AverageValue", "averageValue": "10"}}}]}"#);
         let world = World::ready(5, 4).with_sample(0, SERIES, 5, 900.0).with_sample(1, SERIES, 5, 60.0);
         assert_eq!(turn(&mut hpa, &world).0, 6);
     }

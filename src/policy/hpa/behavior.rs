@@ -1,10 +1,10 @@
 //! `spec.behavior`: its defaults, the rate limits of its policies, and the log of rescales
 //! they are counted over.
 //!
-//! After Kubernetes' `v2/defaults.go` and `horizontal.go` (1.34 to 1.37).
+//! After Kubernetes' `v2/defaults.go` and `horizontal.go` (1.33 to 1.37).
 
 use super::conditions::ConditionReason;
-use super::types::Nanos;
+use super::types::{Nanos, int32};
 
 /// Which of several policies binds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -178,7 +178,7 @@ impl History<'_> {
             match policy.kind {
                 PolicyType::Pods => start.wrapping_add(policy.value),
                 PolicyType::Percent => {
-                    (f64::from(start) * (1.0 + f64::from(policy.value) / 100.0)).ceil() as i32
+                    int32((f64::from(start) * (1.0 + f64::from(policy.value) / 100.0)).ceil())
                 }
             }
         });
@@ -195,7 +195,7 @@ impl History<'_> {
             let start = self.period_start(current, policy);
             match policy.kind {
                 PolicyType::Pods => start.wrapping_sub(policy.value),
-                PolicyType::Percent => (f64::from(start) * (1.0 - f64::from(policy.value) / 100.0)) as i32,
+                PolicyType::Percent => int32(f64::from(start) * (1.0 - f64::from(policy.value) / 100.0)),
             }
         });
         match rules.select_policy {

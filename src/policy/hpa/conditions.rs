@@ -102,6 +102,13 @@ pub struct Condition {
     pub reason: ConditionReason,
 }
 
+impl std::fmt::Display for Condition {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let status = if self.is_true { "True" } else { "False" };
+        write!(f, "{}={status}/{}", self.kind.as_str(), self.reason.as_str())
+    }
+}
+
 /// The conditions of an HPA, in the order in which they first appeared.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Conditions(Vec<Condition>);

@@ -1,6 +1,8 @@
 //! When an event on an HPA object leads to a reconcile: at once, or one sync period later.
 //!
-//! After Kubernetes 1.37's `horizontal.go`: earlier releases always waited one period.
+//! After Kubernetes' `horizontal.go` (1.33 to 1.37).
+
+use super::version::KubernetesVersion;
 
 /// An event on an HPA object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,14 +31,15 @@ pub struct Enqueued {
     pub selector_registered_before_enqueue: bool,
 }
 
-/// How an event is queued. A status update changes no generation, so it waits.
-pub fn enqueue(event: ObjectEvent) -> Enqueued {
-    let immediate = match event {
-        ObjectEvent::Add => true,
-        ObjectEvent::Update { old_generation: Some(old), new_generation: Some(new), generation_gate } => {
-            generation_gate && old != new
-        }
-        ObjectEvent::Update { .. } => false,
-    };
+/// How an event is queued by a release. A status update changes no generation, so it waits.
+pub fn enqueue(event: ObjectEvent, version: KubernetesVersion) -> Enqueued {
+    let immediate = version.reconciles_new_objects_at_once()
+        && match event {
+            ObjectEvent::Add => true,
+            ObjectEvent::Update { old_generation: Some(old), new_generation: Some(new), generation_gate } => {
+                generation_gate && old != new
+            }
+            ObjectEvent::Update { .. } => false,
+        };
     Enqueued { immediate, rate_limited: !immediate, selector_registered_before_enqueue: true }
 }

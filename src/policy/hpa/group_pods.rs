@@ -1,6 +1,6 @@
 //! Which pods count: ready, unready, missing a sample, or ignored.
 //!
-//! After `groupPods` of Kubernetes' `replica_calculator.go` (1.34 and later).
+//! After `groupPods` of Kubernetes' `replica_calculator.go` (1.33 to 1.37).
 
 use std::collections::BTreeSet;
 

@@ -1,7 +1,7 @@
 //! Several metrics -> one proposal: the highest wins, and a failed metric never lets the
 //! workload shrink.
 //!
-//! After `computeReplicasForMetrics` of Kubernetes' `horizontal.go` (1.34 to 1.37).
+//! After `computeReplicasForMetrics` of Kubernetes' `horizontal.go` (1.33 to 1.37).
 
 use super::cluster::{Cluster, Scale};
 use super::conditions::ConditionReason;
@@ -81,6 +81,7 @@ pub fn evaluate_metrics(
         tolerances: tolerances(spec, config),
         readiness: config.readiness,
         pod_level_resources: config.gates.pod_level_resources,
+        version: config.version,
         now,
     };
     let counts = ScaleCounts { spec: scale.spec_replicas, status: scale.status_replicas };

@@ -1,7 +1,7 @@
 //! One reconcile, in upstream's order: read the scale, choose a branch, evaluate the
 //! metrics, normalise, write the scale, report.
 //!
-//! After Kubernetes' `horizontal.go` (1.34 to 1.37; scale to zero as in 1.36 and 1.37).
+//! After Kubernetes' `horizontal.go` (1.33 to 1.37; `version` holds the differences).
 
 use super::behavior::{Behavior, History, ScaleEvent, store_event};
 use super::cluster::{Cluster, Scale, ScaleWriteError};
@@ -11,6 +11,7 @@ use super::proposals::{Failure, MetricResult, Metrics, evaluate_metrics};
 use super::stabilize::{Recommendation, Windows, clamp_legacy, stabilize, stabilize_legacy};
 use super::status::Status;
 use super::types::{Nanos, Readiness};
+use super::version::{KubernetesVersion, ZeroRule};
 
 /// Attempts at writing the scale when each meets a conflict: the steps of upstream's
 /// default backoff.
@@ -43,6 +44,8 @@ pub struct Gates {
 /// Flags of the controller.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ControllerConfig {
+    /// The release of Kubernetes.
+    pub version: KubernetesVersion,
     /// `--horizontal-pod-autoscaler-tolerance`, a fraction.
     pub tolerance: f64,
     /// `--horizontal-pod-autoscaler-downscale-stabilization`.
@@ -196,14 +199,24 @@ impl Run<'_> {
         }
     }
 
+    /// Whether the condition `ScaledToZero` is kept at all.
+    fn remembers_zero(&self) -> bool {
+        self.config.version.zero_rule() == ZeroRule::Condition
+    }
+
     /// Whether this HPA itself took the workload to zero and may bring it back.
     fn took_it_to_zero(&self) -> bool {
-        self.config.gates.scale_to_zero
+        self.remembers_zero()
+            && self.config.gates.scale_to_zero
             && self.status.conditions.get(ConditionType::ScaledToZero).is_some_and(|c| c.is_true)
     }
 
     fn may_leave_zero(&self, min: i32) -> bool {
-        self.took_it_to_zero() && (min != 0 || self.has_object_or_external())
+        match self.config.version.zero_rule() {
+            // The gate is asked for when the object is validated, and not here.
+            ZeroRule::MinReplicas => min == 0,
+            ZeroRule::Condition => self.took_it_to_zero() && (min != 0 || self.has_object_or_external()),
+        }
     }
 
     fn has_object_or_external(&self) -> bool {
@@ -271,7 +284,8 @@ impl Run<'_> {
 
     /// Writes the scale; false if that failed, which ends the reconcile.
     fn rescale(&mut self, current: i32, desired: i32, min: i32, cluster: &mut dyn Cluster) -> bool {
-        if !write_scale(cluster, desired) {
+        let attempts = if self.config.version.retries_conflicts() { WRITE_ATTEMPTS } else { 1 };
+        if !write_scale(cluster, desired, attempts) {
             self.out.events.push("FailedRescale");
             self.set(ConditionType::AbleToScale, false, ConditionReason::FailedUpdateScale);
             self.status.current_replicas = current;
@@ -280,7 +294,7 @@ impl Run<'_> {
             return false;
         }
         self.set(ConditionType::AbleToScale, true, ConditionReason::SucceededRescale);
-        if self.config.gates.scale_to_zero {
+        if self.remembers_zero() && self.config.gates.scale_to_zero {
             let to_zero = current > 0 && desired == 0 && min == 0 && self.has_object_or_external();
             let reason =
                 if to_zero { ConditionReason::ScaledToZero } else { ConditionReason::NotScaledToZero };
@@ -301,7 +315,7 @@ impl Run<'_> {
     }
 
     fn drop_scaled_to_zero_without_gate(&mut self) {
-        if !self.config.gates.scale_to_zero {
+        if self.remembers_zero() && !self.config.gates.scale_to_zero {
             self.status.conditions.remove(ConditionType::ScaledToZero);
         }
     }
@@ -317,8 +331,8 @@ impl Run<'_> {
 }
 
 /// Writes the scale, reading it again after a conflict.
-fn write_scale(cluster: &mut dyn Cluster, desired: i32) -> bool {
-    for _ in 0..WRITE_ATTEMPTS {
+fn write_scale(cluster: &mut dyn Cluster, desired: i32, attempts: u32) -> bool {
+    for _ in 0..attempts {
         match cluster.set_replicas(desired) {
             Ok(()) => return true,
             Err(ScaleWriteError::Other) => return false,

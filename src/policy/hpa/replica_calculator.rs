@@ -1,14 +1,15 @@
 //! One metric -> one proposal of replicas.
 //!
-//! After Kubernetes' `replica_calculator.go` (1.34 and later). Three families: per-pod
+//! After Kubernetes' `replica_calculator.go` (1.33 to 1.37). Three families: per-pod
 //! metrics (utilisation or a plain average), value targets and average-value targets.
 
 use super::group_pods::{PodGroups, group_pods};
-use super::requests::calculate_requests;
+use super::requests::{RequestRules, calculate_requests};
 use super::types::{
-    MetricError, Milli, Nanos, Pod, PodValues, Readiness, ResourceSample, Sample, Samples, Tolerances,
+    MetricError, Milli, Nanos, Pod, PodValues, Readiness, ResourceSample, Sample, Samples, Tolerances, int32,
 };
 use super::utilization::{metric_usage, resource_utilization};
+use super::version::KubernetesVersion;
 
 /// What every calculation of one reconcile shares.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +22,8 @@ pub struct Calculator<'a> {
     pub readiness: Readiness,
     /// Whether requests of the pod as a whole count (gate `PodLevelResources`).
     pub pod_level_resources: bool,
+    /// The release of Kubernetes.
+    pub version: KubernetesVersion,
     /// Now.
     pub now: Nanos,
 }
@@ -80,6 +83,13 @@ pub fn resource_values(
 }
 
 impl Calculator<'_> {
+    fn request_rules(&self) -> RequestRules {
+        RequestRules {
+            pod_level: self.pod_level_resources && self.version.reads_pod_level_requests(),
+            misses_absent_containers: self.version.misses_absent_containers(),
+        }
+    }
+
     /// Replicas for a target utilisation (percent of the request) of a resource.
     pub fn utilization(
         &self,
@@ -90,7 +100,7 @@ impl Calculator<'_> {
         container: Option<&str>,
     ) -> Result<UtilizationProposal, MetricError> {
         let (groups, values) = self.usable_values(samples, resource)?;
-        let requests = calculate_requests(self.pods, resource, container, self.pod_level_resources)?;
+        let requests = calculate_requests(self.pods, resource, container, self.request_rules())?;
         let first = resource_utilization(&values, &requests, target_percent)?;
         let fill = |pod: &str| {
             let request = requests.get(pod).copied().unwrap_or(0);
@@ -155,7 +165,7 @@ impl Calculator<'_> {
             if self.tolerances.is_within(first) {
                 return Ok(current);
             }
-            return Ok((first * groups.ready_count as f64).ceil() as i32);
+            return Ok(int32((first * groups.ready_count as f64).ceil()));
         }
         for pod in &groups.missing {
             if first < 1.0 {
@@ -172,7 +182,7 @@ impl Calculator<'_> {
         if self.tolerances.is_within(second) || turned {
             return Ok(current);
         }
-        let replicas = (second * values.len() as f64).ceil() as i32;
+        let replicas = int32((second * values.len() as f64).ceil());
         // Filling in must not push the count against the sense of the ratio.
         if (second < 1.0 && replicas > current) || (second > 1.0 && replicas < current) {
             return Ok(current);
@@ -208,7 +218,7 @@ impl Calculator<'_> {
     fn by_value(&self, current: i32, target: Milli, usage: Milli) -> Result<i32, MetricError> {
         let ratio = usage as f64 / target as f64;
         if current == 0 {
-            return Ok(ratio.ceil() as i32);
+            return Ok(int32(ratio.ceil()));
         }
         if self.tolerances.is_within(ratio) {
             return Ok(current);
@@ -217,15 +227,14 @@ impl Calculator<'_> {
             return Err(no_pods());
         }
         let ready = self.pods.iter().filter(|pod| pod.is_running_and_ready()).count();
-        // A cast of a double to an integer saturates, which is what upstream does here.
-        Ok((ratio * ready as f64).ceil() as i32)
+        Ok(capped((ratio * ready as f64).ceil(), self.version.caps_values()))
     }
 
     /// Replicas for an object's value against a target per replica, milli-units.
     /// `status_replicas` is `scale.status.replicas`.
     pub fn object_average_value(&self, status_replicas: i32, target: Milli, usage: Milli) -> UsageProposal {
         UsageProposal {
-            replicas: self.by_average_value(status_replicas, target, usage),
+            replicas: self.by_average_value(status_replicas, target, usage, false),
             usage: spread(usage, status_replicas),
         }
     }
@@ -242,19 +251,30 @@ impl Calculator<'_> {
             sum => sum,
         });
         UsageProposal {
-            replicas: self.by_average_value(status_replicas, target, usage),
+            replicas: self.by_average_value(
+                status_replicas,
+                target,
+                usage,
+                self.version.caps_external_average(),
+            ),
             usage: if usage == i64::MAX { usage } else { spread(usage, status_replicas) },
         }
     }
 
-    fn by_average_value(&self, status_replicas: i32, target: Milli, usage: Milli) -> i32 {
+    fn by_average_value(&self, status_replicas: i32, target: Milli, usage: Milli, caps: bool) -> i32 {
         let ratio = usage as f64 / (target as f64 * f64::from(status_replicas));
         if self.tolerances.is_within(ratio) {
             status_replicas
         } else {
-            (usage as f64 / target as f64).ceil() as i32
+            capped((usage as f64 / target as f64).ceil(), caps)
         }
     }
+}
+
+/// Replicas of a double: beyond 32 bits, the most they hold where upstream caps it.
+fn capped(replicas: f64, caps: bool) -> i32 {
+    // Rust's cast saturates.
+    if caps && replicas > f64::from(i32::MAX) { i32::MAX } else { int32(replicas) }
 }
 
 fn spread(usage: Milli, replicas: i32) -> Milli {

@@ -1,11 +1,12 @@
 //! A scenario's HPA -> the plain structs that the decision works on, defaults filled in.
 
 use super::behavior::{Behavior, PolicyType, Rules, RulesInput, ScalingPolicy, SelectPolicy};
+use super::enqueue::{ObjectEvent, enqueue};
 use super::metric::{Metric, Target, TargetType};
-use super::reconcile::{ControllerConfig, Gates, Spec};
+use super::reconcile::{ControllerConfig, Spec};
 use super::spec::{
-    ControllerSpec, HpaSpec, LabelOperator, MetricIdentifier, MetricSpec, RulesSpec, ScalingPolicyKind, SelectPolicySpec,
-    TargetKind, TargetSpec,
+    ControllerSpec, HpaSpec, LabelOperator, LabelSelector, MetricIdentifier, MetricSpec, RulesSpec,
+    ScalingPolicyKind, SelectPolicySpec, TargetKind, TargetSpec,
 };
 use super::types::{Nanos, Readiness};
 use crate::kernel::{Quantity, SimDuration};
@@ -39,6 +40,23 @@ impl HpaSpec {
     /// What of a pod's CPU and memory it reads.
     pub fn resources(&self) -> Vec<ResourceRead> {
         self.resolve().metrics.iter().filter_map(Metric::resource).collect()
+    }
+
+    /// The tolerances in `behavior` that Kubernetes drops, because the gate
+    /// `HPAConfigurableTolerance` is off: paths relative to the spec.
+    pub fn dropped_tolerances(&self) -> Vec<&'static str> {
+        if self.controller.gates().configurable_tolerance {
+            return Vec::new();
+        }
+        let behavior = self.behavior.as_ref();
+        let has_tolerance = |rules: Option<&RulesSpec>| rules.is_some_and(|rules| rules.tolerance.is_some());
+        [
+            ("behavior.scaleUp.tolerance", behavior.and_then(|b| b.scale_up.as_ref())),
+            ("behavior.scaleDown.tolerance", behavior.and_then(|b| b.scale_down.as_ref())),
+        ]
+        .into_iter()
+        .filter_map(|(path, rules)| has_tolerance(rules).then_some(path))
+        .collect()
     }
 }
 
@@ -105,14 +123,7 @@ impl MetricIdentifier {
 
     /// Its labels as upstream prints them in messages.
     fn selector_text(&self) -> String {
-        match &self.selector {
-            None => "nil".to_owned(),
-            Some(selector) => {
-                let pairs: Vec<String> =
-                    selector.match_labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
-                pairs.join(",")
-            }
-        }
+        self.selector.as_ref().map_or_else(|| "nil".to_owned(), LabelSelector::text)
     }
 }
 
@@ -160,17 +171,27 @@ impl RulesSpec {
 }
 
 impl ControllerSpec {
-    /// The controller's flags, with the feature gates of Kubernetes 1.37.
+    /// The controller's version, flags and gates.
     pub fn resolve(&self) -> ControllerConfig {
         ControllerConfig {
+            version: self.kubernetes_version,
             tolerance: self.tolerance,
             downscale_stabilization: nanos(self.downscale_stabilization),
             readiness: Readiness {
                 cpu_initialization_period: nanos(self.cpu_initialization_period),
                 initial_readiness_delay: nanos(self.initial_readiness_delay),
             },
-            gates: Gates { scale_to_zero: true, configurable_tolerance: true, pod_level_resources: true },
+            gates: self.gates(),
         }
+    }
+
+    /// When the first reconcile comes; `None` draws it within the period.
+    pub fn first_reconcile(&self) -> Option<SimDuration> {
+        if !self.created_at_start {
+            return self.phase;
+        }
+        let queued = enqueue(ObjectEvent::Add, self.kubernetes_version);
+        Some(if queued.immediate { SimDuration::ZERO } else { self.sync_period })
     }
 
     /// From one reconcile to the next: the key is queued again when the reconcile has ended.

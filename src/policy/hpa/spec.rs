@@ -9,16 +9,25 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::version::{FeatureGatesSpec, KubernetesVersion};
 use crate::kernel::{Quantity, SimDuration};
 
-/// A HorizontalPodAutoscaler, as Kubernetes 1.37's controller decides.
+/// A HorizontalPodAutoscaler, as the controllers of Kubernetes 1.33 to 1.37 decide.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct HpaSpec {
+    /// A file with a HorizontalPodAutoscaler, in the place of what would be written here; what is written here stays. Relative to the
+    /// scenario.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manifest: Option<String>,
+    /// Which object of the file, where it holds several: `NAME` or `KIND/NAME`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub object: Option<String>,
     /// What it scales. A run has one workload, which is it; its pods are named after it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scale_target_ref: Option<ObjectReference>,
-    /// Fewest replicas. Default: 1. Zero needs an Object or External metric to wake up again.
+    /// Fewest replicas. Default: 1. Zero needs an Object or External metric to wake up again, and
+    /// the feature gate `HPAScaleToZero`.
     #[serde(default)]
     pub min_replicas: Option<i32>,
     /// Most replicas.
@@ -258,7 +267,8 @@ pub struct RulesSpec {
     /// Rate limits; a list given here replaces the default whole.
     #[serde(default)]
     pub policies: Option<Vec<ScalingPolicySpec>>,
-    /// Changes of the ratio that are ignored, a fraction. Default: the controller's.
+    /// Changes of the ratio that are ignored, a fraction. Default: the controller's. Kubernetes
+    /// drops it where the feature gate `HPAConfigurableTolerance` is off.
     #[serde(default)]
     pub tolerance: Option<Quantity>,
 }
@@ -296,10 +306,14 @@ pub enum ScalingPolicyKind {
     Percent,
 }
 
-/// Flags of the controller (`--horizontal-pod-autoscaler-*` of kube-controller-manager).
+/// The controller: its version, and its flags (`--horizontal-pod-autoscaler-*` of kube-controller-manager).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct ControllerSpec {
+    /// Release of Kubernetes whose controller decides: `"1.33"` to `"1.37"`. Default: `"1.37"`.
+    pub kubernetes_version: KubernetesVersion,
+    /// Feature gates. Default: as the version has them.
+    pub feature_gates: FeatureGatesSpec,
     /// From the end of one reconcile to the next. Default: 15 s.
     pub sync_period: SimDuration,
     /// How long a reconcile itself takes. It makes the period a little longer than the sync
@@ -316,11 +330,16 @@ pub struct ControllerSpec {
     pub initial_readiness_delay: SimDuration,
     /// Time of the first reconcile. Default: drawn within the period.
     pub phase: Option<SimDuration>,
+    /// The HPA is created as the run begins, so that its first reconcile comes at once (1.37) or
+    /// one sync period later (before). Default: false, it was there long before, and `phase` holds.
+    pub created_at_start: bool,
 }
 
 impl Default for ControllerSpec {
     fn default() -> Self {
         Self {
+            kubernetes_version: KubernetesVersion::default(),
+            feature_gates: FeatureGatesSpec::default(),
             sync_period: SimDuration::from_secs(15),
             reconcile_duration: SimDuration::from_millis(10),
             downscale_stabilization: SimDuration::from_secs(300),
@@ -328,6 +347,7 @@ impl Default for ControllerSpec {
             cpu_initialization_period: SimDuration::from_secs(300),
             initial_readiness_delay: SimDuration::from_secs(30),
             phase: None,
+            created_at_start: false,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Stabilisation: what was recommended lately holds a new recommendation back; and the
 //! clamp that stands in for `behavior` where there is none.
 //!
-//! After Kubernetes' `horizontal.go` (1.34 to 1.37). The strictness of each comparison is
+//! After Kubernetes' `horizontal.go` (1.33 to 1.37). The strictness of each comparison is
 //! upstream's: `<=` in the legacy window, `<` in the windows of `behavior`.
 
 use super::conditions::ConditionReason;

@@ -151,6 +151,13 @@ pub struct Readiness {
     pub initial_readiness_delay: Nanos,
 }
 
+/// `int32(..)` of a double as Go compiles it on amd64: beyond 32 bits, and of NaN, the smallest
+/// number. (On arm64 it saturates, which upstream means to do everywhere: PR 141397, after 1.37.)
+pub fn int32(value: f64) -> i32 {
+    let whole = value.trunc();
+    if whole >= f64::from(i32::MIN) && whole <= f64::from(i32::MAX) { whole as i32 } else { i32::MIN }
+}
+
 /// Why a metric yields no proposal; the text is upstream's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]

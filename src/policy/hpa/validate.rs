@@ -3,7 +3,10 @@
 //! After Kubernetes' `pkg/apis/autoscaling/validation`. Types and unknown fields are the
 //! reader's to refuse; here are the rules between values.
 
-use super::spec::{BehaviorSpec, HpaSpec, MetricSourceType, MetricSpec, RulesSpec, TargetKind, TargetSpec};
+use super::spec::{
+    BehaviorSpec, HpaSpec, LabelSelector, MetricIdentifier, MetricSourceType, MetricSpec, RulesSpec,
+    TargetKind, TargetSpec,
+};
 use crate::kernel::Quantity;
 use crate::policy::{Fault, Setting, adapter};
 
@@ -65,6 +68,14 @@ fn replicas(spec: &HpaSpec, findings: &mut Findings) {
     }
     let can_wake =
         spec.metrics.iter().any(|m| matches!(m.kind, MetricSourceType::Object | MetricSourceType::External));
+    if min == 0 && !spec.controller.gates().scale_to_zero {
+        let version = spec.controller.kubernetes_version;
+        findings.add(
+            "minReplicas",
+            format!("minReplicas 0 needs the feature gate HPAScaleToZero, which is off in this Kubernetes {version}"),
+            "write minReplicas: 1, or switch it on: controller: {featureGates: {HPAScaleToZero: true}}",
+        );
+    }
     if min == 0 && !can_wake {
         findings.add(
             "minReplicas",
@@ -116,6 +127,7 @@ fn sources(metric: &MetricSpec, path: &str, findings: &mut Findings) {
     }
     if let Some(source) = &metric.pods {
         let path = format!("{path}.pods");
+        selector(&source.metric, &path, findings);
         let path = format!("{path}.target");
         values(&source.target, &path, findings);
         if source.target.average_value.is_none() {
@@ -128,6 +140,7 @@ fn sources(metric: &MetricSpec, path: &str, findings: &mut Findings) {
     }
     if let Some(source) = &metric.object {
         let path = format!("{path}.object");
+        selector(&source.metric, &path, findings);
         for (field, text) in
             [("kind", &source.described_object.kind), ("name", &source.described_object.name)]
         {
@@ -140,8 +153,14 @@ fn sources(metric: &MetricSpec, path: &str, findings: &mut Findings) {
     }
     if let Some(source) = &metric.external {
         let path = format!("{path}.external");
+        selector(&source.metric, &path, findings);
         value_target(&source.target, &format!("{path}.target"), true, findings);
     }
+}
+
+fn selector(metric: &MetricIdentifier, path: &str, findings: &mut Findings) {
+    let faults = metric.selector.iter().flat_map(LabelSelector::check);
+    findings.faults.extend(faults.map(|(below, m, h)| (format!("{path}.metric.selector.{below}"), m, h)));
 }
 
 fn resource_name(name: &str, path: &str, findings: &mut Findings) {
@@ -278,6 +297,16 @@ fn direction_rules(rules: &RulesSpec, path: &str, findings: &mut Findings) {
 
 fn controller(spec: &HpaSpec, findings: &mut Findings) {
     let controller = &spec.controller;
+    findings
+        .faults
+        .extend(controller.check_gates().into_iter().map(|(p, m, h)| (format!("controller.{p}"), m, h)));
+    if controller.created_at_start && controller.phase.is_some() {
+        findings.add(
+            "controller.phase",
+            "the first reconcile is settled twice: by `phase` and by `createdAtStart`",
+            "remove one of them",
+        );
+    }
     if controller.sync_period.is_zero() {
         findings.add("controller.syncPeriod", "a sync period of 0", "write e.g. 15s");
     }

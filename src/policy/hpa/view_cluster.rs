@@ -3,7 +3,7 @@
 //! Pods keep the phases and conditions the view shows; the metrics APIs' answers are made before the
 //! reconcile. What has not been scraped yet is absent, never zero.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::cluster::{Cluster, Scale, ScaleReadError, ScaleWriteError};
 use super::metric::Metric;
@@ -57,7 +57,8 @@ impl Served {
     /// What the metrics API answers of its metric in a view.
     pub fn answer(&self, api: Api, metric: &str, view: &View<'_>) -> Answered {
         let answer = view.prometheus.answer(&self.query);
-        let answer = answer.map_err(|error| MetricError::new(format!("unable to get metric {metric}: {error}")));
+        let answer =
+            answer.map_err(|error| MetricError::new(format!("unable to get metric {metric}: {error}")));
         match api {
             Api::Pods => Answered::Pods(answer.map(|answer| self.samples(&answer, view))),
             Api::Object => Answered::Object(answer.and_then(|answer| {
@@ -68,10 +69,15 @@ impl Served {
         }
     }
 
+    /// Of the pods that the scale's selector selects, as the adapter asks for them by name: spares of a
+    /// warm pool are not among them.
     fn samples(&self, answer: &Answer, view: &View<'_>) -> Samples {
         let at = instant(view.prometheus.at);
-        let sample = |(pod, value): (&str, Milli)| (pod.to_owned(), Sample { value, at, window: 0 });
-        answer.by_object(&self.pod_label).into_iter().map(sample).collect()
+        let selected: BTreeSet<String> =
+            view.pods.iter().map(|pod| pod_name(view.workload, pod.id)).collect();
+        let values = answer.by_object(&self.pod_label).into_iter();
+        let own = values.filter(|(pod, _)| selected.contains(*pod));
+        own.map(|(pod, value)| (pod.to_owned(), Sample { value, at, window: 0 })).collect()
     }
 }
 
@@ -109,7 +115,10 @@ impl Cluster for ViewCluster<'_> {
                 pod: pod_name(self.view.workload, pod.id),
                 at: instant(sample.at),
                 window: duration(sample.window.as_nanos()),
-                containers: vec![(self.container.to_owned(), Resources::from([(resource.to_owned(), value)]))],
+                containers: vec![(
+                    self.container.to_owned(),
+                    Resources::from([(resource.to_owned(), value)]),
+                )],
             })
         };
         Ok(self.view.pods.iter().filter_map(sample).collect())

@@ -14,6 +14,13 @@ use crate::policy::{Fault, ResourceRead, Setting};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct KedaSpec {
+    /// A file with a ScaledObject or an HTTPScaledObject, in the place of what would be written here; what is written here stays. Relative to the
+    /// scenario.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manifest: Option<String>,
+    /// Which object of the file, where it holds several: `NAME` or `KIND/NAME`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub object: Option<String>,
     /// `metadata.name` of the object. Default: `scaledobject`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,

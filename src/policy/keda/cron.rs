@@ -78,6 +78,16 @@ impl CronTrigger {
         start >= end
     }
 
+    /// The next start strictly after an instant, s since 1970.
+    pub fn next_start(&self, now: i64) -> Option<i64> {
+        self.start.next(now, &self.zone)
+    }
+
+    /// The next end strictly after an instant, s since 1970.
+    pub fn next_end(&self, now: i64) -> Option<i64> {
+        self.end.next(now, &self.zone)
+    }
+
     /// The value of the metric; its target is 1 per replica.
     pub fn value(&self, now: i64) -> f64 {
         if self.is_active(now) { self.desired_replicas as f64 } else { 0.0 }

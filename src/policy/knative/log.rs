@@ -42,7 +42,7 @@ pub struct Turn<'a> {
 
 /// Why.
 pub fn reason(turn: &Turn<'_>) -> Reason {
-    Reason { rule: rule(turn), detail: detail(turn) }
+    Reason::new(rule(turn), detail(turn))
 }
 
 fn rule(turn: &Turn<'_>) -> &'static str {

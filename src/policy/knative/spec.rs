@@ -20,6 +20,16 @@ const DOMAIN: &str = "autoscaling.knative.dev/";
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct KnativeSpec {
+    /// A file with Knative's Service, Configuration, Revision or PodAutoscaler, or KServe's InferenceService, in the place of what would be written here; what is written here stays. Relative to the
+    /// scenario.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manifest: Option<String>,
+    /// Which object of the file, where it holds several: `NAME` or `KIND/NAME`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub object: Option<String>,
+    /// A file with the ConfigMap `config-autoscaler`, where the other one does not hold it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config_manifest: Option<String>,
     /// Name of the service; its pods are named after it. Default: `service`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
