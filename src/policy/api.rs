@@ -70,6 +70,9 @@ pub struct DataPath {
     pub hold_limit: Option<u32>,
     /// Longest time a request is held before it is given up. `None` is as long as the request may take.
     pub hold_timeout: Option<SimDuration>,
+    /// Longest time from a request's way to a pod until its first token, with which the answer's headers come.
+    /// `None` sets no limit.
+    pub header_timeout: Option<SimDuration>,
     /// Longest time of a request, where the gateway's is not shorter.
     pub request_timeout: Option<SimDuration>,
     /// How the proxy picks a pod, on [`Path::Proxied`].

@@ -1,4 +1,4 @@
-//! What a query answers, and what KEDA and prometheus-adapter make of it.
+//! What a query answers, and what prometheus-adapter makes of it; what KEDA does is `policy::keda::prometheus`'s.
 
 /// The answer to a query at an instant.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,61 +25,7 @@ impl Sample {
     }
 }
 
-/// Why KEDA's prometheus scaler fails on an answer (pkg/scalers/prometheus_scaler.go
-/// `ExecutePromQuery`, v2.18).
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-pub enum KedaError {
-    /// Nothing, with `ignoreNullValues: false`.
-    #[error("prometheus metrics 'prometheus' target may be lost, the result is empty")]
-    Empty,
-    /// Several series. The query must aggregate.
-    #[error("prometheus query {query} returned multiple elements")]
-    Several {
-        /// The query's text.
-        query: String,
-    },
-    /// NaN or an infinity, with `ignoreNullValues: false`.
-    #[error("prometheus query returns {}", go_float(*.0))]
-    NotFinite(f64),
-    /// A scalar: its JSON is a pair and no list of series. `vector(..)` makes a vector of it.
-    #[error("json: cannot unmarshal number into Go struct field .data.result")]
-    Scalar,
-}
-
-/// Go's `%f` of what is not finite.
-fn go_float(value: f64) -> &'static str {
-    if value.is_nan() {
-        "NaN"
-    } else if value > 0.0 {
-        "+Inf"
-    } else {
-        "-Inf"
-    }
-}
-
 impl Answer {
-    /// What KEDA's prometheus scaler reads. `query` is its text, `ignore_null_values` the trigger's field
-    /// (default `true`): no series, NaN and infinities count as 0.
-    ///
-    /// KEDA asks at the whole second: evaluate at [`Settings::whole_second`](super::Settings::whole_second).
-    pub fn keda(&self, query: &str, ignore_null_values: bool) -> Result<f64, KedaError> {
-        let samples = match self {
-            Self::Scalar(_) => return Err(KedaError::Scalar),
-            Self::Vector(samples) => samples,
-        };
-        let value = match &samples[..] {
-            [] if ignore_null_values => return Ok(0.0),
-            [] => return Err(KedaError::Empty),
-            [only] => only.value,
-            _ => return Err(KedaError::Several { query: query.to_owned() }),
-        };
-        match value.is_finite() {
-            true => Ok(value),
-            false if ignore_null_values => Ok(0.0),
-            false => Err(KedaError::NotFinite(value)),
-        }
-    }
-
     /// What prometheus-adapter serves as an external metric: a value for each series, in milli-units
     /// (pkg/external-provider/metric_converter.go, v0.12). The HPA adds them up.
     ///
@@ -127,25 +73,6 @@ mod tests {
             value: *value,
         };
         Answer::Vector(values.iter().enumerate().map(sample).collect())
-    }
-
-    #[test]
-    fn keda_reads_one_number() {
-        let check = |answer: &Answer, ignoring: Result<f64, &str>, strict: Result<f64, &str>| {
-            let read = |ignore| answer.keda("up", ignore).map_err(|error| error.to_string());
-            assert_eq!(read(true), ignoring.map_err(str::to_owned), "{answer:?}");
-            assert_eq!(read(false), strict.map_err(str::to_owned), "{answer:?}");
-        };
-        let several = "prometheus query up returned multiple elements";
-        let pair = "json: cannot unmarshal number into Go struct field .data.result";
-        check(&vector(&[2.5]), Ok(2.5), Ok(2.5));
-        check(&vector(&[-1.0]), Ok(-1.0), Ok(-1.0));
-        let empty = "prometheus metrics 'prometheus' target may be lost, the result is empty";
-        check(&vector(&[]), Ok(0.0), Err(empty));
-        check(&vector(&[1.0, 2.0]), Err(several), Err(several));
-        check(&vector(&[f64::NAN]), Ok(0.0), Err("prometheus query returns NaN"));
-        check(&vector(&[f64::INFINITY]), Ok(0.0), Err("prometheus query returns +Inf"));
-        check(&Answer::Scalar(1.0), Err(pair), Err(pair));
     }
 
     #[test]

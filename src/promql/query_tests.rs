@@ -360,10 +360,7 @@ fn queries_of_public_guides_answer() {
         ("scalar(sum(vllm:num_requests_waiting))", true, vec!["scalar 12"]),
     ] {
         check_at(&store, query, 60, &expected);
-        let compiled = Query::compile(query).unwrap();
-        assert_eq!(compiled.is_single(), single, "{query}");
-        let read = compiled.evaluate(&store, SimTime::from_secs(60)).unwrap().keda(query, true);
-        assert_eq!(read.is_ok(), expected.len() == 1 && !compiled.is_scalar(), "{query}: {read:?}");
+        assert_eq!(Query::compile(query).unwrap().is_single(), single, "{query}");
     }
 }
 

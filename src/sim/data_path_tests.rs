@@ -52,7 +52,9 @@ impl Script {
         if self.data_path.is_metered {
             let proxy = &gateway.meter;
             assert_eq!(u64::from(proxy.in_flight), gateway.held + u64::from(by_proxy), "{view:?}");
-            assert!(proxy.requests >= self.proxy.requests && proxy.concurrency_ns >= self.proxy.concurrency_ns);
+            assert!(
+                proxy.requests >= self.proxy.requests && proxy.concurrency_ns >= self.proxy.concurrency_ns
+            );
             assert_eq!(self.entered > 0, proxy.requests > 0, "the first one is told of");
             assert!(self.entered <= proxy.requests);
             self.proxy = *proxy;
@@ -70,7 +72,8 @@ impl Autoscaler for Script {
         self.check(view);
         let (replicas, path) = self.orders[self.turn.min(self.orders.len() - 1)];
         self.turn += 1;
-        Some(Decision { replicas, spare: 0, path, why: Reason::new("Script", "") })
+        let why = Reason::new("Script", "");
+        Some(Decision { replicas, spare: 0, path, why })
     }
     fn initial(&self) -> (u32, u32) {
         (self.orders[0].0, 0)
@@ -99,17 +102,31 @@ fn data_path() -> impl Strategy<Value = DataPath> {
     let seconds = |from: u64, to: u64| prop::option::of((from..to).prop_map(secs));
     let limit =
         prop::option::of((1u32..5, 0u32..6).prop_map(|(concurrency, queue)| PodLimit { concurrency, queue }));
-    (limit, prop::option::of(0u32..12), seconds(1, 30), seconds(5, 60), balancing, any::<bool>(), any::<bool>())
-        .prop_map(|(pod_limit, hold_limit, hold_timeout, request_timeout, balancing, proxied, metered)| DataPath {
-            pod_limit,
-            hold_limit,
-            hold_timeout,
-            request_timeout,
-            balancing,
-            begins_proxied: proxied,
-            probe_period: None,
-            is_metered: metered,
-        })
+    (
+        limit,
+        prop::option::of(0u32..12),
+        seconds(1, 30),
+        seconds(1, 20),
+        seconds(5, 60),
+        balancing,
+        any::<bool>(),
+        any::<bool>(),
+    )
+        .prop_map(
+            |(pod_limit, hold_limit, hold_timeout, header, request_timeout, balancing, proxied, metered)| {
+                DataPath {
+                    pod_limit,
+                    hold_limit,
+                    hold_timeout,
+                    header_timeout: header,
+                    request_timeout,
+                    balancing,
+                    begins_proxied: proxied,
+                    probe_period: None,
+                    is_metered: metered,
+                }
+            },
+        )
 }
 
 proptest! {
@@ -176,7 +193,8 @@ fn a_queue_proxy_lets_through_so_many_at_a_time_and_refuses_what_it_cannot_hold(
         let case = format!("{concurrency} at a time, {queue} held");
         assert_eq!(ended(&outcome.counts), (finished, requests as u64 - finished, 0, 0), "{case}");
         // What is refused counts as never answered: the longest of the others lies just below.
-        let last = outcome.latency.e2e.quantile(finished as f64 / requests as f64 - 1e-9).expect("some finished");
+        let last =
+            outcome.latency.e2e.quantile(finished as f64 / requests as f64 - 1e-9).expect("some finished");
         assert!((last.as_secs_f64() - longest_s).abs() < 0.01, "{case}: {last}");
     }
 }

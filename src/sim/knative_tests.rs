@@ -157,7 +157,11 @@ fn a_request_that_finds_the_last_pod_keeps_it() {
         within("gone", gone, 80.25 + 88.0, 80.25 + 95.0);
         let longest = outcome.latency.e2e.quantile(1.0).expect("both were served").as_secs_f64();
         within("longest", longest, 0.09, 0.11);
-        assert!(outcome.decisions.iter().any(|d| d.of == "poke" && at(d) == 80.25), "{:#?}", outcome.decisions);
+        assert!(
+            outcome.decisions.iter().any(|d| d.of == "poke" && at(d) == 80.25),
+            "{:#?}",
+            outcome.decisions
+        );
     }
 }
 
@@ -177,10 +181,14 @@ fn panic_begins_within_two_ticks_and_holds_for_a_stable_window() {
         // Ten seconds of a thousand requests over six seconds: fifteen pods at the peak.
         let peak = outcome.decisions.iter().map(|d| d.to).max().unwrap_or(0);
         within("peak", f64::from(peak), 13.0, 15.0);
-        let lower = outcome.decisions.iter().find(|d| d.to < d.from && at(d) > 200.0).expect("it scales down");
+        let lower =
+            outcome.decisions.iter().find(|d| d.to < d.from && at(d) > 200.0).expect("it scales down");
         // The panic window still holds a bucket over the threshold up to six seconds after the last request.
         within("down again", at(lower), 211.0 + 60.0, 217.0 + 64.0);
-        assert!(outcome.decisions.iter().all(|d| d.why.rule != "Panic" || d.to >= d.from), "never down in panic");
+        assert!(
+            outcome.decisions.iter().all(|d| d.why.rule != "Panic" || d.to >= d.from),
+            "never down in panic"
+        );
     }
 }
 
@@ -242,7 +250,8 @@ fn what_does_not_become_ready_in_time_is_given_up() {
     // never known a scale of 0 that it could be poked at.
     let mut sim = world(&[(200.1, 201.0, 1.0)], 400, MS * 10, 1_000);
     sim.initial.state = InitialState::Cold;
-    let deadline = r#"{"annotations": {"serving.knative.dev/progress-deadline": "60s"}, "timeoutSeconds": 60}"#;
+    let deadline =
+        r#"{"annotations": {"serving.knative.dev/progress-deadline": "60s"}, "timeoutSeconds": 60}"#;
     for seed in 0..4 {
         let outcome = run_with(&sim, seed, &[], deadline);
         assert_eq!(changes(&outcome)[..2], [("ActivationTimeout", 1, 0), ("Stable", 0, 1)]);
@@ -266,9 +275,8 @@ fn a_pod_works_on_no_more_than_its_limit() {
     // Eight at once on one pod that works on one at a time. The engine itself would take them all.
     let sim = world(&[(10.0, 10.008, 1000.0)], 60, MS * 1000, 1_000);
     let limit = r#"{"containerConcurrency": 1}"#;
-    let longest = |outcome: &RunOutcome| {
-        outcome.latency.e2e.quantile(1.0).expect("they were served").as_secs_f64()
-    };
+    let longest =
+        |outcome: &RunOutcome| outcome.latency.e2e.quantile(1.0).expect("they were served").as_secs_f64();
     for capacity in ["-1", "0"] {
         let annotations = [("target-burst-capacity", capacity), ("max-scale", "1")];
         let outcome = run_with(&sim, 1, &annotations, limit);
@@ -327,7 +335,8 @@ fn burst_capacity_puts_the_activator_in_the_path_and_takes_it_out() {
         // The panic window's mean passes 189 some five seconds into the second load, and falls below as late.
         within("in the path", found[1].1, 103.0, 108.0);
         within("out of it again", found[2].1, 201.0, 206.0);
-        let all = |outcome: &RunOutcome, by: &str| outcome.decisions.iter().all(|d| d.why.detail.contains(by));
+        let all =
+            |outcome: &RunOutcome, by: &str| outcome.decisions.iter().all(|d| d.why.detail.contains(by));
         let always = run(&sim, seed, &kept("-1"));
         assert!(modes(&always).is_empty() && all(&always, "by the activator"));
         let never = run(&sim, seed, &kept("0"));
@@ -340,7 +349,15 @@ fn requests_by_the_activator_count_once() {
     // A hundred in flight, of which the activator and the pods both know.
     let sim = world(&[(0.0, 300.0, 100.0)], 300, MS * 1000, 1);
     for capacity in ["-1", "0"] {
-        let outcome = run(&sim, 1, &[("target-burst-capacity", capacity), ("target-utilization-percentage", "100"), ("target", "30")]);
+        let outcome = run(
+            &sim,
+            1,
+            &[
+                ("target-burst-capacity", capacity),
+                ("target-utilization-percentage", "100"),
+                ("target", "30"),
+            ],
+        );
         let last = outcome.timeline.points.iter().rev().nth(2).expect("some points");
         // 100 / 30: four pods.
         assert_eq!(last.ordered, 4, "{capacity}: {:#?}", outcome.decisions);

@@ -52,8 +52,23 @@ pub struct InFlight {
 pub struct Requests {
     slots: Vec<InFlight>,
     free: Vec<u32>,
-    /// Ends that must happen by a time, in order of arrival: (deadline, slot, id).
-    deadlines: VecDeque<(SimTime, u32, u64)>,
+    /// What must happen by a time, of each kind of limit in the order of the deadlines: (deadline, slot, id).
+    deadlines: [VecDeque<(SimTime, u32, u64)>; Limit::COUNT],
+}
+
+/// What has a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// All of a request, from its arrival.
+    Request,
+    /// The time from a request's way to a pod until its first token.
+    Header,
+}
+
+impl Limit {
+    const COUNT: usize = 2;
+    /// All of them.
+    pub const ALL: [Self; Self::COUNT] = [Self::Request, Self::Header];
 }
 
 impl Requests {
@@ -130,36 +145,38 @@ impl Requests {
         slots
     }
 
-    /// Gives a request a deadline, no earlier than all before it.
-    pub fn add_deadline(&mut self, at: SimTime, slot: u32) {
-        self.drop_ended();
-        self.deadlines.push_back((at, slot, self.slots[slot as usize].id));
+    /// Gives a request a deadline, no earlier than all before it of that kind.
+    pub fn add_deadline(&mut self, limit: Limit, at: SimTime, slot: u32) {
+        self.drop_ended(limit);
+        self.deadlines[limit as usize].push_back((at, slot, self.slots[slot as usize].id));
     }
 
     /// The next request whose deadline has passed.
-    pub fn expired(&mut self, now: SimTime) -> Option<u32> {
-        self.drop_ended();
-        let &(at, slot, _) = self.deadlines.front()?;
+    pub fn expired(&mut self, limit: Limit, now: SimTime) -> Option<u32> {
+        self.drop_ended(limit);
+        let &(at, slot, _) = self.deadlines[limit as usize].front()?;
         if at > now {
             return None;
         }
-        self.deadlines.pop_front();
+        self.deadlines[limit as usize].pop_front();
         Some(slot)
     }
 
     /// The first deadline of a request still in flight.
-    pub fn next_deadline(&mut self) -> Option<SimTime> {
-        self.drop_ended();
-        self.deadlines.front().map(|(at, _, _)| *at)
+    pub fn next_deadline(&mut self, limit: Limit) -> Option<SimTime> {
+        self.drop_ended(limit);
+        self.deadlines[limit as usize].front().map(|(at, _, _)| *at)
     }
 
-    fn drop_ended(&mut self) {
-        while let Some(&(_, slot, id)) = self.deadlines.front() {
+    fn drop_ended(&mut self, limit: Limit) {
+        while let Some(&(_, slot, id)) = self.deadlines[limit as usize].front() {
             let held = &self.slots[slot as usize];
-            if held.place != Place::Ended && held.id == id {
+            // A first token that is known ends its own limit; of the newest the loop may not know yet.
+            let is_over = limit == Limit::Header && held.first_token.is_some();
+            if held.place != Place::Ended && held.id == id && !is_over {
                 break;
             }
-            self.deadlines.pop_front();
+            self.deadlines[limit as usize].pop_front();
         }
     }
 }

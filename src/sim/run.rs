@@ -12,7 +12,7 @@ use super::facts::Finished;
 use super::metrics_server::MetricsServer;
 use super::prometheus::Prometheus;
 use super::replica::Replica;
-use super::requests::Requests;
+use super::requests::{Limit, Requests};
 use super::router::Router;
 use super::scale::{Controller, Order};
 use super::{Factory, Simulation};
@@ -57,7 +57,7 @@ pub(super) enum Event {
     /// A node that is still empty goes.
     NodeIdle(NodeId, u32),
     /// Some request's deadline passes.
-    Deadline,
+    Deadline(Limit),
     /// The oldest held request has been held for too long.
     HoldOver,
     /// Prometheus scrapes.
@@ -113,7 +113,8 @@ pub(super) struct Run<'a> {
     /// When the policy's timer is set to, and its generation; older ones are stale.
     pub timer: (Option<SimTime>, u32),
     pub arrivals_at_tick: u64,
-    pub deadline_pending: bool,
+    /// Of each kind of limit, whether its event is in the queue.
+    pub deadline_pending: [bool; Limit::ALL.len()],
     pub books: Books,
     pub needed: Option<Needed>,
     pub ledger: Ledger,
@@ -191,7 +192,7 @@ impl<'a> Run<'a> {
             pod_views: Vec::new(),
             timer: (None, 0),
             arrivals_at_tick: 0,
-            deadline_pending: false,
+            deadline_pending: [false; Limit::ALL.len()],
             books: Books::default(),
             needed: sim.capacity_per_s.map(Needed::new),
             ledger: Ledger {
@@ -304,7 +305,7 @@ impl<'a> Run<'a> {
             Event::NodeBooted(id) => self.node_booted(id),
             Event::NodeUp(id) => self.node_up(id),
             Event::NodeIdle(id, generation) => self.node_idle(id, generation),
-            Event::Deadline => self.deadline(),
+            Event::Deadline(limit) => self.deadline(limit),
             Event::HoldOver => self.hold_over(),
             Event::Scrape => self.scrape(),
             Event::ReadUsage => self.read_usage(),

@@ -2,7 +2,7 @@
 
 use super::engine::{Engine, Job};
 use super::facts::{Facts, Finished};
-use super::requests::{InFlight, Place};
+use super::requests::{InFlight, Limit, Place};
 use super::run::{Event, Run};
 use crate::kernel::queue::Rank;
 use crate::kernel::{ReplicaId, SimDuration, SimTime};
@@ -27,8 +27,7 @@ impl Run<'_> {
         }
         if let Some(timeout) = self.request_timeout() {
             let deadline = self.now.saturating_add(timeout);
-            self.requests.add_deadline(deadline, slot);
-            self.arm_deadline();
+            self.add_deadline(Limit::Request, deadline, slot);
         }
         self.route(slot);
     }
@@ -39,22 +38,37 @@ impl Run<'_> {
         [gateway, self.data_path.request_timeout].into_iter().flatten().min()
     }
 
-    /// Keeps exactly one deadline event in the queue while any request has a deadline.
-    fn arm_deadline(&mut self) {
-        if !self.deadline_pending
-            && let Some(at) = self.requests.next_deadline()
+    fn add_deadline(&mut self, limit: Limit, at: SimTime, slot: u32) {
+        self.requests.add_deadline(limit, at, slot);
+        self.arm_deadline(limit);
+    }
+
+    /// Keeps exactly one deadline event of a kind in the queue while any request has such a deadline.
+    fn arm_deadline(&mut self, limit: Limit) {
+        if !self.deadline_pending[limit as usize]
+            && let Some(at) = self.requests.next_deadline(limit)
         {
-            self.deadline_pending = true;
-            self.queue.push(at, Rank::Deadline, 0, 0, Event::Deadline);
+            self.deadline_pending[limit as usize] = true;
+            self.queue.push(at, Rank::Deadline, limit as u32 * 2, 0, Event::Deadline(limit));
         }
     }
 
-    pub(super) fn deadline(&mut self) {
-        self.deadline_pending = false;
-        while let Some(slot) = self.requests.expired(self.now) {
-            self.drop_request(slot, BreachOutcome::TimedOut);
+    pub(super) fn deadline(&mut self, limit: Limit) {
+        self.deadline_pending[limit as usize] = false;
+        while let Some(slot) = self.requests.expired(limit, self.now) {
+            if limit == Limit::Request || !self.has_answered(slot) {
+                self.drop_request(slot, BreachOutcome::TimedOut);
+            }
         }
-        self.arm_deadline();
+        self.arm_deadline(limit);
+    }
+
+    /// Whether a request's first token has left, as of now.
+    fn has_answered(&mut self, slot: u32) -> bool {
+        if let Place::Replica(id, _) = self.requests.get(slot).place {
+            self.settle(id);
+        }
+        self.requests.get(slot).first_token.is_some()
     }
 
     /// Sends a request to a replica in rotation, or holds it.
@@ -161,31 +175,34 @@ impl Run<'_> {
             (self.now, flight.id, flight.proxied)
         };
         let Some(serving) = self.replicas[replica.index()].accepting() else {
-            self.refuse(slot, replica);
+            self.turn_away(slot, replica);
             return;
         };
-        // The queue-proxy counts what comes, whether it is turned away or not.
+        // The queue-proxy counts what comes, whether it is refused or not.
         serving.meter.enter(now, proxied);
         let limit = self.data_path.pod_limit;
         if let Some(limit) = limit.filter(|limit| serving.working() >= limit.concurrency) {
             if serving.queued_count >= limit.queue {
-                self.turn_away(slot, replica);
+                self.refuse(slot, replica);
                 return;
             }
             serving.queued.push_back((slot, id));
             serving.queued_count += 1;
             self.requests.get_mut(slot).place = Place::Queued(replica);
         } else if !self.begin(slot, replica) {
-            self.turn_away(slot, replica);
+            self.refuse(slot, replica);
             return;
         }
         let serving = self.replicas[replica.index()].serving().expect("it has just taken a request");
         serving.outstanding += 1;
         self.in_replicas += 1;
+        if let Some(timeout) = self.data_path.header_timeout {
+            self.add_deadline(Limit::Header, now.saturating_add(timeout), slot);
+        }
     }
 
     /// A replica that was chosen for a request does not take it.
-    fn turn_away(&mut self, slot: u32, replica: ReplicaId) {
+    fn refuse(&mut self, slot: u32, replica: ReplicaId) {
         let (now, proxied) = (self.now, self.requests.get(slot).proxied);
         if let Some(serving) = self.replicas[replica.index()].serving() {
             serving.meter.leave(now, proxied);
@@ -237,7 +254,7 @@ impl Run<'_> {
     }
 
     /// The endpoints still name a replica that was told to stop: the connection is refused. Nothing tries another.
-    fn refuse(&mut self, slot: u32, replica: ReplicaId) {
+    fn turn_away(&mut self, slot: u32, replica: ReplicaId) {
         self.router.ended(replica);
         let request = self.requests.get_mut(slot);
         request.place = Place::Refused(replica);

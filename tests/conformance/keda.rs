@@ -368,7 +368,7 @@ fn prometheus(case: &Case<PrometheusInput, PrometheusExpectation>) -> Result<(),
         "value_empty" => Answer::EmptyValue,
         "value_short" => Answer::ShortValue,
         "multiple" => Answer::Several,
-        "http_error" => Answer::Failed,
+        "http_error" => Answer::Failed("an error".to_owned()),
         "scalar" => {
             let sample = case.input.sample.as_deref().ok_or("a scalar without a sample")?;
             Answer::Value(sample.parse().map_err(|_| format!("sample {sample} is no number"))?)

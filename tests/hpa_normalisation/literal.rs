@@ -76,7 +76,7 @@ fn wrap(number: i64) -> i64 {
 /// A double made an integer of 32 bits; one that does not fit becomes the smallest (amd64).
 fn to_int32(number: f64) -> i64 {
     let whole = number.trunc();
-    if whole < -2_147_483_648.0 || whole > 2_147_483_647.0 { -2_147_483_648 } else { whole as i64 }
+    if (-2_147_483_648.0..=2_147_483_647.0).contains(&whole) { whole as i64 } else { -2_147_483_648 }
 }
 
 impl Literal {

@@ -13,7 +13,7 @@ use crate::policy::api::{Autoscaler, Decision, Loop, Path, Reason, View};
 use crate::promql::Query;
 
 /// Container name where no metric names one.
-const CONTAINER: &str = "server";
+pub(in crate::policy) const CONTAINER: &str = "server";
 
 /// A running HPA.
 #[derive(Clone, Debug)]

@@ -104,7 +104,7 @@ fn quantity(metric: &Metric, version: KubernetesVersion, milli: Milli) -> String
 }
 
 /// Thousandths as a decimal number without trailing zeros.
-fn decimal(milli: Milli) -> String {
+pub(in crate::policy) fn decimal(milli: Milli) -> String {
     let text = format!("{}.{:03}", milli.unsigned_abs() / 1000, milli.unsigned_abs() % 1000);
     let sign = if milli < 0 { "-" } else { "" };
     format!("{sign}{}", text.trim_end_matches('0').trim_end_matches('.'))

@@ -45,6 +45,27 @@ pub struct HpaSpec {
     pub controller: ControllerSpec,
 }
 
+impl HpaSpec {
+    /// One that somebody else adds the metrics to.
+    pub fn without_metrics(
+        min_replicas: i32,
+        max_replicas: i32,
+        behavior: Option<BehaviorSpec>,
+        controller: ControllerSpec,
+    ) -> Self {
+        Self {
+            manifest: None,
+            object: None,
+            scale_target_ref: None,
+            min_replicas: Some(min_replicas),
+            max_replicas,
+            metrics: Vec::new(),
+            behavior,
+            controller,
+        }
+    }
+}
+
 /// One metric; `type` names which of the other fields is given.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

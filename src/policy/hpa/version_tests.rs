@@ -155,7 +155,7 @@ fn from_zero_by_min_replicas_or_by_the_condition() {
         assert_eq!(case.reconcile(&mut cluster).replicas, replicas, "{version} from {min}");
         let found = case.status.conditions.get(ConditionType::ScalingActive).map(|c| c.reason);
         assert_eq!(found, Some(active), "{version} from {min}");
-        assert_eq!(case.status.conditions.get(ConditionType::ScaledToZero).is_some(), false, "{version}");
+        assert!(case.status.conditions.get(ConditionType::ScaledToZero).is_none(), "{version}");
     };
     // Somebody else took it to zero, or it was created there.
     check(V1_33, 0, 3, ConditionReason::ValidMetricFound);

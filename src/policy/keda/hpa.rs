@@ -29,16 +29,8 @@ pub fn derive(object_name: &str, spec: &ScaledObjectSpec, object: &ScaledObject)
     }
     let config = spec.advanced.as_ref().and_then(|own| own.horizontal_pod_autoscaler_config.as_ref());
     let behavior = paused(config.and_then(|own| own.behavior.clone()), object.rules.pause);
-    let bounds = HpaSpec {
-        manifest: None,
-        object: None,
-        scale_target_ref: None,
-        min_replicas: Some(hpa_min(spec.min_replica_count)),
-        max_replicas: hpa_max(spec.max_replica_count),
-        metrics: Vec::new(),
-        behavior,
-        controller: ControllerSpec::default(),
-    };
+    let (min, max) = (hpa_min(spec.min_replica_count), hpa_max(spec.max_replica_count));
+    let bounds = HpaSpec::without_metrics(min, max, behavior, ControllerSpec::default());
     Some(Spec { metrics: metrics(object_name, object), ..bounds.resolve() })
 }
 

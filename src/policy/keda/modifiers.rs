@@ -30,9 +30,9 @@ pub enum CompositeError {
     /// The formula cannot be computed.
     #[error("{0}")]
     Formula(#[from] FormulaError),
-    /// No trigger could be read, and nothing stands in.
-    #[error("no trigger could be read")]
-    NoMetric,
+    /// A trigger could not be read, and nothing stands in for it yet.
+    #[error("a trigger could not be read")]
+    Unread,
     /// It gives something else than a number.
     #[error("the formula gives {0}, not a number")]
     NotANumber(&'static str),
@@ -65,7 +65,8 @@ impl ScalingModifiers {
     }
 
     /// The composite metric of a reading of every external trigger, in their order. What stands in for one
-    /// stands in for all, the first of several; one that failed before that is nil.
+    /// stands in for all, the first of several. Without that, one that failed leaves no metric; it is nil once
+    /// the fallback says so.
     pub fn of_readings(
         &self,
         readings: &[(String, Reading)],
@@ -78,8 +79,8 @@ impl ScalingModifiers {
         if let Some(value) = stand_in {
             return Ok(value);
         }
-        if readings.iter().all(|(_, reading)| *reading == Reading::Error) {
-            return Err(CompositeError::NoMetric);
+        if readings.iter().any(|(_, reading)| *reading == Reading::Error) {
+            return Err(CompositeError::Unread);
         }
         let value = |reading: &Reading| match reading {
             Reading::Value(milli) => Some(*milli as f64 / 1000.0),
@@ -111,7 +112,8 @@ mod tests {
             |a: Reading, b: Reading| own.of_readings(&[("a".to_owned(), a), ("b".to_owned(), b)], None).ok();
         assert_eq!(of(Reading::Value(2500), Reading::Value(1000)), Some(3500));
         assert_eq!(of(Reading::Nil, Reading::Value(1000)), Some(2000));
-        assert_eq!(of(Reading::Error, Reading::Value(1000)), Some(2000));
+        assert_eq!(of(Reading::Error, Reading::Value(1000)), None);
+        assert_eq!(of(Reading::Error, Reading::Fallback(8000)), Some(8000));
         assert_eq!(of(Reading::Value(1000), Reading::Nil), None);
         assert_eq!(of(Reading::Fallback(7000), Reading::Fallback(8000)), Some(7000));
         assert_eq!(of(Reading::Value(1000), Reading::Fallback(8000)), Some(8000));

@@ -11,21 +11,37 @@ pub struct KafkaRules {
     pub allow_idle_consumers: bool,
     /// `limitToPartitionsWithLag`: no more replicas than partitions with any lag.
     pub limit_to_partitions_with_lag: bool,
+    /// `ensureEvenDistributionOfPartitions`: as many replicas as divide the partitions evenly.
+    pub even_distribution: bool,
+}
+
+impl KafkaRules {
+    /// Whether the number of partitions makes a difference.
+    pub fn reads_partitions(&self) -> bool {
+        !self.allow_idle_consumers || self.limit_to_partitions_with_lag || self.even_distribution
+    }
 }
 
 /// The lag of a consumer group over the partitions of a topic, messages. Unless idle consumers are
-/// allowed, it asks for no more replicas than there are partitions to read.
+/// allowed, it asks for no more replicas than there are partitions to read. Upstream's test divides
+/// whole numbers: less than one threshold beyond the bound passes it.
 pub fn kafka_lag(lags: &[i64], rules: KafkaRules) -> i64 {
-    let total = lags.iter().fold(0i64, |sum, lag| sum.saturating_add(*lag));
-    let partitions = if rules.limit_to_partitions_with_lag {
-        lags.iter().filter(|lag| **lag > 0).count()
-    } else {
-        lags.len()
-    };
-    if rules.allow_idle_consumers && !rules.limit_to_partitions_with_lag {
+    let mut total = lags.iter().fold(0i64, |sum, lag| sum.saturating_add(*lag));
+    if !rules.reads_partitions() {
         return total;
     }
-    total.min(rules.lag_threshold.saturating_mul(partitions as i64))
+    let (threshold, partitions) = (rules.lag_threshold.max(1), lags.len() as i64);
+    if rules.even_distribution {
+        let divides = |count: &i64| partitions % count == 0 && count.saturating_mul(threshold) >= total;
+        let consumers = (1..=partitions).find(divides).unwrap_or(partitions);
+        total = consumers.saturating_mul(threshold);
+    }
+    let bound = if rules.limit_to_partitions_with_lag {
+        lags.iter().filter(|lag| **lag > 0).count() as i64
+    } else {
+        partitions
+    };
+    if total / threshold > bound { bound.saturating_mul(threshold) } else { total }
 }
 
 /// An SQS queue's attributes, messages.
@@ -81,7 +97,7 @@ impl RabbitMode {
 /// A RabbitMQ queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct RabbitQueue {
-    /// Messages, those handed out included unless `excludeUnacknowledged`.
+    /// Messages, those handed out included where the trigger counts them.
     pub messages: f64,
     /// Messages published per second.
     pub publish_rate: f64,
@@ -90,19 +106,42 @@ pub struct RabbitQueue {
 }
 
 impl RabbitQueue {
-    /// What the trigger reads in a mode; ratios to a rate of 0 are 0 where nothing is to be done.
-    pub fn value(self, mode: RabbitMode) -> f64 {
-        let ratio = |over: f64| {
-            if self.deliver_get_rate > 0.0 { over / self.deliver_get_rate } else { over }
-        };
+    /// The trigger's value in a mode, and whether it is active. Where nothing is taken, the modes that divide by
+    /// that rate have the activation value itself, and are active.
+    pub fn read(self, mode: RabbitMode, activation: f64) -> (f64, bool) {
+        let Self { messages, publish_rate, deliver_get_rate } = self;
+        let is_stuck = deliver_get_rate <= 0.0;
         match mode {
-            RabbitMode::QueueLength => self.messages,
-            RabbitMode::MessageRate => self.publish_rate,
-            RabbitMode::DeliverGetRate => self.deliver_get_rate,
-            RabbitMode::PublishedToDeliveredRatio => ratio(self.publish_rate),
-            RabbitMode::ExpectedQueueConsumptionTime => ratio(self.messages),
+            RabbitMode::QueueLength => (messages, messages > activation),
+            RabbitMode::MessageRate => (publish_rate, publish_rate > activation || messages > activation),
+            RabbitMode::DeliverGetRate => (deliver_get_rate, deliver_get_rate > activation),
+            RabbitMode::PublishedToDeliveredRatio if publish_rate <= 0.0 => (0.0, 0.0 > activation),
+            RabbitMode::PublishedToDeliveredRatio | RabbitMode::ExpectedQueueConsumptionTime if is_stuck => {
+                (activation, true)
+            }
+            RabbitMode::PublishedToDeliveredRatio => {
+                let ratio = publish_rate / deliver_get_rate;
+                (ratio, ratio > activation)
+            }
+            RabbitMode::ExpectedQueueConsumptionTime => {
+                let time = (publish_rate - deliver_get_rate + messages) / deliver_get_rate;
+                (time, time > activation)
+            }
         }
     }
+}
+
+/// What the redis triggers count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RedisCount {
+    /// Elements of a list (`LLEN`).
+    List,
+    /// Entries of a stream that the group was given and has not acknowledged (`XPENDING`).
+    Pending,
+    /// Entries of a stream, whoever has read them (`XLEN`).
+    Length,
+    /// Entries of a stream that the group was not given yet (`XINFO GROUPS`).
+    Lag,
 }
 
 #[cfg(test)]
@@ -115,29 +154,55 @@ mod tests {
             lag_threshold: 10,
             allow_idle_consumers: false,
             limit_to_partitions_with_lag: false,
+            even_distribution: false,
         };
-        assert_eq!(kafka_lag(&[100, 0, 5], rules), 30);
-        assert_eq!(kafka_lag(&[7, 0, 5], rules), 12);
-        assert_eq!(kafka_lag(&[100, 0, 5], KafkaRules { allow_idle_consumers: true, ..rules }), 105);
-        assert_eq!(kafka_lag(&[100, 0, 5], KafkaRules { limit_to_partitions_with_lag: true, ..rules }), 20);
-        assert_eq!(kafka_lag(&[], rules), 0);
+        let idle = KafkaRules { allow_idle_consumers: true, ..rules };
+        let with_lag = KafkaRules { limit_to_partitions_with_lag: true, ..rules };
+        let even = KafkaRules { even_distribution: true, ..rules };
+        for (lags, rules, expected) in [
+            (&[100, 0, 5][..], rules, 30),
+            (&[7, 0, 5], rules, 12),
+            // Not yet 40, which is the first that 10 divides more than 3 times.
+            (&[30, 4, 5], rules, 39),
+            (&[30, 5, 5], rules, 30),
+            (&[100, 0, 5], idle, 105),
+            (&[100, 0, 5], with_lag, 20),
+            (&[], rules, 0),
+            (&[11, 0, 0, 0, 0, 0], even, 20),
+            (&[31, 0, 0, 0, 0, 0], even, 60),
+            (&[999, 0, 0, 0, 0, 0], even, 60),
+            (&[0, 0, 0, 0, 0, 0], even, 10),
+        ] {
+            assert_eq!(kafka_lag(lags, rules), expected, "{lags:?} {rules:?}");
+        }
     }
 
     #[test]
-    fn queues_count_what_their_flags_say() {
+    fn sqs_counts_what_its_flags_say() {
         let queue = SqsQueue { visible: 3, in_flight: 4, delayed: 5 };
         let counted = [(true, false), (false, false), (true, true)].map(|(i, d)| queue.length(i, d));
         assert_eq!(counted, [7, 3, 12]);
-        let queue = RabbitQueue { messages: 12.0, publish_rate: 6.0, deliver_get_rate: 3.0 };
-        let modes = [
-            ("QueueLength", 12.0),
-            ("MessageRate", 6.0),
-            ("DeliverGetRate", 3.0),
-            ("PublishedToDeliveredRatio", 2.0),
-            ("ExpectedQueueConsumptionTime", 4.0),
-        ];
-        for (name, value) in modes {
-            assert!((queue.value(RabbitMode::from_name(name).expect(name)) - value).abs() < 1e-12, "{name}");
+    }
+
+    #[test]
+    fn rabbitmq_reads_a_length_a_rate_or_a_ratio() {
+        let moving = RabbitQueue { messages: 12.0, publish_rate: 6.0, deliver_get_rate: 3.0 };
+        let stuck = RabbitQueue { deliver_get_rate: 0.0, ..moving };
+        let quiet = RabbitQueue { messages: 12.0, ..RabbitQueue::default() };
+        for (name, queue, activation, expected) in [
+            ("QueueLength", moving, 0.0, (12.0, true)),
+            ("QueueLength", moving, 12.0, (12.0, false)),
+            ("MessageRate", moving, 0.0, (6.0, true)),
+            ("MessageRate", quiet, 5.0, (0.0, true)),
+            ("DeliverGetRate", moving, 5.0, (3.0, false)),
+            ("PublishedToDeliveredRatio", moving, 0.0, (2.0, true)),
+            ("PublishedToDeliveredRatio", stuck, 1.5, (1.5, true)),
+            ("PublishedToDeliveredRatio", quiet, 0.0, (0.0, false)),
+            ("ExpectedQueueConsumptionTime", moving, 9.0, (5.0, false)),
+            ("ExpectedQueueConsumptionTime", quiet, 2.0, (2.0, true)),
+        ] {
+            let read = queue.read(RabbitMode::from_name(name).expect(name), activation);
+            assert_eq!(read, expected, "{name} {queue:?}");
         }
         assert_eq!(RabbitMode::from_name("queueLength"), None);
     }

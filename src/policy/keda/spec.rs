@@ -177,6 +177,13 @@ pub struct TriggerSpec {
     pub metric_type: Option<MetricType>,
 }
 
+impl TriggerSpec {
+    /// Whether it becomes a resource metric of the HPA.
+    pub fn is_resource(&self) -> bool {
+        matches!(self.kind.as_str(), "cpu" | "memory")
+    }
+}
+
 /// A reference to a TriggerAuthentication.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

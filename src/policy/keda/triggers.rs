@@ -1,19 +1,17 @@
 //! Triggers: their settings, defaults, thresholds and the names of their metrics.
 //!
 //! After kedacore/keda `pkg/scalers/*_scaler.go` (8b4f083c). What a trigger reads at an instant is
-//! the simulation's to fetch; `prometheus.rs`, `cron.rs` and `queues.rs` say what it makes of it.
-
-use std::collections::BTreeMap;
+//! `sensor.rs`'s to fetch; `metadata.rs` reads the settings.
 
 use super::cron::CronTrigger;
-use super::queues::{KafkaRules, RabbitMode};
+use super::metadata::{Found, Metadata};
+use super::queues::{KafkaRules, RabbitMode, RedisCount};
 use super::spec::{MetricType, TriggerSpec};
 use crate::kernel::Quantity;
-use crate::policy::knative::parse::{boolean, number};
 use crate::policy::{Fault, closest};
 
 /// The kinds of triggers that are modelled.
-pub const KINDS: [&str; 11] = [
+pub const KINDS: [&str; 15] = [
     "prometheus",
     "cron",
     "cpu",
@@ -22,7 +20,11 @@ pub const KINDS: [&str; 11] = [
     "rabbitmq",
     "aws-sqs-queue",
     "redis",
+    "redis-cluster",
+    "redis-sentinel",
     "redis-streams",
+    "redis-cluster-streams",
+    "redis-sentinel-streams",
     "external",
     "external-push",
 ];
@@ -41,8 +43,8 @@ pub enum Source {
     Cron(CronTrigger),
     /// The lag of a consumer group.
     Kafka {
-        /// `topic`.
-        topic: String,
+        /// `topic`; without one, the group that reads all of its topics.
+        queue: String,
         /// How the lag is counted.
         rules: KafkaRules,
     },
@@ -52,6 +54,8 @@ pub enum Source {
         queue: String,
         /// `mode`.
         mode: RabbitMode,
+        /// Messages that are handed out count, too: over HTTP, unless `excludeUnacknowledged`.
+        counts_unacknowledged: bool,
     },
     /// An SQS queue.
     Sqs {
@@ -66,11 +70,15 @@ pub enum Source {
     Redis {
         /// `listName` or `stream`.
         key: String,
+        /// What of it is counted.
+        count: RedisCount,
     },
     /// A scaler of one's own, such as the HTTP add-on's.
     External {
         /// It tells of activity by itself (`external-push`).
         push: bool,
+        /// `scalerAddress`.
+        address: String,
     },
 }
 
@@ -134,7 +142,7 @@ impl TriggerSpec {
     /// Every fault, with its path below the trigger.
     pub fn read(&self, index: usize) -> Result<Trigger, Vec<Fault>> {
         let mut metadata = Metadata { values: &self.metadata, faults: Vec::new() };
-        if matches!(self.kind.as_str(), "cpu" | "memory") {
+        if self.is_resource() {
             let trigger = metadata.resource(&self.kind, self.metric_type);
             return finish(trigger.map(Trigger::Resource), metadata.faults);
         }
@@ -152,9 +160,15 @@ impl TriggerSpec {
             "kafka" => Some(metadata.kafka()),
             "rabbitmq" => Some(metadata.rabbitmq()),
             "aws-sqs-queue" => Some(metadata.sqs()),
-            "redis" | "redis-streams" => Some(metadata.redis(self.kind == "redis-streams")),
+            "redis" | "redis-cluster" | "redis-sentinel" => Some(metadata.redis_list()),
+            "redis-streams" | "redis-cluster-streams" | "redis-sentinel-streams" => {
+                Some(metadata.redis_stream())
+            }
             "external" | "external-push" => Some(Found {
-                source: Source::External { push: self.kind == "external-push" },
+                source: Source::External {
+                    push: self.kind == "external-push",
+                    address: metadata.required("scalerAddress", "my-scaler.my-namespace:9090"),
+                },
                 metric: self.kind.clone(),
                 threshold: None,
                 activation: 0.0,
@@ -190,207 +204,6 @@ fn finish(trigger: Option<Trigger>, faults: Vec<Fault>) -> Result<Trigger, Vec<F
     match trigger {
         Some(trigger) if faults.is_empty() => Ok(trigger),
         _ => Err(faults),
-    }
-}
-
-/// What an external trigger's settings say.
-struct Found {
-    source: Source,
-    metric: String,
-    threshold: Option<f64>,
-    activation: f64,
-}
-
-/// A trigger's settings and what is wrong with them.
-struct Metadata<'a> {
-    values: &'a BTreeMap<String, String>,
-    faults: Vec<Fault>,
-}
-
-impl Metadata<'_> {
-    fn fault(&mut self, key: &str, message: String, help: &str) {
-        self.faults.push((format!("metadata.{key}"), message, help.to_owned()));
-    }
-
-    fn text(&self, key: &str) -> Option<&str> {
-        self.values.get(key).map(String::as_str).filter(|text| !text.is_empty())
-    }
-
-    fn required(&mut self, key: &str, example: &str) -> String {
-        if let Some(text) = self.text(key) {
-            return text.to_owned();
-        }
-        self.fault(key, format!("`{key}` is missing"), &format!("write e.g. {example}"));
-        String::new()
-    }
-
-    fn flag(&mut self, key: &str, default: bool) -> bool {
-        match self.text(key).map(boolean) {
-            Some(Ok(value)) => value,
-            None => default,
-            Some(Err(message)) => {
-                self.fault(key, message, "write \"true\" or \"false\"");
-                default
-            }
-        }
-    }
-
-    /// A number; without a default it is required.
-    fn number(&mut self, key: &str, default: Option<f64>) -> f64 {
-        match (self.text(key).map(number), default) {
-            (Some(Ok(value)), _) => value,
-            (Some(Err(message)), _) => {
-                self.fault(key, message, "write a number in quotes, e.g. \"5\"");
-                default.unwrap_or(1.0)
-            }
-            (None, Some(default)) => default,
-            (None, None) => {
-                self.required(key, "\"5\"");
-                1.0
-            }
-        }
-    }
-
-    /// A threshold, which divides: it must be above 0.
-    fn threshold(&mut self, key: &str, default: Option<f64>) -> f64 {
-        let value = self.number(key, default);
-        if value <= 0.0 {
-            self.fault(key, format!("a threshold of {value}"), "write more than 0");
-        }
-        value
-    }
-
-    fn prometheus(&mut self) -> Found {
-        self.required("serverAddress", "http://prometheus:9090");
-        let query = self.required("query", "sum(vllm:num_requests_waiting)");
-        let ignore_null_values = self.flag("ignoreNullValues", true);
-        Found {
-            source: Source::Prometheus { query, ignore_null_values },
-            metric: "prometheus".to_owned(),
-            threshold: Some(self.threshold("threshold", None)),
-            activation: self.number("activationThreshold", Some(0.0)),
-        }
-    }
-
-    fn cron(&mut self) -> Option<Found> {
-        match CronTrigger::from_metadata(self.values) {
-            Ok(cron) => {
-                let metric = cron.metric_name.clone();
-                Some(Found { source: Source::Cron(cron), metric, threshold: Some(1.0), activation: 0.0 })
-            }
-            Err(faults) => {
-                let below = faults.into_iter().map(|(path, m, h)| (format!("metadata.{path}"), m, h));
-                self.faults.extend(below);
-                None
-            }
-        }
-    }
-
-    fn kafka(&mut self) -> Found {
-        let topic = self.text("topic").unwrap_or_default().to_owned();
-        let threshold = self.threshold("lagThreshold", Some(10.0));
-        let rules = KafkaRules {
-            lag_threshold: threshold as i64,
-            allow_idle_consumers: self.flag("allowIdleConsumers", false),
-            limit_to_partitions_with_lag: self.flag("limitToPartitionsWithLag", false),
-        };
-        if rules.allow_idle_consumers && rules.limit_to_partitions_with_lag {
-            let message = "it contradicts `limitToPartitionsWithLag`".to_owned();
-            self.fault("allowIdleConsumers", message, "leave one of both out");
-        }
-        let group = self.required("consumerGroup", "my-group");
-        let metric =
-            if topic.is_empty() { format!("kafka-{group}-topics") } else { format!("kafka-{topic}") };
-        Found {
-            source: Source::Kafka { topic, rules },
-            metric: normalized(&metric),
-            threshold: Some(threshold),
-            activation: self.number("activationLagThreshold", Some(0.0)),
-        }
-    }
-
-    fn rabbitmq(&mut self) -> Found {
-        let queue = self.required("queueName", "requests");
-        // `queueLength` is the older way to say mode and value at once.
-        let (name, threshold) = match (self.text("mode"), self.text("queueLength").is_some()) {
-            (Some(mode), _) => (mode.to_owned(), self.threshold("value", None)),
-            (None, true) => ("QueueLength".to_owned(), self.threshold("queueLength", None)),
-            (None, false) => (self.required("mode", "QueueLength"), 1.0),
-        };
-        let mode = RabbitMode::from_name(&name).unwrap_or_else(|| {
-            self.fault("mode", format!("the mode `{name}` is not known"), "write e.g. QueueLength");
-            RabbitMode::default()
-        });
-        let metric = normalized(&format!("rabbitmq-{queue}"));
-        Found {
-            source: Source::RabbitMq { queue, mode },
-            metric,
-            threshold: Some(threshold),
-            activation: self.number("activationValue", Some(0.0)),
-        }
-    }
-
-    fn sqs(&mut self) -> Found {
-        let queue = self.required("queueURL", "https://sqs.eu-west-1.amazonaws.com/0123/requests");
-        let name = queue.rsplit('/').next().unwrap_or_default();
-        let metric = normalized(&format!("aws-sqs-{name}"));
-        Found {
-            source: Source::Sqs {
-                queue,
-                on_in_flight: self.flag("scaleOnInFlight", true),
-                on_delayed: self.flag("scaleOnDelayed", false),
-            },
-            metric,
-            threshold: Some(self.threshold("queueLength", Some(5.0))),
-            activation: self.number("activationQueueLength", Some(0.0)),
-        }
-    }
-
-    fn redis(&mut self, stream: bool) -> Found {
-        let (name, length, activation, default) = if stream {
-            ("stream", "pendingEntriesCount", "activationLagCount", 5.0)
-        } else {
-            ("listName", "listLength", "activationListLength", 5.0)
-        };
-        let key = self.required(name, "requests");
-        let metric = normalized(&format!("redis-{}{key}", if stream { "streams-" } else { "" }));
-        Found {
-            source: Source::Redis { key },
-            metric,
-            threshold: Some(self.threshold(length, Some(default))),
-            activation: self.number(activation, Some(0.0)),
-        }
-    }
-
-    fn resource(&mut self, kind: &str, metric_type: Option<MetricType>) -> Option<ResourceTrigger> {
-        let value = self.required("value", "\"60\"");
-        if value.is_empty() {
-            return None;
-        }
-        let target = match metric_type.unwrap_or(MetricType::Utilization) {
-            MetricType::Utilization => match value.parse::<i32>() {
-                Ok(percent) if percent > 0 => ResourceTarget::Utilization(percent),
-                _ => {
-                    self.fault("value", format!("`{value}` is not a percentage"), "write e.g. \"60\"");
-                    return None;
-                }
-            },
-            MetricType::AverageValue => match value.parse::<Quantity>() {
-                Ok(quantity) => ResourceTarget::AverageValue(quantity),
-                Err(error) => {
-                    self.fault("value", error.to_string(), "write e.g. \"500m\"");
-                    return None;
-                }
-            },
-            MetricType::Value => {
-                let message = "Value is not for cpu and memory".to_owned();
-                let help = "write Utilization or AverageValue".to_owned();
-                self.faults.push(("metricType".to_owned(), message, help));
-                return None;
-            }
-        };
-        let container = self.text("containerName").map(str::to_owned);
-        Some(ResourceTrigger { resource: kind.to_owned(), container, target })
     }
 }
 
@@ -430,9 +243,18 @@ mod tests {
                 Some(7.0),
                 0.0,
             ),
-            ("rabbitmq", json!({"queueName": "q", "queueLength": "20"}), "s2-rabbitmq-q", Some(20.0), 0.0),
+            ("rabbitmq", json!({"queueName": "q", "queueLength": "7"}), "s2-rabbitmq-q", Some(7.0), 0.0),
+            ("rabbitmq", json!({"queueName": "q"}), "s2-rabbitmq-q", Some(20.0), 0.0),
             ("aws-sqs-queue", json!({"queueURL": "https://h/1/q"}), "s2-aws-sqs-q", Some(5.0), 0.0),
             ("redis", json!({"listName": "l", "listLength": "3"}), "s2-redis-l", Some(3.0), 0.0),
+            ("redis-streams", json!({"stream": "s"}), "s2-redis-streams-s", Some(5.0), 0.0),
+            (
+                "redis-cluster-streams",
+                json!({"stream": "s", "consumerGroup": "g", "lagCount": "9", "activationLagCount": "2"}),
+                "s2-redis-streams-s",
+                Some(9.0),
+                2.0,
+            ),
             ("external-push", json!({"scalerAddress": "a:1"}), "s2-external-push", None, 0.0),
         ] {
             let Ok(Trigger::External(own)) = read(kind, &metadata) else { panic!("{kind}") };
@@ -464,6 +286,27 @@ mod tests {
                 "metadata.desiredReplicas",
             ),
             ("rabbitmq", json!({"queueName": "q", "mode": "Length", "value": "7"}), "metadata.mode"),
+            ("rabbitmq", json!({"queueName": "q", "value": "7"}), "metadata.mode"),
+            (
+                "rabbitmq",
+                json!({"queueName": "q", "mode": "QueueLength", "value": "7", "queueLength": "7"}),
+                "metadata.queueLength",
+            ),
+            (
+                "rabbitmq",
+                json!({"queueName": "q", "mode": "MessageRate", "value": "7", "host": "amqp://h"}),
+                "metadata.protocol",
+            ),
+            ("rabbitmq", json!({"queueName": "q", "protocol": "mqtt"}), "metadata.protocol"),
+            ("rabbitmq", json!({"queueName": "q", "useRegex": "true"}), "metadata.useRegex"),
+            ("kafka", json!({"topic": "t"}), "metadata.consumerGroup"),
+            ("kafka", json!({"consumerGroup": "g", "lagThreshold": "2.5"}), "metadata.lagThreshold"),
+            (
+                "kafka",
+                json!({"consumerGroup": "g", "excludePersistentLag": "1"}),
+                "metadata.excludePersistentLag",
+            ),
+            ("external", json!({}), "metadata.scalerAddress"),
             ("cpu", json!({"value": "60%"}), "metadata.value"),
             ("cpu", json!({}), "metadata.value"),
             ("gcp-pubsub", json!({}), "type"),

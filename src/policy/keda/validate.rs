@@ -171,7 +171,7 @@ fn modifiers(
         faults.push((format!("{PATH}.metricType"), message, "write AverageValue or Value".to_owned()));
     }
     for (index, trigger) in spec.triggers.iter().enumerate() {
-        if trigger.name.as_deref().is_none_or(str::is_empty) && !is_resource(&trigger.kind) {
+        if trigger.name.as_deref().is_none_or(str::is_empty) && !trigger.is_resource() {
             let message = "a formula needs every trigger's name".to_owned();
             faults.push((format!("triggers[{index}].name"), message, "give it one".to_owned()));
         }
@@ -185,7 +185,7 @@ fn modifiers(
         }
     };
     let named =
-        |name: &str| spec.triggers.iter().any(|t| t.name.as_deref() == Some(name) && !is_resource(&t.kind));
+        |name: &str| spec.triggers.iter().any(|t| t.name.as_deref() == Some(name) && !t.is_resource());
     for (name, column) in formula.names().into_iter().filter(|(name, _)| !named(name)) {
         let message = format!("column {column}: no trigger has the name `{name}`");
         let help = "name an external trigger; cpu and memory have no value here".to_owned();
@@ -197,10 +197,6 @@ fn modifiers(
         activation_target: activation_target.unwrap_or(0.0),
         of_the_whole: own.metric_type == Some(MetricType::Value),
     })
-}
-
-fn is_resource(kind: &str) -> bool {
-    matches!(kind, "cpu" | "memory")
 }
 
 /// A fallback that could never stand in is refused as upstream's webhook refuses it.

@@ -107,6 +107,7 @@ impl Knative {
             // Without a limit on the pods' concurrency the activator's breaker has none either.
             hold_limit: (concurrency > 0).then_some(QUEUE_DEPTH),
             hold_timeout: None,
+            header_timeout: None,
             request_timeout: Some(spec.timeout()),
             balancing: activator::load_balancing(concurrency),
             begins_proxied: excess < 0 || decider.initial_scale == 0,

@@ -83,7 +83,10 @@ fn detail(turn: &Turn<'_>) -> String {
     };
     let by = if turn.path == Path::Proxied { "by the activator" } else { "straight to the pods" };
     let ready = turn.ready;
-    text.push_str(&format!("; {ready} ready; excess burst capacity {}, {by}", turn.result.excess_burst_capacity));
+    text.push_str(&format!(
+        "; {ready} ready; excess burst capacity {}, {by}",
+        turn.result.excess_burst_capacity
+    ));
     let again =
         turn.done.applied.filter(|applied| applied.want <= 0).and_then(|applied| applied.requeue_after);
     if let Some(time) = again {
@@ -112,7 +115,10 @@ mod tests {
 
     #[test]
     fn figures_are_short() {
-        assert_eq!([0.0, -0.0, -1e-9, 1.0, 12.345, 1_000.0].map(figure), ["0", "0", "0", "1", "12.35", "1000"]);
+        assert_eq!(
+            [0.0, -0.0, -1e-9, 1.0, 12.345, 1_000.0].map(figure),
+            ["0", "0", "0", "1", "12.35", "1000"]
+        );
         assert_eq!([-0.0, 1.0, 2.0].map(pods), ["0 pods", "1 pod", "2 pods"]);
         assert_eq!(seconds(27_300_000_000), "27.3 s");
     }

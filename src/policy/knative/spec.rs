@@ -20,8 +20,8 @@ const DOMAIN: &str = "autoscaling.knative.dev/";
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct KnativeSpec {
-    /// A file with Knative's Service, Configuration, Revision or PodAutoscaler, or KServe's InferenceService, in the place of what would be written here; what is written here stays. Relative to the
-    /// scenario.
+    /// A file with Knative's Service, Configuration, Revision or PodAutoscaler, or KServe's InferenceService, in the place
+    /// of what would be written here; what is written here stays. Relative to the scenario.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub manifest: Option<String>,
     /// Which object of the file, where it holds several: `NAME` or `KIND/NAME`.
@@ -86,7 +86,8 @@ impl KnativeSpec {
 
     /// Keys that nobody reads: a typing error would go unnoticed in a cluster.
     fn unknown_keys(&self) -> Vec<Fault> {
-        let known = annotations::KEYS.iter().flat_map(|keys| keys.iter()).filter_map(|k| k.strip_prefix(DOMAIN));
+        let known =
+            annotations::KEYS.iter().flat_map(|keys| keys.iter()).filter_map(|k| k.strip_prefix(DOMAIN));
         let unknown = |field: &str, kind: &str, domain: &str, name: &str, known: &BTreeSet<&str>| {
             let help = match closest(name, known.iter().copied()) {
                 Some(near) => format!("did you mean `{domain}{near}`?"),

@@ -141,6 +141,13 @@ impl<'a> Controller<'a> {
         self.behavior.and_then(|behavior| behavior.scale_up.as_ref())
     }
 
+    /// Changes of the ratio upwards that are ignored, a fraction.
+    pub fn tolerance_up(&self) -> f64 {
+        let own = self.up().and_then(|rules| rules.tolerance);
+        let heeded = own.filter(|_| self.flags.gates().configurable_tolerance);
+        heeded.map_or(self.flags.tolerance, crate::kernel::Quantity::as_f64)
+    }
+
     /// The rules downwards.
     pub fn down(&self) -> Option<&'a RulesSpec> {
         self.behavior.and_then(|behavior| behavior.scale_down.as_ref())

@@ -1,7 +1,7 @@
 //! Rules about a Knative revision.
 
 use super::case::{Case, Kind, Scaler, annotation};
-use super::figures::whole;
+use super::figures::{minutes, whole};
 use super::finding::Finding;
 use crate::kernel::SimDuration;
 use crate::policy::hpa::types::Nanos;
@@ -91,7 +91,7 @@ pub(super) fn panic(case: &Case<'_>, scaler: &Scaler<'_>) -> Vec<Finding> {
 
 /// Whole minutes, s, within what Knative allows.
 fn window_s(start: SimDuration) -> u64 {
-    (start.as_nanos().div_ceil(60_000_000_000) * 60).min(3600)
+    (minutes(start).as_nanos() / 1_000_000_000).min(3600)
 }
 
 /// W0353: a hard limit of concurrency, and nothing that holds what is above.

@@ -390,6 +390,23 @@ fn behavior() {
     );
     check(&up("policies: [{ type: Pods, value: 2, periodSeconds: 60 }]"), &[], &[]);
     check(&up(""), &[], &[]);
+
+    let tolerant = up("tolerance: 20m");
+    let (old, gate) = (
+        "policies.p.hpa.controller.kubernetesVersion=\"1.34\"",
+        "policies.p.hpa.controller.featureGates.HPAConfigurableTolerance=true",
+    );
+    check(&tolerant, &[], &[]);
+    check(&tolerant, &[old], &["W0342 hpa.behavior.scaleUp.tolerance"]);
+    check(&tolerant, &[old, gate], &[]);
+    // At the end of what a replica can show, it makes the difference.
+    let full = hpa(&pods("vllm:num_requests_running", "15"), ", behavior: { scaleUp: { tolerance: 20m } }");
+    check(&full, &[], &[]);
+    check(
+        &full,
+        &[old],
+        &["W0324 hpa.metrics[0].pods.target.averageValue", "W0342 hpa.behavior.scaleUp.tolerance"],
+    );
 }
 
 #[test]
@@ -500,6 +517,25 @@ fn each_rule_is_tested() {
     for (code, _) in RULES {
         assert!(tested.contains(code), "{code} has no test");
     }
+}
+
+#[test]
+fn a_default_of_a_section_that_is_not_there_has_no_line() {
+    let policy = format!("policies.p={}", sleepy("", &prometheus(HELD, "5")));
+    let place = |sets: &[&str]| {
+        let notes = resolve(&scenario(sets), false).map(|resolved| resolved.notes).unwrap_or_default();
+        let [note] = &notes[..] else { panic!("{notes:#?}") };
+        assert_eq!(note.code, "W0362");
+        note.place.as_ref().map(|place| (place.file.clone(), place.line))
+    };
+    let slow = "profile=l40s-llama3.1-8b-vllm";
+    let policy = policy.replace(
+        "maxReplicaCount: 4,",
+        "maxReplicaCount: 4, cooldownPeriod: 1800, advanced: { \
+        horizontalPodAutoscalerConfig: { behavior: { scaleDown: { stabilizationWindowSeconds: 1800 } } } },",
+    );
+    assert_eq!(place(&[&policy, slow]), Some(("base.yaml".to_owned(), 0)));
+    assert_eq!(place(&[&policy, slow, "gateway.requestTimeout=1m"]), Some(("--set".to_owned(), 1)));
 }
 
 #[test]

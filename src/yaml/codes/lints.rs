@@ -316,6 +316,16 @@ pub(super) const LINTS: &[Code] = &[
         "kubernetes pkg/controller/podautoscaler/horizontal.go `calculateScaleUpLimitWithScalingRules` (1.34)."
     ),
     lint!(
+        "W0342",
+        "a tolerance that is dropped",
+        "`behavior.scaleUp.tolerance` and `scaleDown.tolerance` are behind the feature gate HPAConfigurableTolerance, which \
+         is off by default before 1.35 (and unknown before 1.33). With the gate off the API server removes the field \
+         without a word, and the controller's own tolerance of 10 % holds.",
+        "behavior: { scaleUp: { tolerance: \"0.02\" } }   # Kubernetes 1.34",
+        "the same, with --feature-gates=HPAConfigurableTolerance=true on the API server and the controller manager",
+        "kubernetes KEP-4951; pkg/features/kube_features.go (1.33 to 1.37)."
+    ),
+    lint!(
         "W0350",
         "a pod meant to carry more than its engine works on",
         "The KPA adds pods once the mean concurrency is above the target: 70 % of `containerConcurrency`, or of 100 where \
