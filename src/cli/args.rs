@@ -117,7 +117,9 @@ pub enum ValidateFormat {
 
 /// `validate`.
 #[derive(Debug, ClapArgs)]
-#[command(after_help = "Examples:\n  thawline validate my.yaml\n  thawline validate my.yaml --strict --format github")]
+#[command(
+    after_help = "Examples:\n  thawline validate my.yaml\n  thawline validate my.yaml --strict --format github"
+)]
 pub struct ValidateArgs {
     /// The scenario
     #[arg(value_name = "FILE")]
@@ -125,7 +127,7 @@ pub struct ValidateArgs {
     /// How faults are printed
     #[arg(long, value_enum, default_value = "text")]
     pub format: ValidateFormat,
-    /// Exit with 2 on warnings, too
+    /// Exit with 2 on warnings, too; notes on manifests (W02xx) are none
     #[arg(long)]
     pub strict: bool,
     /// Write a value, itself YAML, over the scenario; may be given several times

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::args::{ValidateArgs, ValidateFormat};
 use super::{Answer, Exit, console};
 use crate::scenario::{self, Scenario};
-use crate::yaml::{Diagnostic, Severity};
+use crate::yaml::{Diagnostic, Severity, find_code};
 
 pub(super) fn run(args: &ValidateArgs) -> Answer {
     let checked = scenario::load(&args.scenario, &args.sets).and_then(|scenario| {
@@ -16,7 +16,9 @@ pub(super) fn run(args: &ValidateArgs) -> Answer {
         Ok((scenario, notes)) => (Some(scenario), notes),
         Err(faults) => (None, faults),
     };
-    let refused = scenario.is_none() || args.strict && !found.is_empty();
+    // Notes on manifests are nobody's fault: there is nothing to mend.
+    let is_trap = |note: &Diagnostic| find_code(note.code).is_none_or(|code| !code.is_note());
+    let refused = scenario.is_none() || args.strict && found.iter().any(is_trap);
     let exit = if refused { Exit::CouldNotRun } else { Exit::Success };
     match args.format {
         ValidateFormat::Text => {

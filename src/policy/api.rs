@@ -73,7 +73,7 @@ pub struct DataPath {
     /// Longest time from a request's way to a pod until its first token, with which the answer's headers come.
     /// `None` sets no limit.
     pub header_timeout: Option<SimDuration>,
-    /// Longest time of a request. `None` leaves the gateway's.
+    /// Longest time of a request, where the gateway's is not shorter.
     pub request_timeout: Option<SimDuration>,
     /// How the proxy picks a pod, on [`Path::Proxied`].
     pub balancing: Balancing,
@@ -118,7 +118,8 @@ pub trait Autoscaler: Send {
     /// Where the run starts if the scenario does not say: (replicas, spare).
     fn initial(&self) -> (u32, u32);
 
-    /// The most replicas it can ask for in rotation; `None` if it never asks for more than it has.
+    /// The most replicas it can ask for in rotation, `u32::MAX` if there is no limit; `None` if it never asks for more
+    /// than it has.
     fn maximum(&self) -> Option<u32>;
 
     /// The queries it will ask of Prometheus, so that what they read is scraped. Called once, before the run.
@@ -153,6 +154,12 @@ pub trait Autoscaler: Send {
 
     /// A request is held at the gateway because no pod is ready for it. It may set the timer.
     fn request_held(&mut self, _now: SimTime) {}
+
+    /// A request comes by way of the policy's metered proxy, and none was in flight there. It may set the timer.
+    fn proxy_entered(&mut self, _now: SimTime) {}
+
+    /// A pod came into rotation or left it. It may set the timer.
+    fn pods_changed(&mut self, _now: SimTime) {}
 }
 
 /// What a controller can know at an instant.

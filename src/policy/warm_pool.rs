@@ -82,7 +82,7 @@ impl Autoscaler for WarmPool {
             None => Decision {
                 replicas: seen.spec_replicas,
                 spare: self.over.initial().1,
-                path: Path::Direct,
+                path: if self.over.data_path().begins_proxied { Path::Proxied } else { Path::Direct },
                 why: Reason::new("WarmPool", "the policy below leaves the scale alone"),
             },
         };
@@ -128,6 +128,14 @@ impl Autoscaler for WarmPool {
 
     fn request_held(&mut self, now: SimTime) {
         self.over.request_held(now);
+    }
+
+    fn proxy_entered(&mut self, now: SimTime) {
+        self.over.proxy_entered(now);
+    }
+
+    fn pods_changed(&mut self, now: SimTime) {
+        self.over.pods_changed(now);
     }
 
     fn maximum(&self) -> Option<u32> {

@@ -11,6 +11,24 @@ pub(super) fn below(path: &Path, field: &str) -> Path {
     }
 }
 
+/// The scenario's own faults first, then those of its manifests, file by file, then those of `--set`; each in the
+/// order of its text.
+pub(super) fn in_order(mut faults: Vec<Diagnostic>, scenario: &str) -> Vec<Diagnostic> {
+    let mut files: Vec<String> = vec![scenario.to_owned()];
+    for place in faults.iter().filter_map(|fault| fault.place.as_ref()) {
+        if !files.contains(&place.file) {
+            files.push(place.file.clone());
+        }
+    }
+    faults.sort_by_key(|fault| {
+        fault.place.as_ref().map(|place| {
+            let file = files.iter().position(|file| *file == place.file);
+            (place.file.starts_with("--"), file, place.line, place.column)
+        })
+    });
+    faults
+}
+
 /// What [`crate::workload::load`] found wrong with a workload, in the scenario's text if there is one.
 pub fn workload_diagnostics(document: Option<&Document>, faults: &[Fault]) -> Vec<Diagnostic> {
     faults.iter().map(|fault| workload_diagnostic(document, fault)).collect()

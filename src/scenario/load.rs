@@ -3,6 +3,7 @@
 use std::io::{Error, ErrorKind};
 use std::path::{Path, PathBuf};
 
+use super::fault::in_order;
 use super::manifest::{self, Found};
 use super::spec::{GateSpec, ScenarioSpec};
 use crate::experiment::{Gate, GateError};
@@ -93,11 +94,11 @@ pub fn parse(
             // What cannot be read as a gate is reported by the check.
             let gates = spec.gates.iter().filter_map(|gate| bound(gate).ok()).collect();
             let scenario = Scenario { spec, document, directory, gates, notes, manifests };
-            if faults.is_empty() { Ok(scenario) } else { Err(faults) }
+            if faults.is_empty() { Ok(scenario) } else { Err(in_order(faults, name)) }
         }
         Err(mut found) => {
             found.extend(faults);
-            Err(found)
+            Err(in_order(found, name))
         }
     }
 }

@@ -26,7 +26,8 @@ impl Run<'_> {
             serving: self.by_phase[Phase::Serving as usize],
             starting: self.starting.len() as u32,
             ordered: self.ordered,
-            maximum: self.policy.maximum(),
+            // A policy without a limit says the most there is.
+            maximum: self.policy.maximum().filter(|most| *most < u32::MAX),
         };
         let record = || RequestRecord {
             id: flight.id,

@@ -78,7 +78,9 @@ impl Run<'_> {
 
     fn ask_policy<T>(&mut self, ask: impl FnOnce(&mut dyn Autoscaler, &View<'_>) -> Option<T>) -> Option<T> {
         let now = self.now;
-        let mut pods = Vec::with_capacity(self.live.len());
+        // The list is kept from turn to turn: policies that scrape themselves are asked every second.
+        let mut pods = std::mem::take(&mut self.pod_views);
+        pods.clear();
         let mut existing = 0;
         let mut gateway = GatewayView {
             held: u64::from(self.held_count),
@@ -128,6 +130,8 @@ impl Run<'_> {
             },
             gateway,
         };
-        ask(&mut *self.policy, &view)
+        let answer = ask(&mut *self.policy, &view);
+        self.pod_views = pods;
+        answer
     }
 }

@@ -210,6 +210,7 @@ impl Run<'_> {
         self.ready_log.push((self.now, id));
         self.serve(id, in_rotation, warmed);
         self.release_held();
+        self.set_timer();
     }
 
     /// Gives a replica its engine and puts it into rotation, or aside.
@@ -255,6 +256,7 @@ impl Run<'_> {
         if let Some(needed) = &mut self.needed {
             needed.set_ready(now, ready);
         }
+        self.policy.pods_changed(now);
     }
 
     /// Books how long a replica in rotation has been busy since it was last asked.

@@ -25,6 +25,10 @@ mod scale;
 mod traffic;
 
 #[cfg(test)]
+mod data_path_tests;
+#[cfg(test)]
+mod knative_tests;
+#[cfg(test)]
 mod scale_tests;
 #[cfg(test)]
 mod tests;

@@ -88,6 +88,13 @@ pub struct Serving {
     pub turn_at: Option<SimTime>,
 }
 
+impl Serving {
+    /// Requests that its queue-proxy has let through.
+    pub fn working(&self) -> u32 {
+        self.outstanding - self.queued_count
+    }
+}
+
 /// Where a replica is in its life.
 #[derive(Clone, Debug)]
 pub enum State {

@@ -122,14 +122,18 @@ impl Requests {
         self.len() == 0
     }
 
-    /// Slots in use whose request is in `replica`, in order of arrival. A scan: for drains only.
+    /// Slots in use whose request is in `replica`: those held back in front of it, so that none of them takes the
+    /// place of one that ends, then the others, each in order of arrival. A scan: for drains only.
     pub fn in_replica(&self, replica: ReplicaId) -> Vec<u32> {
         let here = |s: &u32| match self.slots[*s as usize].place {
             Place::Replica(r, _) | Place::Queued(r) => r == replica,
             _ => false,
         };
         let mut slots: Vec<u32> = (0..self.slots.len() as u32).filter(here).collect();
-        slots.sort_unstable_by_key(|s| self.slots[*s as usize].id);
+        slots.sort_unstable_by_key(|s| {
+            let flight = &self.slots[*s as usize];
+            (matches!(flight.place, Place::Replica(..)), flight.id)
+        });
         slots
     }
 

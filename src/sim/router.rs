@@ -6,7 +6,7 @@ use rand::rngs::ChaCha8Rng;
 
 use super::config::RouterKind;
 use crate::kernel::ReplicaId;
-use crate::policy::api::Balancing;
+use crate::policy::api::{Balancing, DataPath, Path};
 
 /// How a replica is chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,8 +44,11 @@ impl From<Balancing> for Choice {
 /// Replicas in rotation and how many requests each has.
 #[derive(Debug)]
 pub struct Router {
-    choice: Choice,
-    /// Most requests of a replica; one that has them is passed over.
+    /// How the gateway chooses.
+    direct: Choice,
+    /// How the policy's proxy does, among replicas with room if there is a limit.
+    proxied: Choice,
+    /// Most requests that the proxy gives to a replica.
     limit: Option<u32>,
     rng: ChaCha8Rng,
     /// Replicas in rotation; a replica's seat is its index here.
@@ -60,18 +63,19 @@ pub struct Router {
     free: Vec<u64>,
     /// No level below this has a seat.
     lowest: usize,
-    /// Last seat chosen.
-    last: usize,
+    /// Last seat chosen on each path.
+    last: [usize; 2],
 }
 
 const NO_SEAT: u32 = u32::MAX;
 
 impl Router {
     /// A router with nobody in rotation.
-    pub fn new(kind: RouterKind, rng: ChaCha8Rng) -> Self {
+    pub fn new(kind: RouterKind, data_path: &DataPath, rng: ChaCha8Rng) -> Self {
         Self {
-            choice: kind.into(),
-            limit: None,
+            direct: kind.into(),
+            proxied: data_path.balancing.into(),
+            limit: data_path.pod_limit.map(|limit| limit.concurrency),
             rng,
             seats: Vec::new(),
             loads: Vec::new(),
@@ -79,7 +83,7 @@ impl Router {
             levels: Vec::new(),
             free: Vec::new(),
             lowest: 0,
-            last: 0,
+            last: [0; 2],
         }
     }
 
@@ -93,22 +97,12 @@ impl Router {
         self.seats.is_empty()
     }
 
-    /// Whether some replica can take a request.
-    pub fn has_room(&self) -> bool {
-        match self.limit {
-            None => !self.is_empty(),
-            Some(_) => self.free.iter().any(|word| *word != 0),
+    /// Whether some replica can take a request that comes this way.
+    pub fn has_room(&self, path: Path) -> bool {
+        match (path, self.limit) {
+            (Path::Proxied, Some(_)) => self.free.iter().any(|word| *word != 0),
+            _ => !self.is_empty(),
         }
-    }
-
-    /// Chooses in another way from now on, and with another limit.
-    pub fn follow(&mut self, choice: Choice, limit: Option<u32>) {
-        if (choice, limit) == (self.choice, self.limit) {
-            return;
-        }
-        (self.choice, self.limit, self.lowest) = (choice, limit, 0);
-        self.levels.iter_mut().chain([&mut self.free]).for_each(Vec::clear);
-        (0..self.seats.len()).for_each(|seat| self.mark(seat, self.loads[seat], true));
     }
 
     /// Puts a replica with `load` requests into rotation.
@@ -148,26 +142,38 @@ impl Router {
         self.move_level(seat, load, load - 1);
     }
 
-    /// Chooses a replica for a request and counts the request there.
-    pub fn pick(&mut self) -> Option<ReplicaId> {
+    /// Chooses a replica for a request that comes this way and counts the request there. `None` if there is none, or
+    /// none with room for the proxy.
+    pub fn pick(&mut self, path: Path) -> Option<ReplicaId> {
+        let seat = match path {
+            Path::Direct => self.choose(self.direct, path)?,
+            Path::Proxied if self.limit.is_none() => self.choose(self.proxied, path)?,
+            Path::Proxied => {
+                let first = self.proxied == Choice::First;
+                let from = if first { 0 } else { self.last[path as usize] + 1 };
+                next_seat(&self.free, from)?
+            }
+        };
+        self.last[path as usize] = seat;
+        let load = self.loads[seat];
+        self.move_level(seat, load, load + 1);
+        Some(self.seats[seat])
+    }
+
+    /// Chooses among all seats.
+    fn choose(&mut self, choice: Choice, path: Path) -> Option<usize> {
         let count = self.seats.len();
-        let seat = match (count, self.choice) {
+        Some(match (count, choice) {
             (0, _) => return None,
-            (_, Choice::First) if self.limit.is_some() => next_seat(&self.free, 0)?,
-            (..) if self.limit.is_some() => next_seat(&self.free, self.last + 1)?,
             (1, _) | (_, Choice::First) => 0,
-            (_, Choice::LeastOutstanding) => self.least_loaded(),
-            (_, Choice::RoundRobin) => (self.last + 1) % count,
+            (_, Choice::LeastOutstanding) => self.least_loaded(path),
+            (_, Choice::RoundRobin) => (self.last[path as usize] + 1) % count,
             (_, Choice::PowerOfTwo) => {
                 let first = self.below(count);
                 let other = (first + 1 + self.below(count - 1)) % count;
                 if self.loads[other] < self.loads[first] { other } else { first }
             }
-        };
-        self.last = seat;
-        let load = self.loads[seat];
-        self.move_level(seat, load, load + 1);
-        Some(self.seats[seat])
+        })
     }
 
     /// A uniform index below `n`, by multiplication; the bias is below 2^-32 for any real fleet.
@@ -176,11 +182,11 @@ impl Router {
     }
 
     /// The next seat after the last choice, going round, among those with the lowest load.
-    fn least_loaded(&mut self) -> usize {
+    fn least_loaded(&mut self, path: Path) -> usize {
         while self.levels[self.lowest].iter().all(|word| *word == 0) {
             self.lowest += 1;
         }
-        next_seat(&self.levels[self.lowest], self.last + 1).expect("the level has a seat")
+        next_seat(&self.levels[self.lowest], self.last[path as usize] + 1).expect("the level has a seat")
     }
 
     fn move_level(&mut self, seat: usize, from: u32, to: u32) {
@@ -192,9 +198,8 @@ impl Router {
     fn mark(&mut self, seat: usize, load: u32, on: bool) {
         if let Some(limit) = self.limit {
             set(&mut self.free, seat, on && load < limit);
-            return;
         }
-        if self.choice != Choice::LeastOutstanding {
+        if self.direct != Choice::LeastOutstanding {
             return;
         }
         let level = load as usize;
@@ -236,11 +241,19 @@ fn set(words: &mut Vec<u64>, seat: usize, on: bool) {
 mod tests {
     use super::*;
     use crate::kernel::rng::{Purpose, Streams};
+    use crate::policy::api::PodLimit;
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 
     fn router(kind: RouterKind) -> Router {
-        Router::new(kind, Streams::new(1, 0).stream(Purpose::Router, 0))
+        Router::new(kind, &DataPath::default(), Streams::new(1, 0).stream(Purpose::Router, 0))
+    }
+
+    /// A router whose proxy gives at most so many requests to a replica.
+    fn limited(balancing: Balancing, concurrency: u32) -> Router {
+        let pod_limit = Some(PodLimit { concurrency, queue: 0 });
+        let data_path = DataPath { pod_limit, balancing, ..DataPath::default() };
+        Router::new(RouterKind::LeastOutstanding, &data_path, Streams::new(1, 0).stream(Purpose::Router, 0))
     }
 
     proptest! {
@@ -266,7 +279,7 @@ mod tests {
                         }
                     }
                     _ => {
-                        let picked = router.pick();
+                        let picked = router.pick(Path::Direct);
                         let least = loads.values().min().copied();
                         prop_assert_eq!(picked.map(|p| loads[&p.0]), least);
                         if let Some(id) = picked {
@@ -283,7 +296,7 @@ mod tests {
         for kind in [RouterKind::LeastOutstanding, RouterKind::RoundRobin] {
             let mut router = router(kind);
             (0..4).for_each(|i| router.add(ReplicaId(i), 0));
-            let picked: Vec<_> = (0..8).map(|_| router.pick().unwrap().0).collect();
+            let picked: Vec<_> = (0..8).map(|_| router.pick(Path::Direct).unwrap().0).collect();
             assert_eq!(picked, [1, 2, 3, 0, 1, 2, 3, 0], "{kind:?}");
         }
     }
@@ -294,9 +307,43 @@ mod tests {
         (0..10).for_each(|i| router.add(ReplicaId(i), 0));
         let mut loads = [0u32; 10];
         for _ in 0..10_000 {
-            loads[router.pick().unwrap().index()] += 1;
+            loads[router.pick(Path::Direct).unwrap().index()] += 1;
         }
         let (least, most) = (loads.iter().min().unwrap(), loads.iter().max().unwrap());
         assert!(most - least <= 6, "{loads:?}");
+    }
+
+    #[test]
+    fn a_proxy_passes_over_replicas_without_room() {
+        let picks = |router: &mut Router, count: u32| -> Vec<Option<u32>> {
+            (0..count).map(|_| router.pick(Path::Proxied).map(|id| id.0)).collect()
+        };
+        let mut first = limited(Balancing::FirstAvailable, 2);
+        assert!(!first.has_room(Path::Proxied));
+        (0..3).for_each(|i| first.add(ReplicaId(i), 0));
+        assert_eq!(picks(&mut first, 7), [Some(0), Some(0), Some(1), Some(1), Some(2), Some(2), None]);
+        assert!(!first.has_room(Path::Proxied) && first.has_room(Path::Direct));
+        first.ended(ReplicaId(1));
+        first.ended(ReplicaId(0));
+        assert_eq!(picks(&mut first, 3), [Some(0), Some(1), None]);
+
+        let mut turns = limited(Balancing::RoundRobin, 2);
+        (0..3).for_each(|i| turns.add(ReplicaId(i), u32::from(i == 1)));
+        assert_eq!(picks(&mut turns, 6), [Some(1), Some(2), Some(0), Some(2), Some(0), None]);
+    }
+
+    #[test]
+    fn what_came_directly_takes_room_from_the_proxy() {
+        let mut router = limited(Balancing::FirstAvailable, 1);
+        (0..2).for_each(|i| router.add(ReplicaId(i), 0));
+        // The gateway takes the least loaded, whether it has room or not.
+        let direct: Vec<u32> = (0..3).map(|_| router.pick(Path::Direct).unwrap().0).collect();
+        assert_eq!(direct, [1, 0, 1]);
+        assert_eq!(router.pick(Path::Proxied), None);
+        router.ended(ReplicaId(1));
+        assert_eq!(router.pick(Path::Proxied), None, "one of two ended");
+        router.remove(ReplicaId(0));
+        router.ended(ReplicaId(1));
+        assert_eq!(router.pick(Path::Proxied), Some(ReplicaId(1)));
     }
 }

@@ -23,7 +23,7 @@ use crate::outcome::breach::RequestRecord;
 use crate::outcome::recorder::Recorder;
 use crate::outcome::timeline::Point;
 use crate::outcome::{Account, DecisionRecord, Ledger, Phase, RunOutcome, StartRecord, Timeline};
-use crate::policy::api::{DataPath, Path};
+use crate::policy::api::{DataPath, Path, PodView};
 use crate::policy::meter::Meter;
 use crate::policy::{Autoscaler, Loop};
 
@@ -108,6 +108,8 @@ pub(super) struct Run<'a> {
     /// What the policy's proxy counts.
     pub proxy_meter: Meter,
     pub hold_pending: bool,
+    /// What the policy was shown of the pods last, for its room.
+    pub pod_views: Vec<PodView>,
     /// When the policy's timer is set to, and its generation; older ones are stale.
     pub timer: (Option<SimTime>, u32),
     pub arrivals_at_tick: u64,
@@ -177,7 +179,7 @@ impl<'a> Run<'a> {
             by_phase: [0; Phase::ALL.len()],
             ready_log: Vec::new(),
             cluster: Cluster::new(sim.pool.clone(), sim.replica.gpus, nodes, streams),
-            router: Router::new(sim.gateway.router, streams.stream(Purpose::Router, 0)),
+            router: Router::new(sim.gateway.router, &data_path, streams.stream(Purpose::Router, 0)),
             requests: Requests::default(),
             held: VecDeque::new(),
             held_count: 0,
@@ -187,6 +189,7 @@ impl<'a> Run<'a> {
             data_path,
             proxy_meter: Meter::default(),
             hold_pending: false,
+            pod_views: Vec::new(),
             timer: (None, 0),
             arrivals_at_tick: 0,
             deadline_pending: [false; Limit::ALL.len()],
@@ -234,7 +237,6 @@ impl<'a> Run<'a> {
             let first = self.phase(telemetry.scrape_phase, resolution, u64::from(u32::MAX) - 1);
             self.queue.push(first, Rank::Scrape, 2, 0, Event::ReadUsage);
         }
-        self.follow_path();
         self.set_timer();
         self.queue.push(SimTime::ZERO + telemetry.timeline_step, Rank::Scrape, 1, 0, Event::Tick);
         for index in 0..self.loops.len() {

@@ -78,13 +78,13 @@ impl Run<'_> {
         let changed = replicas != self.ordered || spare != self.spare;
         let last = self.decisions.iter().rev().find(|d| d.of == of);
         let is_news = |d: &DecisionRecord| (d.why.rule, &d.why.conditions) != (why.rule, &why.conditions);
-        if changed || last.is_none_or(is_news) {
+        if changed || path != self.path || last.is_none_or(is_news) {
             let record = DecisionRecord { at: self.now, of, from: self.ordered, to: replicas, spare, why };
             self.decisions.push(record);
         }
         if path != self.path {
             self.path = path;
-            self.follow_path();
+            self.release_held();
         }
         if !changed {
             return;

@@ -25,12 +25,17 @@ impl Run<'_> {
             self.drop_request(slot, BreachOutcome::Rejected);
             return;
         }
-        let timeout = self.data_path.request_timeout.unwrap_or(self.sim.gateway.request_timeout);
-        if !timeout.is_zero() {
+        if let Some(timeout) = self.request_timeout() {
             let deadline = self.now.saturating_add(timeout);
             self.add_deadline(Limit::Request, deadline, slot);
         }
         self.route(slot);
+    }
+
+    /// The longest time of a request: the gateway's or that of the policy's components, whichever is over first.
+    fn request_timeout(&self) -> Option<SimDuration> {
+        let gateway = Some(self.sim.gateway.request_timeout).filter(|timeout| !timeout.is_zero());
+        [gateway, self.data_path.request_timeout].into_iter().flatten().min()
     }
 
     fn add_deadline(&mut self, limit: Limit, at: SimTime, slot: u32) {
@@ -68,9 +73,11 @@ impl Run<'_> {
 
     /// Sends a request to a replica in rotation, or holds it.
     fn route(&mut self, slot: u32) {
-        let picked = self.router.pick();
+        // What the proxy has taken in stays with it, whatever the path has become since.
+        let path = if self.requests.get(slot).proxied { Path::Proxied } else { self.path };
+        let picked = self.router.pick(path);
         // What finds no pod is held by the proxy, whatever the path.
-        if self.path == Path::Proxied || picked.is_none() {
+        if path == Path::Proxied || picked.is_none() {
             self.enter_proxy(slot);
         }
         if let Some(replica) = picked {
@@ -93,24 +100,22 @@ impl Run<'_> {
 
     /// Counts a request that comes by way of the policy's proxy.
     fn enter_proxy(&mut self, slot: u32) {
+        let now = self.now;
         let request = self.requests.get_mut(slot);
-        if self.data_path.is_metered && !request.proxied {
-            request.proxied = true;
-            self.proxy_meter.enter(self.now, false);
+        if !self.data_path.is_metered || request.proxied {
+            return;
+        }
+        request.proxied = true;
+        self.proxy_meter.enter(now, false);
+        if self.proxy_meter.in_flight == 1 {
+            self.policy.proxy_entered(now);
+            self.set_timer();
         }
     }
 
-    /// Lets the router pick as the way that requests take now has it.
-    pub(super) fn follow_path(&mut self) {
-        let own = self.sim.gateway.router;
-        match self.path {
-            Path::Direct => self.router.follow(own.into(), None),
-            Path::Proxied => {
-                let limit = self.data_path.pod_limit.map(|limit| limit.concurrency);
-                self.router.follow(self.data_path.balancing.into(), limit);
-            }
-        }
-        self.release_held();
+    /// The way that held requests take.
+    fn held_path(&self) -> Path {
+        if self.data_path.is_metered { Path::Proxied } else { self.path }
     }
 
     /// Keeps one event in the queue for the oldest held request, where there is a limit to holding.
@@ -149,9 +154,9 @@ impl Run<'_> {
         self.arm_hold();
     }
 
-    /// Sends on what was held, in order of arrival. Called when a replica enters rotation.
+    /// Sends on what was held, in order of arrival. Called when a replica enters rotation or has room again.
     pub(super) fn release_held(&mut self) {
-        while self.router.has_room() {
+        while self.router.has_room(self.held_path()) {
             let Some((slot, id)) = self.held.pop_front() else { return };
             let held = self.requests.get_mut(slot);
             if held.id != id || held.place != Place::Held {
@@ -170,37 +175,40 @@ impl Run<'_> {
             (self.now, flight.id, flight.proxied)
         };
         let Some(serving) = self.replicas[replica.index()].accepting() else {
-            self.refuse(slot, replica);
+            self.turn_away(slot, replica);
             return;
         };
-        if let Some(limit) = self.data_path.pod_limit
-            && serving.outstanding - serving.queued_count >= limit.concurrency
-        {
+        // The queue-proxy counts what comes, whether it is refused or not.
+        serving.meter.enter(now, proxied);
+        let limit = self.data_path.pod_limit;
+        if let Some(limit) = limit.filter(|limit| serving.working() >= limit.concurrency) {
             if serving.queued_count >= limit.queue {
-                self.router.ended(replica);
-                self.drop_request(slot, BreachOutcome::Rejected);
+                self.refuse(slot, replica);
                 return;
             }
             serving.queued.push_back((slot, id));
             serving.queued_count += 1;
-            serving.outstanding += 1;
-            serving.meter.enter(now, proxied);
-            self.in_replicas += 1;
             self.requests.get_mut(slot).place = Place::Queued(replica);
+        } else if !self.begin(slot, replica) {
+            self.refuse(slot, replica);
             return;
         }
-        if self.begin(slot, replica) {
-            let serving = self.replicas[replica.index()].serving().expect("it has just taken a request");
-            serving.outstanding += 1;
-            serving.meter.enter(now, proxied);
-            self.in_replicas += 1;
-            if let Some(timeout) = self.data_path.header_timeout {
-                self.add_deadline(Limit::Header, now.saturating_add(timeout), slot);
-            }
-        } else {
-            self.router.ended(replica);
-            self.drop_request(slot, BreachOutcome::Rejected);
+        let serving = self.replicas[replica.index()].serving().expect("it has just taken a request");
+        serving.outstanding += 1;
+        self.in_replicas += 1;
+        if let Some(timeout) = self.data_path.header_timeout {
+            self.add_deadline(Limit::Header, now.saturating_add(timeout), slot);
         }
+    }
+
+    /// A replica that was chosen for a request does not take it.
+    fn refuse(&mut self, slot: u32, replica: ReplicaId) {
+        let (now, proxied) = (self.now, self.requests.get(slot).proxied);
+        if let Some(serving) = self.replicas[replica.index()].serving() {
+            serving.meter.leave(now, proxied);
+        }
+        self.router.ended(replica);
+        self.drop_request(slot, BreachOutcome::Rejected);
     }
 
     /// Gives a request to a replica's engine; `false` if that refuses it.
@@ -246,7 +254,7 @@ impl Run<'_> {
     }
 
     /// The endpoints still name a replica that was told to stop: the connection is refused. Nothing tries another.
-    fn refuse(&mut self, slot: u32, replica: ReplicaId) {
+    fn turn_away(&mut self, slot: u32, replica: ReplicaId) {
         self.router.ended(replica);
         let request = self.requests.get_mut(slot);
         request.place = Place::Refused(replica);

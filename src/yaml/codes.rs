@@ -4,11 +4,14 @@
 //! makes no sense. E04xx: files. E05xx: profiles. E06xx: traces. E07xx: calibration. W01xx: warnings of a run.
 //! W02xx: notes on manifests. W03xx: lints of a scenario and its manifests. W07xx: warnings of a calibration.
 
+mod calibration;
 mod lints;
+mod notes;
 
 use std::fmt::Write as _;
 
 use lints::LINTS;
+use notes::NOTES;
 
 /// A code and its documentation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +25,11 @@ pub struct Code {
 }
 
 impl Code {
+    /// Whether it is a note on a manifest, in which there is nothing to mend.
+    pub fn is_note(&self) -> bool {
+        self.code.starts_with("W02")
+    }
+
     /// Whether it is a lint: a warning of what is accepted and still a trap.
     pub fn is_lint(&self) -> bool {
         self.code.starts_with("W03")
@@ -33,11 +41,22 @@ const fn code(code: &'static str, title: &'static str, explanation: &'static str
 }
 
 /// All codes, in order.
-pub const CODES: &[Code] =
-    &joined::<{ OF_SCENARIOS.len() + LINTS.len() + OF_CALIBRATION.len() }>([OF_SCENARIOS, LINTS, OF_CALIBRATION]);
+pub const CODES: &[Code] = &joined::<{ number(&PARTS) }>(PARTS);
+
+/// The lists that they are kept in.
+const PARTS: [&[Code]; 6] = [OF_SCENARIOS, calibration::FAULTS, OF_RUNS, NOTES, LINTS, calibration::WARNINGS];
+
+const fn number(lists: &[&[Code]]) -> usize {
+    let (mut all, mut list) = (0, 0);
+    while list < lists.len() {
+        all += lists[list].len();
+        list += 1;
+    }
+    all
+}
 
 /// Lists one after another.
-const fn joined<const N: usize>(lists: [&[Code]; 3]) -> [Code; N] {
+const fn joined<const N: usize>(lists: [&[Code]; PARTS.len()]) -> [Code; N] {
     let mut all = [code("", "", ""); N];
     let (mut list, mut item, mut at) = (0, 0, 0);
     while list < lists.len() {
@@ -51,7 +70,7 @@ const fn joined<const N: usize>(lists: [&[Code]; 3]) -> [Code; N] {
     all
 }
 
-/// Faults, and warnings of a run.
+/// Faults of a scenario and its files.
 const OF_SCENARIOS: &[Code] = &[
     code(
         "E0101",
@@ -309,69 +328,10 @@ const OF_SCENARIOS: &[Code] = &[
         "more faults in a trace",
         "The file has more faults than are listed; this is their number.",
     ),
-    code(
-        "E0701",
-        "no usable GPU",
-        "`thawline-calibrate gpu` loads the NVIDIA driver and the CUDA libraries when it runs. The message names \
-         what is missing: the driver (`libcuda.so.1`), a device, a driver of CUDA 12.8 or newer, or one of NVRTC \
-         and cuBLASLt. Libraries of a pip install are found through LD_LIBRARY_PATH. Without a GPU, \
-         `--backend cpu` runs the same plan on small shapes, and `server`, `pull` and `import` need none.",
-    ),
-    code(
-        "E0702",
-        "the server did not become ready",
-        "Nothing answers at the address, or the launched server ended or ran out of time before it was healthy. \
-         Its last log lines are shown. What was measured before is in the raw file.",
-    ),
-    code(
-        "E0703",
-        "requests failed",
-        "The server answered with an HTTP error, or a stream stopped before its end. Each failed request is kept \
-         in the raw file with its reason; too many of them, and no profile is written.",
-    ),
-    code(
-        "E0704",
-        "the registry refuses",
-        "The registry cannot be reached, has no such image, or refuses to hand it out; or a layer's digest is not \
-         the one of the manifest. The message holds its answer.",
-    ),
-    code(
-        "E0705",
-        "unknown format",
-        "The file is none of the logs, events or benchmark results that `thawline-calibrate import` reads. \
-         `thawline-calibrate import --list` names them.",
-    ),
-    code(
-        "E0706",
-        "a raw file that cannot be used",
-        "A raw file is JSON, one record a line, with a header first. This one is broken at the line named, or \
-         belongs to another measurement. A file that a kill cut off is no fault: the same command goes on with it.",
-    ),
-    code(
-        "E0707",
-        "too little to fit",
-        "The raw samples do not determine what was asked for. The message says which points are missing and which \
-         command measures them.",
-    ),
-    code(
-        "E0708",
-        "a poor fit",
-        "The fitted step times miss the samples that were held out by more than 10 % on average, so no profile is \
-         written. A noisy host, throttling or mixed settings are the usual reasons. `--allow-poor-fit` writes it \
-         with its errors inside.",
-    ),
-    code(
-        "E0709",
-        "a probe failed",
-        "A probe ran out of its time, its memory or its disk, or its process died. The others are in the raw file.",
-    ),
-    code(
-        "E0710",
-        "a model that cannot be measured",
-        "`gpu` measures dense decoder-only transformers in bf16: the built-in shapes, and any `config.json` of such \
-         a model. The message names each field that is missing, contradicts another, or asks for something else \
-         (experts, quantized weights, windows of attention).",
-    ),
+];
+
+/// Warnings of a run.
+const OF_RUNS: &[Code] = &[
     code(
         "W0101",
         "a figure to look at twice",
@@ -406,33 +366,6 @@ const OF_SCENARIOS: &[Code] = &[
         "requests that can never run",
         "Prompt and output together exceed the context or the KV cache of a replica. Such requests are refused on \
          arrival and count as breaches.",
-    ),
-    code(
-        "W0201",
-        "part of a manifest that is not modelled",
-        "The field changes what a cluster does, and a run does without it; the message says why that matters. Fields \
-         that change nothing are read in silence, and unknown ones are errors. `docs/manifests.md` lists them.",
-    ),
-    code(
-        "W0202",
-        "credentials are ignored",
-        "A TriggerAuthentication, or a reference to one: in a run, every trigger is answered without.",
-    ),
-    code(
-        "W0203",
-        "taken from an engine's arguments",
-        "vLLM's arguments in a container's command set the engine of the run, as they set it in the cluster. What the \
-         scenario's own `engine` says goes before them.",
-    ),
-];
-
-/// Warnings of a calibration.
-const OF_CALIBRATION: &[Code] = &[
-    code(
-        "W0701",
-        "a measurement to look at twice",
-        "The sample was kept and marked: it scatters, lies below what the hardware can do or far above it, or the \
-         device was throttled. The flag is in the raw file and in the profile's validation.",
     ),
 ];
 

@@ -22,8 +22,8 @@ pub mod tree;
 mod write;
 
 pub use codes::{CODES, Code, find_code};
-pub use graft::Shape;
 pub use diagnostic::{Diagnostic, Place, Severity, suggest};
+pub use graft::Shape;
 pub use path::{Path, Step};
 pub use read::read;
 pub use render::{Style, render};

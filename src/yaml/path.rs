@@ -57,38 +57,74 @@ impl Path {
         Self(steps)
     }
 
-    /// Reads `a.b[0].c`. The error says what is wrong with it.
+    /// Reads `a.b[0].c`; a key that holds a dot or a bracket is quoted: `annotations["a.b/c"]`, with `\"` and `\\`
+    /// for a quote and a backslash in it. The error says what is wrong with it.
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut steps = Vec::new();
-        for part in text.split('.') {
-            let (key, mut rest) = part.split_at(part.find('[').unwrap_or(part.len()));
-            if key.is_empty() && (rest.is_empty() || !steps.is_empty()) {
-                return Err(format!("`{text}` has an empty step"));
-            }
-            if !key.is_empty() {
+        let mut rest = text;
+        // Whether a key may stand here: at the start, and after a dot.
+        let mut key_due = true;
+        loop {
+            if let Some(inner) = rest.strip_prefix('[').filter(|_| !key_due || steps.is_empty()) {
+                let (step, after) = match inner.strip_prefix('"') {
+                    Some(quoted) => quoted_key(quoted).ok_or(format!("`{text}` lacks a `\"]`"))?,
+                    None => {
+                        let (digits, after) = inner.split_once(']').ok_or(format!("`{text}` lacks a `]`"))?;
+                        let index = digits
+                            .parse()
+                            .map_err(|_| format!("`{digits}` in `{text}` is not a list position"))?;
+                        (Step::Index(index), after)
+                    }
+                };
+                steps.push(step);
+                (rest, key_due) = (after, false);
+            } else if key_due {
+                let (key, after) = rest.split_at(rest.find(['.', '[']).unwrap_or(rest.len()));
+                if key.is_empty() {
+                    return Err(format!("`{text}` has an empty step"));
+                }
                 steps.push(Step::Key(key.to_owned()));
-            }
-            while let Some(inner) = rest.strip_prefix('[') {
-                let (digits, after) = inner.split_once(']').ok_or(format!("`{text}` lacks a `]`"))?;
-                let index =
-                    digits.parse().map_err(|_| format!("`{digits}` in `{text}` is not a list position"))?;
-                steps.push(Step::Index(index));
-                rest = after;
-            }
-            if !rest.is_empty() {
+                (rest, key_due) = (after, false);
+            } else if let Some(after) = rest.strip_prefix('.') {
+                (rest, key_due) = (after, true);
+            } else if rest.is_empty() {
+                return Ok(Self(steps));
+            } else {
                 return Err(format!("`{text}` has `{rest}` after a `]`"));
             }
         }
-        Ok(Self(steps))
     }
+}
+
+/// A key from after its opening quote, and what follows its `"]`.
+fn quoted_key(text: &str) -> Option<(Step, &str)> {
+    let mut key = String::new();
+    let mut chars = text.char_indices();
+    while let Some((at, c)) = chars.next() {
+        match c {
+            '\\' => key.push(chars.next()?.1),
+            '"' => return Some((Step::Key(key), text[at + 1..].strip_prefix(']')?)),
+            _ => key.push(c),
+        }
+    }
+    None
+}
+
+/// A key as a quoted step, where it could not be read back without the quotes.
+fn quoted(key: &str) -> Option<String> {
+    let plain = !key.is_empty() && !key.contains(['.', '[', ']', '"', '\\']);
+    (!plain).then(|| format!("[\"{}\"]", key.replace('\\', "\\\\").replace('"', "\\\"")))
 }
 
 impl fmt::Display for Path {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (position, step) in self.0.iter().enumerate() {
             match step {
-                Step::Key(key) if position == 0 => f.write_str(key)?,
-                Step::Key(key) => write!(f, ".{key}")?,
+                Step::Key(key) => match quoted(key) {
+                    Some(quoted) => f.write_str(&quoted)?,
+                    None if position == 0 => f.write_str(key)?,
+                    None => write!(f, ".{key}")?,
+                },
                 Step::Index(index) => write!(f, "[{index}]")?,
             }
         }
@@ -102,11 +138,44 @@ mod tests {
 
     #[test]
     fn paths_are_read_and_written() {
-        for text in ["name", "a.b.c", "gates[0]", "a[1][2].b", "[0].x"] {
+        for text in [
+            "name",
+            "a.b.c",
+            "gates[0]",
+            "a[1][2].b",
+            "[0].x",
+            r#"annotations["autoscaling.knative.dev/target"]"#,
+            r#"a["b.c"][0]["d[0]"].e"#,
+            r#"["a.b"].c"#,
+            r#"a["say \"x\" \\"].b"#,
+            r#"a[""]"#,
+        ] {
             assert_eq!(Path::parse(text).unwrap().to_string(), text);
         }
-        for bad in ["", "a..b", ".a", "a.", "a[", "a[x]", "a[0]b"] {
+        for bad in [
+            "",
+            "a..b",
+            ".a",
+            "a.",
+            "a[",
+            "a[x]",
+            "a[0]b",
+            "a.[0]",
+            "a[\"b",
+            "a[\"b\"",
+            "a[\"b]",
+            "a[\"b\\",
+            "a[\"b\"]c",
+        ] {
             assert!(Path::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn any_key_can_be_read_back() {
+        for key in ["a", "a.b/c", "vllm:x", "", "]", "\"", "\\", "\\\"", "1", "ü.é"] {
+            let path = Path::keys(["root", key, "leaf"]).index(3);
+            assert_eq!(Path::parse(&path.to_string()), Ok(path), "{key}");
         }
     }
 }

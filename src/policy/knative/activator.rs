@@ -3,45 +3,33 @@
 //! After knative/serving `pkg/activator/net/{throttler,lb_policy}.go`, `pkg/queue/breaker.go` and
 //! `cmd/queue` (98e5ef90). The queues themselves are the gateway's business.
 
-use super::SECOND;
-use crate::policy::hpa::types::Nanos;
+use crate::kernel::SimDuration;
+use crate::policy::api::{Balancing, PodLimit};
 
 /// Requests an activator holds for a revision; the next is answered 503.
 pub const QUEUE_DEPTH: u32 = 10_000;
 /// Time between two probes of a pod that does not answer yet.
-pub const PROBE_PERIOD: Nanos = SECOND / 5;
-/// How long a probe waits for the answer.
-pub const PROBE_TIMEOUT: Nanos = 3 * SECOND / 10;
+pub const PROBE_PERIOD: SimDuration = SimDuration::from_millis(200);
 /// Requests the queue-proxy holds per request it lets through; the next is answered 503.
 pub const PROXY_QUEUE_FACTOR: u32 = 10;
-/// Default timeout of a request.
-pub const REQUEST_TIMEOUT: Nanos = 300 * SECOND;
+/// Default of `timeoutSeconds` (`pkg/apis/config/defaults.go`).
+pub const REQUEST_TIMEOUT: SimDuration = SimDuration::from_secs(300);
 /// The fewest activators of a revision.
 pub const MIN_ACTIVATORS: i32 = 2;
 
-/// How an activator picks a pod.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LoadBalancing {
-    /// The less loaded of two drawn at random.
-    RandomChoiceOfTwo,
-    /// The first that has room.
-    FirstAvailable,
-    /// In turn, passing over those without room.
-    RoundRobin,
-}
-
 /// How an activator picks among pods of a concurrency limit; 0 is without limit.
-pub fn load_balancing(container_concurrency: i64) -> LoadBalancing {
+pub fn load_balancing(container_concurrency: u32) -> Balancing {
     match container_concurrency {
-        0 => LoadBalancing::RandomChoiceOfTwo,
-        1..=3 => LoadBalancing::FirstAvailable,
-        _ => LoadBalancing::RoundRobin,
+        0 => Balancing::RandomChoiceOfTwo,
+        1..=3 => Balancing::FirstAvailable,
+        _ => Balancing::RoundRobin,
     }
 }
 
-/// Requests the queue-proxy of a pod holds beside those it lets through; `None` is without limit.
-pub fn proxy_queue_depth(container_concurrency: u32) -> Option<u32> {
-    (container_concurrency > 0).then(|| container_concurrency.saturating_mul(PROXY_QUEUE_FACTOR))
+/// What the queue-proxy of a pod lets through and holds; `None` is without limit.
+pub fn pod_limit(container_concurrency: u32) -> Option<PodLimit> {
+    let queue = container_concurrency.saturating_mul(PROXY_QUEUE_FACTOR);
+    (container_concurrency > 0).then_some(PodLimit { concurrency: container_concurrency, queue })
 }
 
 /// How many activators stand before a revision (`pkg/reconciler/autoscaling/kpa/kpa.go`).
@@ -60,9 +48,9 @@ mod tests {
 
     #[test]
     fn the_limit_decides_how_pods_are_picked() {
-        use LoadBalancing::{FirstAvailable, RandomChoiceOfTwo, RoundRobin};
+        use Balancing::{FirstAvailable, RandomChoiceOfTwo, RoundRobin};
         let picked = [0, 1, 3, 4, 100].map(load_balancing);
         assert_eq!(picked, [RandomChoiceOfTwo, FirstAvailable, FirstAvailable, RoundRobin, RoundRobin]);
-        assert_eq!([0, 2].map(proxy_queue_depth), [None, Some(20)]);
+        assert_eq!([0, 2].map(pod_limit), [None, Some(PodLimit { concurrency: 2, queue: 20 })]);
     }
 }

@@ -18,7 +18,7 @@ use crate::policy::hpa::types::Nanos;
 /// Each annotation by its name and, where it has one, by its older spelling; the former wins.
 macro_rules! keys {
     ($($name:ident = [$($key:literal),+];)*) => {
-        $(const $name: &[&str] = &[$($key),+];)*
+        $(pub(super) const $name: &[&str] = &[$($key),+];)*
         /// Every annotation that is read.
         pub const KEYS: &[&[&str]] = &[$($name),*];
     };

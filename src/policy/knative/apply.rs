@@ -65,6 +65,61 @@ pub struct Situation {
     pub activator_answers: bool,
 }
 
+/// What settled a scale, in the words of the decision log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// It is the decider's wish.
+    Wish,
+    /// The decider does not know yet.
+    Unknown,
+    /// The minimum.
+    MinScale,
+    /// The maximum.
+    MaxScale,
+    /// The initial scale, which was not reached yet.
+    InitialScale,
+    /// Scaling to zero is disabled.
+    ScaleToZeroDisabled,
+    /// Pods are on their way; nothing is given up yet.
+    Activating,
+    /// Pods did not become ready in time.
+    ActivationTimeout,
+    /// The revision has not been active for a stable window yet.
+    StableWindow,
+    /// The revision becomes inactive; the activator is to take over.
+    Inactive,
+    /// The activator does not answer yet.
+    ActivatorProbe,
+    /// The last pod is kept.
+    PodRetention,
+    /// The activator has not stood in the path for long enough.
+    ScaleToZeroGrace,
+    /// The last pod goes.
+    ScaledToZero,
+}
+
+impl Settled {
+    /// The word.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Wish => "Stable",
+            Self::Unknown => "NoData",
+            Self::MinScale => "MinScale",
+            Self::MaxScale => "MaxScale",
+            Self::InitialScale => "InitialScale",
+            Self::ScaleToZeroDisabled => "ScaleToZeroDisabled",
+            Self::Activating => "Activating",
+            Self::ActivationTimeout => "ActivationTimeout",
+            Self::StableWindow => "StableWindow",
+            Self::Inactive => "Inactive",
+            Self::ActivatorProbe => "ActivatorProbe",
+            Self::PodRetention => "PodRetention",
+            Self::ScaleToZeroGrace => "ScaleToZeroGrace",
+            Self::ScaledToZero => "ScaledToZero",
+        }
+    }
+}
+
 /// What to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Applied {
@@ -76,15 +131,17 @@ pub struct Applied {
     pub requeue_after: Option<Nanos>,
     /// Begin to probe whether the activator is in the path, unless that is going on.
     pub probe: bool,
+    /// Why.
+    pub settled: Settled,
 }
 
 impl Applied {
-    const fn wait(want: i32) -> Self {
-        Self { want, write: false, requeue_after: None, probe: false }
+    const fn wait(want: i32, settled: Settled) -> Self {
+        Self { want, write: false, requeue_after: None, probe: false, settled }
     }
 
-    const fn write(want: i32) -> Self {
-        Self { want, write: true, requeue_after: None, probe: false }
+    const fn write(want: i32, settled: Settled) -> Self {
+        Self { want, write: true, requeue_after: None, probe: false, settled }
     }
 
     const fn again_after(mut self, time: Nanos) -> Self {
@@ -102,20 +159,21 @@ pub fn apply(
     now: Nanos,
 ) -> Applied {
     if desired < 0 && situation.active != Active::Activating {
-        return Applied::wait(desired);
+        return Applied::wait(desired, Settled::Unknown);
     }
-    let mut min = bounds.min;
-    if bounds.initial > 1 && !situation.initialized {
-        min = min.max(bounds.initial);
+    let (mut min, mut of_min) = (bounds.min, Settled::MinScale);
+    if bounds.initial > min && bounds.initial > 1 && !situation.initialized {
+        (min, of_min) = (bounds.initial, Settled::InitialScale);
     }
-    let bounded = if desired < min {
-        min
+    let (bounded, settled) = if desired < min {
+        (min, of_min)
     } else if bounds.max != 0 && desired > bounds.max {
-        bounds.max
+        (bounds.max, Settled::MaxScale)
     } else {
-        desired
+        (desired, Settled::Wish)
     };
-    let mut applied = if bounded == 0 { to_zero(rules, situation, now) } else { Applied::write(bounded) };
+    let mut applied =
+        if bounded == 0 { to_zero(rules, situation, now) } else { Applied::write(bounded, settled) };
     applied.write &= applied.want != situation.current;
     applied
 }
@@ -123,40 +181,46 @@ pub fn apply(
 /// The way down to zero, one step of it.
 fn to_zero(rules: &ScaleToZero, situation: &Situation, now: Nanos) -> Applied {
     if !rules.enabled {
-        return Applied::write(1);
+        return Applied::write(1, Settled::ScaleToZeroDisabled);
     }
     let passed = now.saturating_sub(situation.active_since);
     match situation.active {
         Active::Activating => {
             let timeout = rules.progress_deadline.saturating_add(ACTIVATION_TIMEOUT_BUFFER);
             if passed > timeout {
-                Applied::write(0)
+                Applied::write(0, Settled::ActivationTimeout)
             } else {
-                Applied::wait(SCALE_UNKNOWN).again_after(timeout)
+                // Past the timeout and not at it: no clock of upstream's is punctual to the nanosecond.
+                Applied::wait(SCALE_UNKNOWN, Settled::Activating).again_after(timeout.saturating_add(1))
             }
         }
         // Wanting 0 without writing it makes the revision inactive and its service proxied.
         Active::Active if passed >= rules.stable_window => match situation.mode {
-            SksMode::Proxy => Applied::wait(0).again_after(INACTIVE_PERIOD),
-            SksMode::Serve => Applied::wait(0),
+            SksMode::Proxy => Applied::wait(0, Settled::Inactive).again_after(INACTIVE_PERIOD),
+            SksMode::Serve => Applied::wait(0, Settled::Inactive),
         },
-        Active::Active => Applied::write(1).again_after(rules.stable_window - passed),
+        Active::Active => Applied::write(1, Settled::StableWindow).again_after(rules.stable_window - passed),
         Active::Inactive => inactive_to_zero(rules, situation, passed, now),
     }
 }
 
 fn inactive_to_zero(rules: &ScaleToZero, situation: &Situation, inactive: Nanos, now: Nanos) -> Applied {
     if !rules.always_proxied && !situation.activator_answers {
-        return Applied { probe: true, ..Applied::wait(0) };
+        return Applied { probe: true, ..Applied::wait(0, Settled::ActivatorProbe) };
     }
     if inactive >= rules.grace_period.max(rules.pod_retention_period) {
-        return Applied::write(0);
+        return Applied::write(0, Settled::ScaledToZero);
     }
     if inactive < rules.pod_retention_period {
-        return Applied::wait(0).again_after(rules.pod_retention_period - inactive);
+        let left = rules.pod_retention_period - inactive;
+        return Applied::wait(0, Settled::PodRetention).again_after(left);
     }
     // The activator may have been there for long: then the grace period is over already.
     let proxied = situation.proxied_since.map_or(0, |since| now.saturating_sub(since));
     let left = rules.grace_period - proxied;
-    if left <= 0 { Applied::write(0) } else { Applied::wait(0).again_after(left) }
+    if left <= 0 {
+        Applied::write(0, Settled::ScaledToZero)
+    } else {
+        Applied::wait(0, Settled::ScaleToZeroGrace).again_after(left)
+    }
 }

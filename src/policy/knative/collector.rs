@@ -5,7 +5,9 @@
 use super::BUCKET;
 use super::buckets::{Aggregation, Buckets};
 use super::target::ScalingMetric;
+use crate::kernel::SimDuration;
 use crate::policy::hpa::types::Nanos;
+use crate::policy::meter::Meter;
 
 /// What a pod's queue-proxy, or an activator, reports of its last second.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -18,6 +20,20 @@ pub struct Stat {
     pub request_count: f64,
     /// Those of them that came by way of an activator.
     pub proxied_request_count: f64,
+}
+
+impl Stat {
+    /// What a proxy reports of the time between two readings of its meter.
+    pub fn between(before: &Meter, after: &Meter, time: SimDuration) -> Self {
+        let nanos = time.as_nanos() as f64;
+        let mean = |integral: u128| if nanos > 0.0 { integral as f64 / nanos } else { 0.0 };
+        Self {
+            average_concurrency: mean(after.concurrency_ns - before.concurrency_ns),
+            average_proxied_concurrency: mean(after.proxied_ns - before.proxied_ns),
+            request_count: (after.requests - before.requests) as f64,
+            proxied_request_count: (after.proxied_requests - before.proxied_requests) as f64,
+        }
+    }
 }
 
 /// Averages of one metric over both windows.
@@ -98,6 +114,31 @@ impl Collector {
 mod tests {
     use super::super::SECOND;
     use super::*;
+    use crate::kernel::SimTime;
+
+    #[test]
+    fn concurrency_is_averaged_over_the_time_between_readings() {
+        let at = |tenths: u64| SimTime::ZERO + SimDuration::from_millis(100 * tenths);
+        let mut meter = Meter::new(at(0));
+        let start = meter;
+        meter.enter(at(0), false);
+        meter.enter(at(5), true);
+        meter.leave(at(5), false);
+        let first = meter.at(at(10));
+        let expected = Stat {
+            average_concurrency: 1.0,
+            average_proxied_concurrency: 0.5,
+            request_count: 2.0,
+            proxied_request_count: 1.0,
+        };
+        let second = SimDuration::from_secs(1);
+        assert_eq!(Stat::between(&start, &first, second), expected);
+        meter.leave(at(20), true);
+        let then = meter.at(at(30));
+        let expected = Stat { average_concurrency: 0.5, average_proxied_concurrency: 0.5, ..Stat::default() };
+        assert_eq!(Stat::between(&first, &then, SimDuration::from_secs(2)), expected);
+        assert_eq!(Stat::between(&then, &then, SimDuration::ZERO), Stat::default());
+    }
 
     #[test]
     fn proxied_requests_count_once() {

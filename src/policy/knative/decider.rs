@@ -69,8 +69,8 @@ pub struct Figures {
     pub max_scale_down: f64,
     /// The tick was decided in panic.
     pub panicking: bool,
-    /// The delay held a lower scale back.
-    pub delayed: bool,
+    /// What settled the wish, in the words of the decision log.
+    pub rule: &'static str,
 }
 
 /// An autoscaler of one revision.
@@ -125,15 +125,19 @@ impl Decider {
         let stable_pods = (observed.stable / spec.target_value).ceil();
         let panic_pods = (observed.panic / spec.target_value).ceil();
         let limited = |wanted: f64| {
-            let limited = wanted.max(max_scale_down).min(max_scale_up) as i32;
+            let within = wanted.max(max_scale_down).min(max_scale_up) as i32;
             // Any demand brings the activation scale, past the limit if need be.
-            if spec.activation_scale > 1 && wanted > 0.0 {
-                limited.max(spec.activation_scale)
-            } else {
-                limited
+            if spec.activation_scale > within.max(1) && wanted > 0.0 {
+                return (spec.activation_scale, Some("ActivationScale"));
             }
+            let limit = match f64::from(within) {
+                got if got < wanted => Some("ScaleUpRate"),
+                got if got > wanted => Some("ScaleDownRate"),
+                _ => None,
+            };
+            (within, limit)
         };
-        let (stable, panic) = (limited(stable_pods), limited(panic_pods));
+        let ((stable, limit), (panic, panic_limit)) = (limited(stable_pods), limited(panic_pods));
 
         if panic_pods / pods >= spec.panic_threshold {
             self.panic_time = Some(now);
@@ -148,9 +152,16 @@ impl Decider {
             self.max_panic_pods = self.max_panic_pods.max(stable).max(panic);
             desired = self.max_panic_pods;
         }
-        let undelayed = desired;
+        let mut rule = match panicking {
+            true if desired > stable.max(panic) => "PanicHold",
+            true => if panic >= stable { panic_limit } else { limit }.unwrap_or("Panic"),
+            false => limit.unwrap_or("Stable"),
+        };
         if let Some(window) = self.delay.as_mut().filter(|_| self.spec.reachable) {
             window.record(now, desired);
+            if window.current() != desired {
+                rule = "ScaleDownDelay";
+            }
             desired = window.current();
         }
 
@@ -164,8 +175,7 @@ impl Decider {
                 self.spec.activator_capacity,
             ),
         };
-        let delayed = desired != undelayed;
-        let figures = Figures { stable_pods, panic_pods, max_scale_up, max_scale_down, panicking, delayed };
+        let figures = Figures { stable_pods, panic_pods, max_scale_up, max_scale_down, panicking, rule };
         Some((result, figures))
     }
 
@@ -188,4 +198,59 @@ pub fn calls_for_reconcile(before: ScaleResult, after: ScaleResult) -> bool {
     before.desired != after.desired
         || before.num_activators != after.num_activators
         || (before.excess_burst_capacity < 0) != (after.excess_burst_capacity < 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::SECOND;
+    use super::super::annotations::Annotations;
+    use super::super::config::AutoscalerConfig;
+    use super::super::revision::{Reachability, Revision};
+    use super::*;
+
+    #[test]
+    fn what_settled_a_wish_is_named() {
+        let annotations = Annotations {
+            target: Some(10.0),
+            target_utilization_percentage: Some(100.0),
+            ..Annotations::default()
+        };
+        let config = AutoscalerConfig { max_scale_up_rate: 5.0, ..AutoscalerConfig::default() };
+        let reachability = Reachability::Reachable;
+        let revision = Revision { annotations, config, container_concurrency: 0, reachability };
+        let ticks = |spec: DeciderSpec, ticks: &[(i32, f64, f64, i32, &str)]| {
+            let mut decider = Decider::new(spec, Some(1), 0);
+            for (index, &(ready, stable, panic, desired, rule)) in ticks.iter().enumerate() {
+                let now = index as i64 * 30 * SECOND;
+                let (result, figures) =
+                    decider.scale(Some(ready), Some(Observed { stable, panic }), now).expect("there is data");
+                assert_eq!((result.desired, figures.rule), (desired, rule), "tick {index}");
+            }
+        };
+        let spec = revision.decider();
+        ticks(
+            spec.clone(),
+            &[
+                (1, 10.0, 10.0, 1, "Stable"),
+                (1, 40.0, 90.0, 5, "ScaleUpRate"),
+                (5, 60.0, 40.0, 6, "Panic"),
+                (6, 50.0, 20.0, 6, "PanicHold"),
+                (6, 10.0, 10.0, 3, "ScaleDownRate"),
+                (3, 20.0, 10.0, 2, "Stable"),
+                (2, 0.0, 0.0, 1, "ScaleDownRate"),
+                (1, 0.0, 0.0, 0, "Stable"),
+            ],
+        );
+        let activated = DeciderSpec { activation_scale: 3, ..spec.clone() };
+        ticks(activated, &[(0, 10.0, 10.0, 3, "ActivationScale"), (3, 0.0, 0.0, 1, "ScaleDownRate")]);
+        let delayed = DeciderSpec { scale_down_delay: 60 * SECOND, ..spec };
+        ticks(
+            delayed,
+            &[
+                (2, 20.0, 20.0, 2, "Stable"),
+                (2, 10.0, 10.0, 2, "ScaleDownDelay"),
+                (2, 10.0, 10.0, 1, "Stable"),
+            ],
+        );
+    }
 }

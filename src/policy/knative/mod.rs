@@ -1,5 +1,6 @@
 //! Knative's pod autoscaler (KPA) as pure decisions: configuration, targets, metric windows,
-//! `Scale()`, and the state machine that puts a revision to sleep and wakes it.
+//! `Scale()`, and the state machine that puts a revision to sleep and wakes it; and [`autoscaler`], which makes
+//! them run.
 //!
 //! After knative/serving at 98e5ef90. Nothing here has a clock: every function is given the
 //! instant. A tick is [`collector::Collector::observe`], then [`decider::Decider::scale`];
@@ -13,17 +14,20 @@ pub mod buckets;
 pub mod collector;
 pub mod config;
 pub mod decider;
+pub mod log;
 pub mod max_window;
 pub mod parse;
 pub mod pod_autoscaler;
 pub mod request_stats;
 pub mod revision;
 pub mod sample;
+pub mod spec;
 pub mod status;
 pub mod target;
 
 use super::hpa::types::Nanos;
-pub use autoscaler::{Knative, KnativeSpec};
+pub use autoscaler::Knative;
+pub use spec::KnativeSpec;
 
 const SECOND: Nanos = 1_000_000_000;
 

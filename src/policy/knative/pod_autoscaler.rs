@@ -2,11 +2,17 @@
 //!
 //! After knative/serving `pkg/reconciler/autoscaling/kpa/kpa.go` (98e5ef90).
 
+use super::SECOND;
 use super::apply::{Applied, Situation, apply};
 use super::decider::ScaleResult;
 use super::revision::Revision;
 use super::status::{Active, SksMode, activator_in_path, active_condition, sks_mode};
 use crate::policy::hpa::types::Nanos;
+
+/// An instant as a condition's `lastTransitionTime` keeps it.
+fn whole_second(at: Nanos) -> Nanos {
+    at - at.rem_euclid(SECOND)
+}
 
 /// What a reconcile sees of the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,14 +60,30 @@ impl PodAutoscaler {
         }
     }
 
-    /// The condition, and since when.
-    pub fn active(&self) -> (Active, Nanos) {
-        (self.active, self.active_since)
+    /// One that sleeps: it was ready once, and nothing has been wanted since an instant.
+    pub fn asleep(now: Nanos) -> Self {
+        Self {
+            active: Active::Inactive,
+            active_since: now,
+            initialized: true,
+            mode: SksMode::Proxy,
+            proxied_since: Some(now),
+        }
+    }
+
+    /// The condition.
+    pub fn active(&self) -> Active {
+        self.active
     }
 
     /// The mode of the service.
     pub fn mode(&self) -> SksMode {
         self.mode
+    }
+
+    /// Since when the activator is in the path, if it is; to the nanosecond.
+    pub fn proxied_since(&self) -> Option<Nanos> {
+        self.proxied_since
     }
 
     /// One reconcile, with the decider's last result.
@@ -78,7 +100,7 @@ impl PodAutoscaler {
             active_since: self.active_since,
             initialized: self.initialized,
             mode: self.mode,
-            proxied_since: self.proxied_since,
+            proxied_since: self.proxied_since.map(whole_second),
             activator_answers: cluster.activator_answers,
         };
         let bounds = revision.bounds();
@@ -94,7 +116,7 @@ impl PodAutoscaler {
         let active = active_condition(applied.want, cluster.ready, min_ready, self.active);
         if active != self.active {
             self.active = active;
-            self.active_since = now;
+            self.active_since = whole_second(now);
         }
         Reconciled { applied, active, mode: self.mode, num_activators: result.num_activators }
     }
@@ -102,7 +124,6 @@ impl PodAutoscaler {
 
 #[cfg(test)]
 mod tests {
-    use super::super::SECOND;
     use super::super::annotations::Annotations;
     use super::super::config::AutoscalerConfig;
     use super::super::revision::Reachability;

@@ -1,6 +1,7 @@
 //! From an object of a manifest into the scenario.
 
 use super::files::Object;
+use super::walk::unknown;
 use super::{Found, note_at};
 use crate::yaml::{Document, Path, Shape};
 
@@ -110,10 +111,10 @@ impl<'a> Inlay<'a> {
 
     /// Takes the annotations over whose names begin with `prefix`. Others are none of this object's scaling; one of
     /// the prefix that is not `known` is refused.
-    pub fn take_annotations(&mut self, from: &Path, prefix: &str, known: &[&str], ignored: &[&str]) {
+    pub fn take_annotations(&mut self, from: &Path, prefix: &str, known: &[&str]) {
         let at = self.at.key("annotations");
         for key in self.keys(from) {
-            if !key.starts_with(prefix) || ignored.contains(&key) {
+            if !key.starts_with(prefix) {
                 continue;
             }
             let path = from.key(key);
@@ -122,11 +123,8 @@ impl<'a> Inlay<'a> {
                 continue;
             }
             let document = self.object.document;
-            let fault = document
-                .fault_at_key("E0201", &path, format!("unknown annotation `{key}`"))
-                .suggesting(key, known.iter().copied());
-            let short: Vec<&str> = known.iter().map(|known| known.trim_start_matches(prefix)).collect();
-            self.found.fault(fault.helped(format!("after `{prefix}` one of {}", short.join(", "))));
+            let fault = document.fault_at_key("E0201", &path, format!("unknown annotation `{key}`"));
+            self.found.fault(unknown(fault, key, known));
         }
     }
 }

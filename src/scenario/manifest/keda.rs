@@ -27,7 +27,7 @@ pub(super) fn fill(inlay: &mut Inlay<'_>) {
     let (name, annotations) = (inlay.path("metadata.name"), inlay.path("metadata.annotations"));
     let at = inlay.at.clone();
     inlay.take(&name, &at.key("name"));
-    inlay.take_annotations(&annotations, PREFIX, &KEYS, &[]);
+    inlay.take_annotations(&annotations, PREFIX, &KEYS);
     if inlay.object.kind == "HTTPScaledObject" {
         inlay.take(&spec, &at.key("httpScaledObject"));
         return;

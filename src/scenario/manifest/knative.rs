@@ -4,7 +4,7 @@
 use super::fields::table_of;
 use super::files::{self, Files, Object, Wanted};
 use super::inlay::Inlay;
-use super::walk::{Warn, walk};
+use super::walk::{Warn, unknown, walk};
 use super::{Found, Request};
 use crate::policy::knative::annotations::KEYS;
 use crate::policy::knative::config;
@@ -60,7 +60,7 @@ pub(super) fn take_scaling(inlay: &mut Inlay<'_>, annotations: &Path) {
         return inlay.fault("E0408", &annotations.key(CLASS), message, help);
     }
     let known: Vec<&str> = KEYS.iter().copied().flatten().copied().collect();
-    inlay.take_annotations(annotations, SCALING, &known, &[]);
+    inlay.take_annotations(annotations, SCALING, &known);
     let at = inlay.at.key("annotations").key(PROGRESS);
     inlay.take(&annotations.key(PROGRESS), &at);
 }
@@ -129,10 +129,8 @@ pub(super) fn fill_config(inlay: &mut Inlay<'_>) {
             inlay.take(&path, &at.key(key));
         } else if key != "_example" {
             let document = inlay.object.document;
-            let fault = document
-                .fault_at_key("E0201", &path, format!("unknown key `{key}` of `{CONFIG}`"))
-                .suggesting(key, config::KEYS);
-            inlay.found.fault(fault.helped(format!("one of {}", config::KEYS.join(", "))));
+            let fault = document.fault_at_key("E0201", &path, format!("unknown key `{key}` of `{CONFIG}`"));
+            inlay.found.fault(unknown(fault, key, &config::KEYS));
         }
     }
 }

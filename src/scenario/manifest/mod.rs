@@ -22,7 +22,7 @@ mod workload;
 
 use std::path::Path as FilePath;
 
-use crate::yaml::{Diagnostic, Document, Path, Place};
+use crate::yaml::{Diagnostic, Document, Path, Place, Shape};
 use files::{Files, Object, Wanted};
 use inlay::Inlay;
 
@@ -139,7 +139,7 @@ pub(super) fn inline(scenario: &mut Document, directory: &FilePath) -> Found {
             found.struck = false;
             fill(scenario, &request, &mut files, &mut found);
             // A policy without its manifest lacks what must be there; that is no second fault.
-            if found.struck && slot == Slot::Hpa {
+            if found.struck && slot == Slot::Hpa && !scenario.contains(&at.key("maxReplicas")) {
                 scenario.spoil(&at);
             }
         }
@@ -173,7 +173,7 @@ fn slots(scenario: &Document) -> Vec<(Slot, Path)> {
     slots
 }
 
-/// Takes the request for a file out of a mapping. What is not a text stays, and is refused when the scenario is read.
+/// Takes the request for a file out of a mapping.
 fn request(
     scenario: &mut Document,
     slot: Slot,
@@ -185,6 +185,13 @@ fn request(
     let (file_at, object_at) = (at.key(field), at.key("object"));
     let file = scenario.text_at(&file_at).map(str::to_owned);
     let object = scenario.text_at(&object_at).map(str::to_owned);
+    if matches!(scenario.shape(&file_at), Some(Shape::List(_) | Shape::Mapping)) {
+        found.fault(scenario.fault("E0204", &file_at, "expected the name of a file"));
+        if slot == Slot::Hpa {
+            scenario.spoil(at);
+        }
+        return None;
+    }
     let Some(file) = file else {
         for name in ["object", "container"] {
             let without = at.key(name);

@@ -3,7 +3,7 @@
 use super::Found;
 use super::files::Object;
 use super::note_at;
-use crate::yaml::{Path, Shape};
+use crate::yaml::{Diagnostic, Path, Shape};
 
 /// What becomes of a field.
 #[derive(Clone, Copy, Debug)]
@@ -48,10 +48,8 @@ pub(super) fn walk(object: &Object<'_>, path: &Path, table: Table, warn: Warn, f
         match known.map(|(_, field)| *field) {
             None => {
                 let names: Vec<&str> = fields().flat_map(|(names, _)| names.iter().copied()).collect();
-                let fault = document
-                    .fault_at_key("E0201", &inner, format!("unknown field `{key}`"))
-                    .suggesting(key, names.iter().copied());
-                found.fault(fault.helped(format!("one of {}", names.join(", "))));
+                let fault = document.fault_at_key("E0201", &inner, format!("unknown field `{key}`"));
+                found.fault(unknown(fault, key, &names));
             }
             Some(Field::Used | Field::NoEffect) => {}
             Some(Field::Unmodelled(why)) => {
@@ -75,6 +73,16 @@ pub(super) fn walk(object: &Object<'_>, path: &Path, table: Table, warn: Warn, f
             Some(Field::Texts) => texts(object, &inner, found),
         }
     }
+}
+
+/// Of what is not known: what may be meant, and what there is, unless that is a page and not needed.
+pub(super) fn unknown(fault: Diagnostic, key: &str, names: &[&str]) -> Diagnostic {
+    const SHORT: usize = 12;
+    let fault = fault.suggesting(key, names.iter().copied());
+    if names.len() > SHORT && !fault.label.is_empty() {
+        return fault;
+    }
+    fault.helped(format!("one of {}", names.join(", ")))
 }
 
 /// Names and texts. Kubernetes takes nothing else: `min-scale: 1` is refused where `min-scale: "1"` is meant.
