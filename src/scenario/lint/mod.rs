@@ -12,6 +12,7 @@ mod finding;
 mod hpa;
 mod keda;
 mod knative;
+mod load;
 mod replica;
 mod signal;
 mod sleep;
@@ -68,10 +69,10 @@ const RULES: &[(&str, Check)] = &[
     ("W0329", OfSignal(signal::short_range)),
     ("W0330", Whole(signal::stale)),
     ("W0331", Whole(signal::lookback)),
+    ("W0332", OfScaler(load::target)),
     ("W0340", OfScaler(hpa::short_window)),
     ("W0341", OfScaler(hpa::slow_rise)),
     ("W0342", OfScaler(hpa::dropped_tolerance)),
-    ("W0350", OfScaler(knative::target)),
     ("W0351", OfScaler(knative::short_sleep)),
     ("W0352", OfScaler(knative::panic)),
     ("W0353", OfScaler(knative::no_burst_capacity)),

@@ -54,6 +54,15 @@ pub(super) fn held_requests(case: &Case<'_>, scaler: &Scaler<'_>) -> Vec<Finding
         let seconds = u64::try_from(spec.timeout_seconds.unwrap_or(300)).unwrap_or(0);
         limits.push(("timeoutSeconds", scaler.at.key("timeoutSeconds"), SimDuration::from_secs(seconds)));
     }
+    if let Kind::Keda(keda) = &scaler.kind
+        && let Some((http, hold)) = keda.http.and_then(|http| Some((http, http.data_path().hold_timeout?)))
+    {
+        let (field, at) = match http.cold_start_timeout_failover_ref {
+            Some(_) => ("the failover", keda.at.key("coldStartTimeoutFailoverRef").key("timeoutSeconds")),
+            None => ("conditionWait", keda.at.key("timeouts").key("conditionWait")),
+        };
+        limits.push((field, at, hold));
+    }
     // 0 waits for ever.
     let short = limits.into_iter().filter(|(.., limit)| !limit.is_zero() && *limit < start);
     short
