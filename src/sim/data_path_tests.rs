@@ -72,7 +72,7 @@ impl Autoscaler for Script {
         self.check(view);
         let (replicas, path) = self.orders[self.turn.min(self.orders.len() - 1)];
         self.turn += 1;
-        let why = Reason { rule: "Script", detail: String::new() };
+        let why = Reason::new("Script", "");
         Some(Decision { replicas, spare: 0, path, why })
     }
     fn initial(&self) -> (u32, u32) {
@@ -106,16 +106,18 @@ fn data_path() -> impl Strategy<Value = DataPath> {
         limit,
         prop::option::of(0u32..12),
         seconds(1, 30),
+        seconds(1, 20),
         seconds(5, 60),
         balancing,
         any::<bool>(),
         any::<bool>(),
     )
         .prop_map(
-            |(pod_limit, hold_limit, hold_timeout, request_timeout, balancing, proxied, metered)| DataPath {
+            |(pod_limit, hold_limit, hold_timeout, header, request_timeout, balancing, proxied, metered)| DataPath {
                 pod_limit,
                 hold_limit,
                 hold_timeout,
+                header_timeout: header,
                 request_timeout,
                 balancing,
                 begins_proxied: proxied,

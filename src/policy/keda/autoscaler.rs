@@ -183,8 +183,9 @@ impl Keda {
             return Some(hpa.turn(view, Vec::new(), ""));
         }
         let (answers, reads) = self.scalers.answers(view, self.interceptor.as_mut());
-        let of_note = |read: &&Read| self.scalers.has_formula() || read.is_exceptional();
-        let notes: Vec<String> = reads.iter().filter(of_note).map(Read::text).collect();
+        let has_formula = self.scalers.has_formula();
+        let note = |read: &Read| if has_formula { Some(read.text()) } else { read.note() };
+        let notes: Vec<String> = reads.iter().filter_map(note).collect();
         Some(hpa.turn(view, answers, &notes.join("; ")))
     }
 

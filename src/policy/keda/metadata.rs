@@ -121,7 +121,7 @@ impl Metadata<'_> {
             let message = "it contradicts `limitToPartitionsWithLag`".to_owned();
             self.fault("allowIdleConsumers", message, "leave one of both out");
         }
-        if rules.lag_threshold as f64 != threshold {
+        if threshold.fract() != 0.0 {
             self.fault("lagThreshold", format!("a threshold of {threshold}"), "write a whole number");
         }
         if self.flag("excludePersistentLag", false) {

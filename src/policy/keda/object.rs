@@ -200,20 +200,19 @@ impl<'a> Wiring<'a> {
                         format!("write `queues: {{ {queue}: {{ partitions: 12 }} }}` beside `scaledObject`");
                     self.fault(path, message, help);
                 }
-                self.sensor(queue_spec, Count::Kafka(rules, queue_spec.partitions))
+                Sensor::Queue { reads: queue_spec.reads, count: Count::Kafka(rules, queue_spec.partitions) }
             }
             Source::RabbitMq { queue, mode, counts_unacknowledged } => {
-                let queue = self.queue(&queue, &[]);
-                self.sensor(queue, Count::Rabbit(mode, counts_unacknowledged, Rates::default()))
+                let count = Count::Rabbit(mode, counts_unacknowledged, Rates::default());
+                Sensor::Queue { reads: self.queue(&queue, &[]).reads, count }
             }
             Source::Sqs { queue, on_in_flight, on_delayed } => {
                 let name = queue.rsplit('/').next().unwrap_or_default();
-                let queue = self.queue(name, &[&queue]);
-                self.sensor(queue, Count::Sqs(on_in_flight, on_delayed))
+                let reads = self.queue(name, &[&queue]).reads;
+                Sensor::Queue { reads, count: Count::Sqs(on_in_flight, on_delayed) }
             }
             Source::Redis { key, count } => {
-                let queue = self.queue(&key, &[]);
-                self.sensor(queue, Count::Redis(count))
+                Sensor::Queue { reads: self.queue(&key, &[]).reads, count: Count::Redis(count) }
             }
             Source::External { push, address } => {
                 let (sensor, target) = self.external(&path, index, push, &address)?;
@@ -224,14 +223,10 @@ impl<'a> Wiring<'a> {
         Some(Scaler::new(trigger, sensor))
     }
 
-    fn sensor(&self, queue: QueueSpec, count: Count) -> Sensor {
-        Sensor::Queue { reads: queue.reads, count }
-    }
-
     /// What stands for a queue, by its name or another that it goes by.
     fn queue(&mut self, name: &str, others: &[&str]) -> QueueSpec {
-        let names = std::iter::once(&name).chain(others);
-        let found = names.filter_map(|name| self.own.queues.get_key_value(*name)).next();
+        let mut names = std::iter::once(&name).chain(others);
+        let found = names.find_map(|name| self.own.queues.get_key_value(*name));
         if let Some((key, queue)) = found {
             self.queues.insert(key);
             return *queue;
@@ -326,5 +321,168 @@ fn unread<T>(
         let near = closest(name, read.iter().copied()).map(|near| format!("did you mean `{near}`?"));
         let help = near.unwrap_or_else(|| format!("remove it, or name it as the trigger names its {what}"));
         faults.push((format!("{field}[\"{name}\"]"), format!("no trigger reads the {what} `{name}`"), help));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn spec(json: Value) -> KedaSpec {
+        serde_json::from_value(json).expect("the types are right")
+    }
+
+    /// A ScaledObject of these triggers, and what else is written beside it.
+    fn with(triggers: &Value, beside: &Value) -> KedaSpec {
+        let mut own = json!({"scaledObject": {"scaleTargetRef": {"name": "vllm"}, "triggers": triggers}});
+        own.as_object_mut().expect("it is one").extend(beside.as_object().expect("it is one").clone());
+        spec(own)
+    }
+
+    fn trigger(kind: &str, metadata: &Value) -> Value {
+        json!([{"type": kind, "metadata": metadata}])
+    }
+
+    fn query(text: &str) -> Value {
+        trigger("prometheus", &json!({"serverAddress": "p", "query": text, "threshold": "5"}))
+    }
+
+    #[test]
+    fn everything_wrong_is_said_at_once_and_in_its_place() {
+        let wrong = spec(json!({
+            "annotations": {"autoscaling.keda.sh/paused-replicas": "two"},
+            "scaledObject": {
+                "scaleTargetRef": {"name": "vllm"}, "pollingInterval": 0, "minReplicaCount": 9, "maxReplicaCount": 8,
+                "advanced": {"horizontalPodAutoscalerConfig": {"behavior": {"scaleUp": {"stabilizationWindowSeconds": -1}}}},
+                "triggers": [
+                    {"type": "prometheus", "metadata": {"serverAddress": "p", "query": "sum(vllm:num_request_waiting)",
+                        "threshold": "5"}},
+                    {"type": "cron", "metadata": {"timezone": "Etc/UTC", "start": "0 8 * * *", "end": "0 9 * * *",
+                        "desiredReplicas": "3"}},
+                    {"type": "kafka", "metadata": {"topic": "jobs", "consumerGroup": "g", "lagThreshold": "0"}},
+                    {"type": "external", "metadata": {"scalerAddress": "mine.prod:9090"}},
+                    {"type": "prometeus"},
+                ],
+            },
+            "queues": {"job": {"partitions": 3}},
+            "external": {"other": {"target": 0}},
+            "controller": {"syncPeriod": "0s"},
+        }));
+        let faults = wrong.check(&Setting::default());
+        let paths: Vec<&str> = faults.iter().map(|(path, ..)| path.as_str()).collect();
+        let expected = [
+            "annotations[\"autoscaling.keda.sh/paused-replicas\"]",
+            "scaledObject.advanced.horizontalPodAutoscalerConfig.behavior.scaleUp.stabilizationWindowSeconds",
+            "controller.syncPeriod",
+            "scaledObject.minReplicaCount",
+            "scaledObject.pollingInterval",
+            "scaledObject.triggers[2].metadata.lagThreshold",
+            "scaledObject.triggers[4].type",
+            "scaledObject.triggers[0].metadata.query",
+            "scaledObject.triggers[1]",
+            "scaledObject.triggers[3]",
+            "queues[\"job\"]",
+            "external[\"other\"]",
+            "external[\"other\"].target",
+        ];
+        assert_eq!(paths, expected);
+        assert!(
+            faults.iter().all(|(_, message, help)| !message.is_empty() && !help.is_empty()),
+            "{faults:?}"
+        );
+    }
+
+    #[test]
+    fn helps_say_what_to_write() {
+        let cron =
+            json!({"timezone": "Etc/UTC", "start": "0 8 * * *", "end": "0 9 * * *", "desiredReplicas": "3"});
+        let add_on = "keda-add-ons-http-external-scaler.keda:9090";
+        for (spec, path, message, help) in [
+            (spec(json!({})), "scaledObject", "neither a scaledObject", "`spec` of one"),
+            (
+                spec(json!({"scaledObject": {"scaleTargetRef": {"name": "a"}, "triggers": []},
+                    "httpScaledObject": {"scaleTargetRef": {"name": "a", "service": "a", "port": 1}}})),
+                "httpScaledObject",
+                "both",
+                "one of them",
+            ),
+            (
+                spec(json!({"httpScaledObject": {"scaleTargetRef": {"name": "a", "service": "a"}}})),
+                "httpScaledObject.scaleTargetRef",
+                "neither `port`",
+                "one of them",
+            ),
+            (
+                with(&trigger("cron", &cron), &json!({})),
+                "scaledObject.triggers[0]",
+                "what time it is",
+                "`startTime:",
+            ),
+            (
+                with(&query("sum(rate(vllm:num_requests_waiting))"), &json!({})),
+                "scaledObject.triggers[0].metadata.query",
+                "column",
+                "",
+            ),
+            (
+                with(&trigger("kafka", &json!({"topic": "jobs", "consumerGroup": "g"})), &json!({})),
+                "scaledObject.triggers[0]",
+                "how many partitions `jobs` has",
+                "`queues: { jobs: { partitions: 12 } }`",
+            ),
+            (
+                with(&trigger("redis", &json!({"listName": "jobs"})), &json!({"queues": {"jbos": {}}})),
+                "queues[\"jbos\"]",
+                "no trigger reads the queue `jbos`",
+                "name it as the trigger",
+            ),
+            (
+                with(&trigger("external", &json!({"scalerAddress": "mine.prod:9090"})), &json!({})),
+                "scaledObject.triggers[0]",
+                "the external scaler at `mine.prod:9090`",
+                "`external: { \"mine.prod:9090\": { reads: inFlight, target: 100 } }`",
+            ),
+            (
+                with(
+                    &trigger("external-push", &json!({"scalerAddress": add_on, "interceptorRoute": "r"})),
+                    &json!({}),
+                ),
+                "scaledObject.triggers[0]",
+                "InterceptorRoute",
+                "`external:",
+            ),
+            (
+                with(
+                    &trigger("external-push", &json!({"scalerAddress": add_on})),
+                    &json!({"external": {add_on: {"reads": "held", "target": 7}}}),
+                ),
+                "external[\"keda-add-ons-http-external-scaler.keda:9090\"].reads",
+                "requests in flight",
+                "write inFlight",
+            ),
+        ] {
+            let faults = spec.check(&Setting::default());
+            let [(at, found, mend)] = &faults[..] else { panic!("{path}: {faults:?}") };
+            assert_eq!(at, path);
+            assert!(found.contains(message) && mend.contains(help), "{faults:?}");
+        }
+    }
+
+    #[test]
+    fn external_scalers_are_known_by_name_address_or_host() {
+        let address = "mine.prod:9090";
+        for key in ["jobs", "mine.prod:9090", "mine.prod"] {
+            let mut triggers = trigger("external-push", &json!({"scalerAddress": address}));
+            if key == "jobs" {
+                triggers[0]["name"] = json!("jobs");
+            }
+            let own = with(&triggers, &json!({"external": {key: {"reads": "waiting", "target": 7.5}}}));
+            let object = Object::read(&own, &Setting::default()).expect(key);
+            let metric = HttpMetric::Concurrency { target: 7.5 };
+            assert_eq!(object.pushed, Some(Pushed { metric, reads: Reads::Waiting, pushes: true }), "{key}");
+            let Trigger::External(trigger) = &object.scaled.triggers[0] else { panic!("it is external") };
+            assert_eq!(trigger.threshold, Some(7.5), "the HPA has its target");
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::hpa::derive;
 use super::object::Object;
+use super::scalers::Answers;
 use crate::kernel::SimDuration;
 use crate::policy::ResourceRead;
 use crate::policy::api::{Decision, Loop, Path, Reason, View};
@@ -11,7 +12,7 @@ use crate::policy::hpa::metric::Metric;
 use crate::policy::hpa::reconcile::{ControllerConfig, Memory, Spec, reconcile};
 use crate::policy::hpa::spec::ControllerSpec;
 use crate::policy::hpa::status::Status;
-use crate::policy::hpa::types::{MetricError, Milli};
+use crate::policy::hpa::types::MetricError;
 use crate::policy::hpa::view_cluster::{Answered, ViewCluster};
 
 /// The HPA of a ScaledObject.
@@ -61,12 +62,7 @@ impl OwnedHpa {
 
     /// One reconcile. `answers` are those of KEDA's metrics server, by the metric's name; `notes` go into the
     /// log behind the HPA's own figures.
-    pub fn turn(
-        &mut self,
-        view: &View<'_>,
-        mut answers: Vec<(String, Result<Milli, String>)>,
-        notes: &str,
-    ) -> Decision {
+    pub fn turn(&mut self, view: &View<'_>, mut answers: Answers, notes: &str) -> Decision {
         let served = self.spec.metrics.iter().filter_map(|metric| {
             let Metric::External { name, .. } = metric else { return None };
             let at = answers.iter().position(|(of, _)| of == name)?;
@@ -86,5 +82,28 @@ impl OwnedHpa {
         let why = Reason { conditions, ..Reason::new(done.rule.as_str(), text) };
         let replicas = u32::try_from(done.replicas).unwrap_or(0);
         Decision { replicas, spare: 0, path: Path::Direct, why }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::Setting;
+    use crate::policy::fixture::World;
+    use crate::policy::keda::KedaSpec;
+
+    #[test]
+    fn metrics_are_read_exactly_where_a_reconcile_asks_for_them() {
+        let spec = r#"{"scaledObject": {"scaleTargetRef": {"name": "vllm"}, "minReplicaCount": 2, "maxReplicaCount": 4,
+            "triggers": [{"type": "redis", "metadata": {"listName": "l"}}]}}"#;
+        let spec: KedaSpec = serde_json::from_str(spec).expect("the types are right");
+        let object = Object::read(&spec, &Setting::default()).expect("nothing is wrong");
+        for (current, expected) in [(0, false), (1, false), (2, true), (4, true), (5, false)] {
+            let mut own = OwnedHpa::new(&object, &ControllerSpec::default()).expect("it is not paused");
+            assert_eq!(own.reads_metrics(current), expected, "{current}");
+            // Without an answer, a reconcile that asks for one fails.
+            let decision = own.turn(&World::ready(60, current).view(), Vec::new(), "");
+            assert_eq!(decision.why.rule == "FailedGetExternalMetric", expected, "{current}: {:?}", decision.why);
+        }
     }
 }

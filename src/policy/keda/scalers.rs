@@ -31,10 +31,13 @@ pub struct Scaler {
 /// The external triggers.
 #[derive(Clone, Debug)]
 pub struct Scalers {
-    scalers: Vec<Scaler>,
+    all: Vec<Scaler>,
     fallback: Option<FallbackSpec>,
     modifiers: Option<ScalingModifiers>,
 }
+
+/// What KEDA's metrics server answers of a metric, by its name.
+pub type Answers = Vec<(String, Result<Milli, String>)>;
 
 /// How the reading of one trigger went.
 #[derive(Clone, Debug, PartialEq)]
@@ -72,23 +75,23 @@ impl Scaler {
 impl Scalers {
     /// All of an object.
     pub fn new(
-        scalers: Vec<Scaler>,
+        all: Vec<Scaler>,
         fallback: Option<FallbackSpec>,
         modifiers: Option<ScalingModifiers>,
     ) -> Self {
-        Self { scalers, fallback, modifiers }
+        Self { all, fallback, modifiers }
     }
 
     /// The queries they ask.
     pub fn queries(&self) -> impl Iterator<Item = &Query> {
-        self.scalers.iter().filter_map(|scaler| scaler.sensor.query())
+        self.all.iter().filter_map(|scaler| scaler.sensor.query())
     }
 
     /// A poll of the operator: each is read, and those that the HPA is to have so are kept.
     pub fn poll(&mut self, view: &View<'_>, mut interceptor: Option<&mut Interceptor>) -> Polled {
-        let reads: Vec<Read> = (0..self.scalers.len())
+        let reads: Vec<Read> = (0..self.all.len())
             .map(|index| {
-                let scaler = &mut self.scalers[index];
+                let scaler = &mut self.all[index];
                 let found = scaler.sensor.read(view, interceptor.as_deref_mut(), scaler.trigger.activation);
                 if scaler.trigger.cached {
                     scaler.cached = Some(found.clone());
@@ -115,10 +118,10 @@ impl Scalers {
         &mut self,
         view: &View<'_>,
         mut interceptor: Option<&mut Interceptor>,
-    ) -> (Vec<(String, Result<Milli, String>)>, Vec<Read>) {
-        let reads: Vec<Read> = (0..self.scalers.len())
+    ) -> (Answers, Vec<Read>) {
+        let reads: Vec<Read> = (0..self.all.len())
             .map(|index| {
-                let scaler = &mut self.scalers[index];
+                let scaler = &mut self.all[index];
                 let found = match &scaler.cached {
                     Some(found) => found.clone(),
                     None => scaler.sensor.read(view, interceptor.as_deref_mut(), scaler.trigger.activation),
@@ -140,7 +143,7 @@ impl Scalers {
         let modifiers = self.modifiers.as_ref();
         let modifiers =
             modifiers.map(|own| ModifiersTarget { target: &own.target, of_the_whole: own.of_the_whole });
-        let scaler = &mut self.scalers[index];
+        let scaler = &mut self.all[index];
         let trigger = &scaler.trigger;
         let target = trigger.threshold.unwrap_or(1.0);
         let context = Context {
@@ -165,7 +168,7 @@ impl Scalers {
     fn composite(&self, own: &ScalingModifiers, reads: &[Read]) -> Result<Milli, CompositeError> {
         // Validation has seen to it that each has a name.
         let named = self
-            .scalers
+            .all
             .iter()
             .zip(reads)
             .map(|(scaler, read)| (scaler.trigger.name.clone().unwrap_or_default(), read.reading));
@@ -214,9 +217,15 @@ impl Read {
         }
     }
 
-    /// Whether it is not plainly the trigger's value.
-    pub fn is_exceptional(&self) -> bool {
-        !matches!(self.reading, Reading::Value(_))
+    /// What the HPA's own figures do not tell: not plainly a value, or an error, whose text they have.
+    pub fn note(&self) -> Option<String> {
+        match (self.reading, self.failures) {
+            (Reading::Value(_), _) | (Reading::Error, None) => None,
+            (Reading::Error, Some((failures, threshold))) => {
+                Some(format!("failure {failures} of {threshold} of {}", self.metric))
+            }
+            (Reading::Fallback(_) | Reading::Nil, _) => Some(self.text()),
+        }
     }
 
     /// Its value for the HPA.

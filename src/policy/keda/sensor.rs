@@ -60,7 +60,7 @@ pub struct Rates {
     published: u64,
     taken: u64,
     /// (published, taken) per second.
-    rates: (f64, f64),
+    per_second: (f64, f64),
 }
 
 /// What a trigger found.
@@ -122,7 +122,6 @@ impl Count {
         let above =
             |count: u64| Sample { value: count as f64, is_active: is_active(count as f64, activation) };
         match self {
-            Self::Visible => above(visible),
             Self::Kafka(rules, partitions) => {
                 let lags = spread(visible, *partitions);
                 // The bound is for the HPA; all of the lag wakes the target.
@@ -139,7 +138,7 @@ impl Count {
                 let queue = SqsQueue { visible: whole(visible), in_flight: whole(handed_out), delayed: 0 };
                 above(queue.length(*on_in_flight, *on_delayed).unsigned_abs())
             }
-            Self::Redis(RedisCount::List | RedisCount::Lag) => above(visible),
+            Self::Visible | Self::Redis(RedisCount::List | RedisCount::Lag) => above(visible),
             Self::Redis(RedisCount::Pending) => above(handed_out),
             Self::Redis(RedisCount::Length) => above(visible + handed_out),
         }
@@ -166,9 +165,9 @@ impl Rates {
         if seconds > 0.0 {
             // A message can come back: what a pod had when it was lost lies in the queue again.
             let rate = |now: u64, then: u64| now.saturating_sub(then) as f64 / seconds;
-            let rates = (rate(messages.published, self.published), rate(messages.taken, self.taken));
-            *self = Self { at: now, published: messages.published, taken: messages.taken, rates };
+            let per_second = (rate(messages.published, self.published), rate(messages.taken, self.taken));
+            *self = Self { at: now, published: messages.published, taken: messages.taken, per_second };
         }
-        self.rates
+        self.per_second
     }
 }
