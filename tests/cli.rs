@@ -52,7 +52,12 @@ fn exit_codes_tell_how_the_gates_fared() {
 fn json_on_stdout_is_the_file() {
     let root = tempfile::tempdir().unwrap();
     write_small(root.path(), "gates: [ ttft.p99 < 1ms ]\n");
-    let (stdout, stderr) = expect(root.path(), &["simulate", "small.yaml", "--format", "json"], 1);
+    let simulate = ["simulate", "small.yaml", "--format", "json"];
+    // A start takes nine minutes, and the HPA's window five.
+    let (_, warned) = expect(root.path(), &simulate, 1);
+    assert!(warned.starts_with("warning[W0340]") && warned.matches("warning[").count() == 1, "{warned}");
+    let patient = "policies.hpa.hpa.controller.downscaleStabilization=10m";
+    let (stdout, stderr) = expect(root.path(), &[&simulate[..], &["--set", patient]].concat(), 1);
     assert_eq!(stderr, "");
     let out = root.path().join("reports/small");
     assert_eq!(stdout, read(&out, "outcome.json"));

@@ -11,6 +11,7 @@ mod load;
 mod manifest;
 mod notes;
 mod resolve;
+mod resolve_policies;
 mod spec;
 
 pub use explain::{editor_schema, explain_field, schema};

@@ -113,16 +113,18 @@ fn data_path() -> impl Strategy<Value = DataPath> {
         any::<bool>(),
     )
         .prop_map(
-            |(pod_limit, hold_limit, hold_timeout, header, request_timeout, balancing, proxied, metered)| DataPath {
-                pod_limit,
-                hold_limit,
-                hold_timeout,
-                header_timeout: header,
-                request_timeout,
-                balancing,
-                begins_proxied: proxied,
-                probe_period: None,
-                is_metered: metered,
+            |(pod_limit, hold_limit, hold_timeout, header, request_timeout, balancing, proxied, metered)| {
+                DataPath {
+                    pod_limit,
+                    hold_limit,
+                    hold_timeout,
+                    header_timeout: header,
+                    request_timeout,
+                    balancing,
+                    begins_proxied: proxied,
+                    probe_period: None,
+                    is_metered: metered,
+                }
             },
         )
 }

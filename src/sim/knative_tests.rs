@@ -246,14 +246,15 @@ fn an_initial_scale_holds_until_it_was_reached() {
 
 #[test]
 fn what_does_not_become_ready_in_time_is_given_up() {
-    // Thirty seconds are granted beyond the deadline. A later request tries again.
+    // Thirty seconds are granted beyond the deadline. A later request tries again, with the next tick: the decider has
+    // never known a scale of 0 that it could be poked at.
     let mut sim = world(&[(200.1, 201.0, 1.0)], 400, MS * 10, 1_000);
     sim.initial.state = InitialState::Cold;
     let deadline =
         r#"{"annotations": {"serving.knative.dev/progress-deadline": "60s"}, "timeoutSeconds": 60}"#;
     for seed in 0..4 {
         let outcome = run_with(&sim, seed, &[], deadline);
-        assert_eq!(changes(&outcome)[..2], [("ActivationTimeout", 1, 0), ("Poke", 0, 1)]);
+        assert_eq!(changes(&outcome)[..2], [("ActivationTimeout", 1, 0), ("Stable", 0, 1)]);
         within("given up", first(&outcome, "ActivationTimeout", 0.0), 90.0, 91.0);
         assert_eq!(outcome.counts.timed_out, 1);
     }

@@ -24,7 +24,7 @@ mod write;
 pub use codes::{CODES, Code, find_code};
 pub use diagnostic::{Diagnostic, Place, Severity, suggest};
 pub use graft::Shape;
-pub use path::Path;
+pub use path::{Path, Step};
 pub use read::read;
 pub use render::{Style, render};
 pub use tree::{Document, Span};

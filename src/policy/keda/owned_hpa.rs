@@ -103,7 +103,12 @@ mod tests {
             assert_eq!(own.reads_metrics(current), expected, "{current}");
             // Without an answer, a reconcile that asks for one fails.
             let decision = own.turn(&World::ready(60, current).view(), Vec::new(), "");
-            assert_eq!(decision.why.rule == "FailedGetExternalMetric", expected, "{current}: {:?}", decision.why);
+            assert_eq!(
+                decision.why.rule == "FailedGetExternalMetric",
+                expected,
+                "{current}: {:?}",
+                decision.why
+            );
         }
     }
 }

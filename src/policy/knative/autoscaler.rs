@@ -205,7 +205,8 @@ impl Knative {
                 replicas = done.applied.want;
             }
             self.due.follow(&done.applied, view.now);
-            last = Some(done.applied);
+            // What wrote the scale says why, whatever a second look finds.
+            last = last.filter(|applied: &Applied| applied.write).or(Some(done.applied));
             if before == (done.active, done.mode) {
                 break;
             }

@@ -1,9 +1,12 @@
 //! A scenario as rules look at it: autoscalers freed of what wraps them, their queries compiled.
 
+use std::borrow::Cow;
+
 use super::figures::Figures;
 use crate::policy::adapter::{self, Api};
 use crate::policy::hpa::spec::{BehaviorSpec, ControllerSpec, HpaSpec, RulesSpec, TargetSpec};
 use crate::policy::keda::annotations::Annotations as KedaAnnotations;
+use crate::policy::keda::http_scaled_object::HttpScaledObjectSpec;
 use crate::policy::keda::spec::ScaledObjectSpec;
 use crate::policy::keda::triggers::{ExternalTrigger, Source as TriggerSource, Trigger};
 use crate::policy::keda::validate::{ScaledObject, hpa_max, hpa_min};
@@ -81,19 +84,46 @@ pub(super) enum Kind<'a> {
     Knative(&'a KnativeSpec, Box<Revision>),
 }
 
-/// A ScaledObject.
+/// A ScaledObject, or an HTTPScaledObject by the ScaledObject that the HTTP add-on makes of it.
 pub(super) struct Keda<'a> {
     /// The policy.
     pub policy: &'a KedaSpec,
-    /// The object's `spec` as it is written.
-    pub spec: &'a ScaledObjectSpec,
-    /// The object as KEDA reads it.
+    /// The ScaledObject's `spec` as it is written, or made.
+    pub spec: Cow<'a, ScaledObjectSpec>,
+    /// The HTTPScaledObject's `spec`, if it is one.
+    pub http: Option<&'a HttpScaledObjectSpec>,
+    /// The ScaledObject as KEDA reads it.
     pub object: ScaledObject,
-    /// Where its `spec` stands.
+    /// Where the `spec` stands that is written.
     pub at: Path,
 }
 
-impl Keda<'_> {
+impl<'a> Keda<'a> {
+    /// Of a policy at a path; `None` of one that its own check refuses.
+    fn new(policy: &'a KedaSpec, at: &Path) -> Option<Self> {
+        let (spec, http) = match (&policy.scaled_object, &policy.http_scaled_object) {
+            (Some(spec), _) => (Cow::Borrowed(spec), None),
+            (None, Some(http)) => (Cow::Owned(http.scaled_object("")), Some(http)),
+            (None, None) => return None,
+        };
+        let annotations = KedaAnnotations::from_map(&policy.annotations).ok()?;
+        let object = ScaledObject::new(&spec, &annotations).ok()?;
+        let at = at.key(if http.is_some() { "httpScaledObject" } else { "scaledObject" });
+        Some(Self { policy, spec, http, object, at })
+    }
+
+    /// Where a field of the ScaledObject stands: in an HTTPScaledObject under its own name.
+    pub fn field_at(&self, field: &str) -> Path {
+        let own = match field {
+            _ if self.http.is_none() => return self.at.key(field),
+            "cooldownPeriod" => "scaledownPeriod",
+            "minReplicaCount" => return self.at.key("replicas").key("min"),
+            "maxReplicaCount" => return self.at.key("replicas").key("max"),
+            other => other,
+        };
+        self.at.key(own)
+    }
+
     /// Whether it may put its target to sleep, below the HPA's minimum.
     pub fn sleeps(&self) -> bool {
         let wanted =
@@ -141,6 +171,13 @@ impl<'a> Controller<'a> {
         self.behavior.and_then(|behavior| behavior.scale_up.as_ref())
     }
 
+    /// Changes of the ratio upwards that are ignored, a fraction.
+    pub fn tolerance_up(&self) -> f64 {
+        let own = self.up().and_then(|rules| rules.tolerance);
+        let heeded = own.filter(|_| self.flags.gates().configurable_tolerance);
+        heeded.map_or(self.flags.tolerance, crate::kernel::Quantity::as_f64)
+    }
+
     /// The rules downwards.
     pub fn down(&self) -> Option<&'a RulesSpec> {
         self.behavior.and_then(|behavior| behavior.scale_down.as_ref())
@@ -177,14 +214,11 @@ impl<'a> Scaler<'a> {
     }
 
     fn of_keda(policy: &'a KedaSpec, at: Path, setting: &Setting) -> Option<Self> {
-        let spec = policy.scaled_object.as_ref()?;
-        let annotations = KedaAnnotations::from_map(&policy.annotations).ok()?;
-        let object = ScaledObject::new(spec, &annotations).ok()?;
-        let object_at = at.key("scaledObject");
-        let max_at = object_at.key("maxReplicaCount");
-        let keda = Box::new(Keda { policy, spec, object, at: object_at });
+        let keda = Box::new(Keda::new(policy, &at)?);
+        let spec = &*keda.spec;
         let floor = spec.idle_replica_count.unwrap_or_else(|| spec.min_replica_count.unwrap_or(0));
         let min = count(if keda.sleeps() { floor } else { hpa_min(spec.min_replica_count) });
+        let max_at = keda.field_at("maxReplicaCount");
         let max = Some(count(hpa_max(spec.max_replica_count)));
         let signals = keda_signals(&keda, setting);
         Some(Self { name: "", kind: Kind::Keda(keda), spare: 0, min, max, max_at, signals, at })
@@ -225,7 +259,7 @@ impl<'a> Scaler<'a> {
     }
 
     /// The HPA that it is or owns.
-    pub fn controller(&self) -> Option<Controller<'a>> {
+    pub fn controller(&self) -> Option<Controller<'_>> {
         match &self.kind {
             Kind::Hpa(spec) => Some(Controller {
                 behavior: spec.behavior.as_ref(),
@@ -237,7 +271,10 @@ impl<'a> Scaler<'a> {
                 let config = advanced.and_then(|own| own.horizontal_pod_autoscaler_config.as_ref());
                 Some(Controller {
                     behavior: config.and_then(|own| own.behavior.as_ref()),
-                    behavior_at: keda.at.key("advanced").key("horizontalPodAutoscalerConfig").key("behavior"),
+                    behavior_at: keda
+                        .field_at("advanced")
+                        .key("horizontalPodAutoscalerConfig")
+                        .key("behavior"),
                     flags: &keda.policy.controller,
                 })
             }

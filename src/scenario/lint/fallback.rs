@@ -20,7 +20,7 @@ pub(super) fn off(_: &Case<'_>, scaler: &Scaler<'_>) -> Vec<Finding> {
     let Some((keda, _, false)) = fallback(scaler) else { return Vec::new() };
     let target = keda.object.modifiers.as_ref().map_or("", |own| own.target.as_str());
     vec![Finding::new(
-        keda.at.key("advanced").key("scalingModifiers").key("target"),
+        keda.field_at("advanced").key("scalingModifiers").key("target"),
         format!("a target of {target} turns the fallback off"),
         "KEDA computes the fallback's value from a target that is a whole number above 0; with any other it says nothing \
          and passes the failure on to the HPA",
@@ -39,7 +39,7 @@ pub(super) fn out_of_bounds(_: &Case<'_>, scaler: &Scaler<'_>) -> Vec<Finding> {
         _ => return Vec::new(),
     };
     vec![Finding::new(
-        keda.at.key("fallback").key("replicas"),
+        keda.field_at("fallback").key("replicas"),
         format!("the fallback asks for {replicas} replicas and gets {held}"),
         format!("its value goes through the HPA as any other, and the HPA holds it to {bound}"),
         format!("write {held}, or change {bound}"),
@@ -63,7 +63,7 @@ pub(super) fn takes_away(_: &Case<'_>, scaler: &Scaler<'_>) -> Vec<Finding> {
     let per_second = 1.0 / keda.polling_s() + 1.0 / sync;
     let reads = f64::from(fallback.failure_threshold) + 1.0;
     vec![Finding::new(
-        keda.at.key("fallback").key("replicas"),
+        keda.field_at("fallback").key("replicas"),
         format!("when metrics cannot be read, a larger fleet goes down to {} replicas", fallback.replicas),
         format!(
             "polls (every {} s) and the HPA's reads (every {sync} s) both count, so that {reads} failures in a row take about \

@@ -169,3 +169,8 @@ pub(super) fn whole(duration: SimDuration) -> SimDuration {
     }
     SimDuration::from_nanos(duration.as_nanos().div_ceil(SECOND) * SECOND)
 }
+
+/// A duration in whole minutes, as messages advise it.
+pub(super) fn minutes(duration: SimDuration) -> SimDuration {
+    SimDuration::from_secs(duration.as_nanos().div_ceil(60_000_000_000) * 60)
+}

@@ -1,7 +1,7 @@
 //! Rules about the behavior of an HPA, an HPA's own or a ScaledObject's.
 
 use super::case::{Case, Scaler};
-use super::figures::whole;
+use super::figures::{minutes, whole};
 use super::finding::Finding;
 use crate::kernel::SimDuration;
 use crate::policy::hpa::spec::{RulesSpec, ScalingPolicyKind, ScalingPolicySpec, SelectPolicySpec};
@@ -38,7 +38,7 @@ pub(super) fn short_window(case: &Case<'_>, scaler: &Scaler<'_>) -> Vec<Finding>
          first: starts are paid for and never serve",
         format!(
             "write {} or more: a start, and time to see that it helped",
-            (start.as_nanos() * 2).div_ceil(60_000_000_000).saturating_mul(60).min(3600)
+            (minutes(start + start).as_nanos() / 1_000_000_000).min(3600)
         ),
     )]
 }
@@ -92,6 +92,31 @@ fn rise_by(policy: &ScalingPolicySpec, from: u32, to: u32) -> u64 {
         steps += 1;
     }
     steps.saturating_sub(1) * u64::try_from(policy.period_seconds).unwrap_or(0)
+}
+
+/// W0342: a tolerance of its own, where Kubernetes has none.
+pub(super) fn dropped_tolerance(_: &Case<'_>, scaler: &Scaler<'_>) -> Vec<Finding> {
+    let Some(controller) = scaler.controller() else { return Vec::new() };
+    if controller.flags.gates().configurable_tolerance {
+        return Vec::new();
+    }
+    let written = [("scaleUp", controller.up()), ("scaleDown", controller.down())]
+        .into_iter()
+        .filter(|(_, rules)| rules.is_some_and(|rules| rules.tolerance.is_some()));
+    written
+        .map(|(direction, _)| {
+            Finding::new(
+                controller.behavior_at.key(direction).key("tolerance"),
+                format!("Kubernetes {} drops this tolerance", controller.flags.kubernetes_version),
+                format!(
+                    "the feature gate HPAConfigurableTolerance is off there, so that the API server takes the field away \
+                     without a word, and the controller's {} holds",
+                    controller.flags.tolerance
+                ),
+                "switch it on (controller: { featureGates: { HPAConfigurableTolerance: true } }), or use 1.35 or later",
+            )
+        })
+        .collect()
 }
 
 #[cfg(test)]

@@ -1,13 +1,12 @@
 //! Rules about a Knative revision.
 
 use super::case::{Case, Kind, Scaler, annotation};
-use super::figures::whole;
+use super::figures::{minutes, whole};
 use super::finding::Finding;
 use crate::kernel::SimDuration;
 use crate::policy::hpa::types::Nanos;
 use crate::policy::knative::KnativeSpec;
 use crate::policy::knative::revision::Revision;
-use crate::policy::knative::target::ScalingMetric;
 
 fn revision<'a, 'b>(scaler: &'b Scaler<'a>) -> Option<(&'a KnativeSpec, &'b Revision)> {
     if let Kind::Knative(spec, revision) = &scaler.kind { Some((spec, revision)) } else { None }
@@ -15,42 +14,6 @@ fn revision<'a, 'b>(scaler: &'b Scaler<'a>) -> Option<(&'a KnativeSpec, &'b Revi
 
 fn duration(nanos: Nanos) -> SimDuration {
     SimDuration::from_nanos(u64::try_from(nanos).unwrap_or(0))
-}
-
-/// W0350: a pod that is meant to carry more than its engine works on.
-pub(super) fn target(case: &Case<'_>, scaler: &Scaler<'_>) -> Vec<Finding> {
-    let Some((spec, revision)) = revision(scaler) else { return Vec::new() };
-    let decider = revision.decider();
-    if decider.scaling_metric != ScalingMetric::Concurrency {
-        return Vec::new();
-    }
-    let figures = &case.figures;
-    let within =
-        case.spec.slo.as_ref().and_then(|slo| slo.tpot).and_then(|limit| figures.batch_within(limit));
-    let at_work = figures.batch_max().unwrap_or_else(|| figures.at_work());
-    let (carries, what) = match within.filter(|within| *within < at_work) {
-        Some(within) => (within, format!("keeps the SLO's time per token in a batch of up to {within}")),
-        None => (at_work, format!("works on {at_work} requests at a time")),
-    };
-    if decider.target_value <= f64::from(carries) {
-        return Vec::new();
-    }
-    let at = if revision.annotations.target.is_some() {
-        annotation(&scaler.at, spec, &["target"])
-    } else if spec.container_concurrency.is_some() {
-        scaler.at.key("containerConcurrency")
-    } else {
-        scaler.at.clone()
-    };
-    vec![Finding::new(
-        at,
-        format!("a pod is meant to carry {:.1} requests, and a replica {what}", decider.target_value),
-        "pods are added once the mean is above that target: until then requests wait in the engine, where no other pod can \
-         take them (without a target it is 70 % of 100, or of containerConcurrency)",
-        format!(
-            "write autoscaling.knative.dev/target: \"{carries}\", and a containerConcurrency of about that"
-        ),
-    )]
 }
 
 /// W0351: asleep sooner than it takes to wake up.
@@ -91,7 +54,7 @@ pub(super) fn panic(case: &Case<'_>, scaler: &Scaler<'_>) -> Vec<Finding> {
 
 /// Whole minutes, s, within what Knative allows.
 fn window_s(start: SimDuration) -> u64 {
-    (start.as_nanos().div_ceil(60_000_000_000) * 60).min(3600)
+    (minutes(start).as_nanos() / 1_000_000_000).min(3600)
 }
 
 /// W0353: a hard limit of concurrency, and nothing that holds what is above.

@@ -12,6 +12,7 @@ mod finding;
 mod hpa;
 mod keda;
 mod knative;
+mod load;
 mod replica;
 mod signal;
 mod sleep;
@@ -24,7 +25,7 @@ pub(super) use case::World;
 use case::{Case, Scaler, Signal};
 use finding::Finding;
 
-use crate::yaml::{Diagnostic, Document, Severity};
+use crate::yaml::{Diagnostic, Document, Path, Severity, Step};
 
 /// What a rule is asked about.
 enum Check {
@@ -68,9 +69,10 @@ const RULES: &[(&str, Check)] = &[
     ("W0329", OfSignal(signal::short_range)),
     ("W0330", Whole(signal::stale)),
     ("W0331", Whole(signal::lookback)),
+    ("W0332", OfScaler(load::target)),
     ("W0340", OfScaler(hpa::short_window)),
     ("W0341", OfScaler(hpa::slow_rise)),
-    ("W0350", OfScaler(knative::target)),
+    ("W0342", OfScaler(hpa::dropped_tolerance)),
     ("W0351", OfScaler(knative::short_sleep)),
     ("W0352", OfScaler(knative::panic)),
     ("W0353", OfScaler(knative::no_burst_capacity)),
@@ -109,8 +111,11 @@ pub(super) fn lint(world: &World<'_>) -> Vec<Diagnostic> {
     let mut said = BTreeSet::new();
     let mut warnings: Vec<Diagnostic> = Vec::new();
     for (code, finding) in findings(&Case::new(world)) {
+        let path = finding.path.to_string();
         let warning = placed(document, code, finding);
-        if said.insert((code, warning.place.clone())) {
+        // Aliases give several paths one place; a whole file is the place of many.
+        let is_line = warning.place.as_ref().is_some_and(|place| place.line > 0);
+        if said.insert((code, warning.place.clone(), Some(path).filter(|_| !is_line))) {
             warnings.push(warning);
         }
     }
@@ -120,9 +125,13 @@ pub(super) fn lint(world: &World<'_>) -> Vec<Diagnostic> {
 
 fn placed(document: &Document, code: &'static str, finding: Finding) -> Diagnostic {
     let Finding { path, within, message, why, mend } = finding;
+    let written =
+        matches!(path.steps().first(), Some(Step::Key(key)) if document.contains(&Path::root().key(key)));
     let fault = match within {
         Some(range) => document.fault_within(code, &path, range, message),
-        None => document.fault(code, &path, message),
+        None if written => document.fault(code, &path, message),
+        // A default of a section that is not there: no line of the text is at fault.
+        None => Diagnostic::in_file(code, document.name(), message),
     };
     Diagnostic { severity: Severity::Warning, help: vec![why, mend], ..fault }
 }

@@ -1,7 +1,7 @@
 //! Rules about the pods, and the room for them.
 
 use super::case::{Case, Kind, Scaler};
-use super::figures::whole;
+use super::figures::{minutes, whole};
 use super::finding::Finding;
 use crate::kernel::SimDuration;
 use crate::yaml::Path;
@@ -15,7 +15,7 @@ pub(super) fn room(case: &Case<'_>, scaler: &Scaler<'_>) -> Vec<Finding> {
         return Vec::new();
     }
     let spares = if spare > 0 { format!(" and {spare} to spare") } else { String::new() };
-    let most = scaler.max.map_or_else(|| "any number".to_owned(), |max| max.to_string());
+    let most = scaler.max.map_or_else(|| "any number of".to_owned(), |max| max.to_string());
     vec![Finding::new(
         scaler.max_at.clone(),
         format!("`{}` may ask for {most} replicas{spares}, and the pool has room for {room}", scaler.name),
@@ -48,20 +48,30 @@ pub(super) fn held_requests(case: &Case<'_>, scaler: &Scaler<'_>) -> Vec<Finding
         return Vec::new();
     }
     let start = case.figures.cold_start.median;
-    let mut limits = vec![(Path::keys(["gateway", "requestTimeout"]), case.spec.gateway.request_timeout)];
+    let gateway = Path::keys(["gateway", "requestTimeout"]);
+    let mut limits = vec![("gateway.requestTimeout", gateway, case.spec.gateway.request_timeout)];
     if let Kind::Knative(spec, _) = &scaler.kind {
         let seconds = u64::try_from(spec.timeout_seconds.unwrap_or(300)).unwrap_or(0);
-        limits.push((scaler.at.key("timeoutSeconds"), SimDuration::from_secs(seconds)));
+        limits.push(("timeoutSeconds", scaler.at.key("timeoutSeconds"), SimDuration::from_secs(seconds)));
+    }
+    if let Kind::Keda(keda) = &scaler.kind
+        && let Some((http, hold)) = keda.http.and_then(|http| Some((http, http.data_path().hold_timeout?)))
+    {
+        let (field, at) = match http.cold_start_timeout_failover_ref {
+            Some(_) => ("the failover", keda.at.key("coldStartTimeoutFailoverRef").key("timeoutSeconds")),
+            None => ("conditionWait", keda.at.key("timeouts").key("conditionWait")),
+        };
+        limits.push((field, at, hold));
     }
     // 0 waits for ever.
-    let short = limits.into_iter().filter(|(_, limit)| !limit.is_zero() && *limit < start);
+    let short = limits.into_iter().filter(|(.., limit)| !limit.is_zero() && *limit < start);
     short
-        .map(|(at, limit)| {
+        .map(|(field, at, limit)| {
             Finding::new(
                 at,
-                format!("requests are given up after {limit}, and the first replica takes {}", whole(start)),
+                format!("{field} gives requests up after {limit}, and the first replica takes {}", whole(start)),
                 format!("`{}` goes to zero: whoever wakes it up waits for a whole start and is cut off before the answer", scaler.name),
-                format!("write {} or more, or keep one replica", whole(start + start)),
+                format!("write {} or more, or keep one replica", minutes(start + start)),
             )
         })
         .collect()

@@ -129,10 +129,7 @@ pub(super) fn out_of_reach(case: &Case<'_>, scaler: &Scaler<'_>, signal: &Signal
         }
         _ => return Vec::new(),
     };
-    let tolerance = scaler.controller().map_or(0.0, |controller| {
-        let own = controller.up().and_then(|rules| rules.tolerance);
-        own.map_or(controller.flags.tolerance, crate::kernel::Quantity::as_f64)
-    });
+    let tolerance = scaler.controller().map_or(0.0, |controller| controller.tolerance_up());
     if !each || target * (1.0 + tolerance) < most {
         return Vec::new();
     }
@@ -294,24 +291,20 @@ pub(super) fn stale(case: &Case<'_>) -> Vec<Finding> {
         return Vec::new();
     };
     let checks = [
-        ("scrapeInterval", telemetry.scrape_interval, "takes a sample"),
-        ("delay", telemetry.delay, "passes on a sample after"),
+        ("scrapeInterval", "scrape interval", telemetry.scrape_interval),
+        ("delay", "delay of metrics", telemetry.delay),
     ];
-    let late = checks.into_iter().filter(|(_, time, _)| *time > period);
-    late.map(|(field, time, _)| {
+    let late = checks.into_iter().filter(|(.., time)| *time > period);
+    late.map(|(field, words, time)| {
         let age = whole(telemetry.scrape_interval + telemetry.delay);
         Finding::new(
             crate::yaml::Path::keys(["telemetry", field]),
-            format!("a {} of {time} is longer than the {period} between two decisions of `{name}`", words(field)),
+            format!("a {} of {time} is longer than the {period} between two decisions of `{name}`", words),
             format!("several decisions in a row see the same sample, up to {age} old: a rise is seen that much later"),
             "scrape what autoscalers read every 15 s or less",
         )
     })
     .collect()
-}
-
-fn words(field: &str) -> &'static str {
-    if field == "delay" { "delay of metrics" } else { "scrape interval" }
 }
 
 /// W0331: a lookback that does not reach from one scrape to the next.

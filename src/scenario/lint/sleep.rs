@@ -28,13 +28,15 @@ fn awake<'a, 'b>(scaler: &'b Scaler<'a>) -> Option<(&'b Keda<'a>, u32)> {
 pub(super) fn settings_of_sleep(_: &Case<'_>, scaler: &Scaler<'_>) -> Vec<Finding> {
     let Some((keda, min)) = awake(scaler) else { return Vec::new() };
     let mut found = Vec::new();
+    let cooldown = keda.http.map_or(keda.spec.cooldown_period, |http| http.scaledown_period);
     let cooldowns = [
-        ("cooldownPeriod", keda.spec.cooldown_period.is_some()),
+        ("cooldownPeriod", cooldown.is_some()),
         ("initialCooldownPeriod", keda.spec.initial_cooldown_period.is_some()),
     ];
     for (field, _) in cooldowns.into_iter().filter(|(_, given)| *given) {
+        let at = keda.field_at(field);
         found.push(Finding::new(
-            keda.at.key(field),
+            at,
             format!("{field} has no effect: the object keeps {min} replicas"),
             "it only delays the step to zero (or to idleReplicaCount); the HPA scales down in between, with a window of \
              its own",
@@ -68,7 +70,7 @@ pub(super) fn cooldown(case: &Case<'_>, scaler: &Scaler<'_>) -> Vec<Finding> {
         return Vec::new();
     }
     vec![Finding::new(
-        keda.at.key("cooldownPeriod"),
+        keda.field_at("cooldownPeriod"),
         format!("it goes to sleep after {cooldown} without load, and waking up takes {}", whole(start)),
         "a pause between two requests that is a little longer than the cooldown costs the next one a whole cold start",
         format!("write a cooldownPeriod of {} or more, or a minReplicaCount of 1", seconds(start)),
@@ -83,12 +85,13 @@ fn seconds(duration: SimDuration) -> u64 {
 pub(super) fn polling_interval(_: &Case<'_>, scaler: &Scaler<'_>) -> Vec<Finding> {
     let Some((keda, min)) = awake(scaler) else { return Vec::new() };
     let polling = keda.spec.polling_interval.filter(|polling| *polling != POLLING_INTERVAL_S);
-    if polling.is_none() || keda.external().any(|(_, trigger)| trigger.cached) {
+    // The HTTP add-on chooses its own.
+    if polling.is_none() || keda.http.is_some() || keda.external().any(|(_, trigger)| trigger.cached) {
         return Vec::new();
     }
     let sync = keda.policy.controller.sync_period;
     vec![Finding::new(
-        keda.at.key("pollingInterval"),
+        keda.field_at("pollingInterval"),
         format!("pollingInterval does not change how soon replicas are added beyond {min}"),
         format!(
             "polls decide between zero and one; from there on the HPA asks for the metrics itself, every {sync}, and each \
@@ -107,7 +110,7 @@ pub(super) fn resources_alone(_: &Case<'_>, scaler: &Scaler<'_>) -> Vec<Finding>
         _ => return Vec::new(),
     };
     vec![Finding::new(
-        keda.at.key(field),
+        keda.field_at(field),
         "it never goes to sleep: its triggers are CPU and memory alone",
         "without pods there is neither, so KEDA takes such an object for always active, and its HPA keeps one replica",
         "add a trigger that sees requests without pods, such as a gateway's queue; or write minReplicaCount: 1",
@@ -158,7 +161,7 @@ pub(super) fn idle(_: &Case<'_>, scaler: &Scaler<'_>) -> Vec<Finding> {
     let Some(keda) = scaler.keda() else { return Vec::new() };
     let Some(idle) = keda.spec.idle_replica_count.filter(|idle| *idle != 0) else { return Vec::new() };
     vec![Finding::new(
-        keda.at.key("idleReplicaCount"),
+        keda.field_at("idleReplicaCount"),
         format!("KEDA supports no idleReplicaCount but 0, and this is {idle}"),
         "the HPA is off at zero only: at any other number it brings the replicas back to its minimum, and KEDA takes them \
          away again",

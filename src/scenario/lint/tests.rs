@@ -11,6 +11,7 @@ use crate::yaml::{CODES, Severity};
 const BASE: &str = "
 name: base
 profile: a10g-llama3-8b-vllm
+startTime: 2024-01-01T00:00:00Z
 workload:
   constant: { rate: 1 }
   duration: 5m
@@ -342,6 +343,67 @@ fn queues_that_stay_empty() {
 }
 
 #[test]
+fn what_a_replica_carries() {
+    let target = "W0332 knative.annotations.autoscaling.knative.dev/target";
+    check(&knative("~target: \"40\"", ""), &[], &[target]);
+    check(&knative("~target: \"40\"", ", containerConcurrency: 16"), &[], &[]);
+    check(&knative("~metric: rps, ~target: \"40\"", ""), &[], &[]);
+    // Within the SLO, a batch of fewer.
+    check(&knative("", ""), &["slo={ tpot: 33ms }"], &[target]);
+
+    let slow = "slo={ tpot: 33ms }";
+    let average = "W0332 hpa.metrics[0].external.target.averageValue";
+    let in_flight = |target: u32| {
+        hpa(
+            &external("gateway_requests_in_flight", &format!("type: AverageValue, averageValue: {target}")),
+            "",
+        )
+    };
+    check(&in_flight(20), &[], &[average]);
+    check(&in_flight(16), &[], &[]);
+    check(&in_flight(16), &[slow], &[average]);
+    let running = hpa(&pods("vllm:num_requests_running", "12"), "");
+    check(&running, &[slow], &["W0332 hpa.metrics[0].pods.target.averageValue"]);
+    check(&running, &["slo={ tpot: 60ms }"], &[]);
+}
+
+#[test]
+fn http_scaled_objects() {
+    let http = |fields: &str| {
+        format!(
+            "{{ keda: {{ httpScaledObject: {{ scaleTargetRef: {{ name: llm, service: llm, port: 80 }}, {fields} }} }} }}"
+        )
+    };
+    let clean = "replicas: { max: 4 }, scalingMetric: { concurrency: { targetValue: 12 } }";
+    check(&http(clean), &[], &[]);
+    check(
+        &http(&clean.replace("targetValue: 12", "targetValue: 100")),
+        &[],
+        &["W0332 keda.httpScaledObject.scalingMetric.concurrency.targetValue"],
+    );
+    check(&http("replicas: { max: 4 }"), &[], &["W0332 keda.httpScaledObject.targetPendingRequests"]);
+    check(&http("replicas: { max: 4 }, scalingMetric: { requestRate: { targetValue: 100 } }"), &[], &[]);
+    check(&http(&clean.replace("max: 4", "max: 9")), &[], &["W0360 keda.httpScaledObject.replicas.max"]);
+    let with = |more: &str| http(&format!("{clean}, {more}"));
+    check(&with("scaledownPeriod: 60"), &[], &["W0304 keda.httpScaledObject.scaledownPeriod"]);
+    check(
+        &with("scaledownPeriod: 60").replace("max: 4", "min: 1, max: 4"),
+        &[],
+        &["W0303 keda.httpScaledObject.scaledownPeriod"],
+    );
+    check(
+        &with("timeouts: { conditionWait: 20s }"),
+        &[],
+        &["W0362 keda.httpScaledObject.timeouts.conditionWait"],
+    );
+    check(&with("timeouts: { conditionWait: 5m }"), &[], &[]);
+    check(&with("timeouts: { conditionWait: 20s }").replace("max: 4", "min: 1, max: 4"), &[], &[]);
+    let failover = "coldStartTimeoutFailoverRef: { service: other, port: 80 }";
+    check(&with(failover), &[], &["W0362 keda.httpScaledObject.coldStartTimeoutFailoverRef.timeoutSeconds"]);
+    check(&with(&failover.replace("80", "80, timeoutSeconds: 200")), &[], &[]);
+}
+
+#[test]
 fn old_samples() {
     let rate = keda("", &prometheus("sum(rate(vllm:request_success_total[20s]))", "5"));
     check(&rate, &[], &["W0329 keda.scaledObject.triggers[0].metadata.query"]);
@@ -390,17 +452,27 @@ fn behavior() {
     );
     check(&up("policies: [{ type: Pods, value: 2, periodSeconds: 60 }]"), &[], &[]);
     check(&up(""), &[], &[]);
+
+    let tolerant = up("tolerance: 20m");
+    let (old, gate) = (
+        "policies.p.hpa.controller.kubernetesVersion=\"1.34\"",
+        "policies.p.hpa.controller.featureGates.HPAConfigurableTolerance=true",
+    );
+    check(&tolerant, &[], &[]);
+    check(&tolerant, &[old], &["W0342 hpa.behavior.scaleUp.tolerance"]);
+    check(&tolerant, &[old, gate], &[]);
+    // At the end of what a replica can show, it makes the difference.
+    let full = hpa(&pods("vllm:num_requests_running", "15"), ", behavior: { scaleUp: { tolerance: 20m } }");
+    check(&full, &[], &[]);
+    check(
+        &full,
+        &[old],
+        &["W0324 hpa.metrics[0].pods.target.averageValue", "W0342 hpa.behavior.scaleUp.tolerance"],
+    );
 }
 
 #[test]
 fn knative_revisions() {
-    let target = "knative.annotations.autoscaling.knative.dev/target";
-    check(&knative("~target: \"40\"", ""), &[], &[&format!("W0350 {target}")]);
-    check(&knative("~target: \"40\"", ", containerConcurrency: 16"), &[], &[]);
-    check(&knative("~metric: rps, ~target: \"40\"", ""), &[], &[]);
-    // Within the SLO, a batch of fewer.
-    check(&knative("", ""), &["slo={ tpot: 33ms }"], &[&format!("W0350 {target}")]);
-
     let idle = "knative.annotations.autoscaling.knative.dev/scale-to-zero-pod-retention-period";
     check(
         &knative("~min-scale: \"0\", ~window: 60s", ""),
@@ -503,6 +575,25 @@ fn each_rule_is_tested() {
 }
 
 #[test]
+fn a_default_of_a_section_that_is_not_there_has_no_line() {
+    let policy = format!("policies.p={}", sleepy("", &prometheus(HELD, "5")));
+    let place = |sets: &[&str]| {
+        let notes = resolve(&scenario(sets), false).map(|resolved| resolved.notes).unwrap_or_default();
+        let [note] = &notes[..] else { panic!("{notes:#?}") };
+        assert_eq!(note.code, "W0362");
+        note.place.as_ref().map(|place| (place.file.clone(), place.line))
+    };
+    let slow = "profile=l40s-llama3.1-8b-vllm";
+    let policy = policy.replace(
+        "maxReplicaCount: 4,",
+        "maxReplicaCount: 4, cooldownPeriod: 1800, advanced: { \
+        horizontalPodAutoscalerConfig: { behavior: { scaleDown: { stabilizationWindowSeconds: 1800 } } } },",
+    );
+    assert_eq!(place(&[&policy, slow]), Some(("base.yaml".to_owned(), 0)));
+    assert_eq!(place(&[&policy, slow, "gateway.requestTimeout=1m"]), Some(("--set".to_owned(), 1)));
+}
+
+#[test]
 fn what_policies_share_is_said_once_and_in_the_order_of_the_text() {
     let text = BASE.replace(
         "policies: { p: { fixed: { replicas: 1 } } }",
@@ -524,7 +615,7 @@ fn what_policies_share_is_said_once_and_in_the_order_of_the_text() {
         })
         .collect();
     let warning = |code, line, len| (Severity::Warning, code, Some((line, len)), 2);
-    assert_eq!(shown, [warning("W0360", 12, 1), warning("W0325", 12, 20), warning("W0330", 14, 2)]);
+    assert_eq!(shown, [warning("W0360", 13, 1), warning("W0325", 13, 20), warning("W0330", 15, 2)]);
     let (profile, _) = scenario.read_profile().expect("it is shipped");
     let resolved = resolve(&scenario, false).expect("as above");
     let world = World { scenario: &scenario, profile: &profile, simulation: &resolved.simulation };

@@ -1,6 +1,6 @@
 //! The pages of lints, W03xx: why each is a trap, what to write, and whose rule it is.
 //!
-//! W0301 to W0319: KEDA. W0320 to W0339: what is scaled on. W0340: an HPA's behavior. W0350: Knative. W0360: pods
+//! W0301 to W0319: KEDA. W0320 to W0339: what is scaled on. W0340 on: an HPA's behavior. W0350 on: Knative. W0360 on: pods
 //! and the room for them. The rules themselves are `scenario/lint/`.
 
 use super::{Code, code};
@@ -295,6 +295,18 @@ pub(super) const LINTS: &[Code] = &[
         "Prometheus `--query.lookback-delta` (3.x)."
     ),
     lint!(
+        "W0332",
+        "a replica meant to carry more than it can",
+        "Autoscalers on concurrency add replicas once the mean is above the target. Defaults are made for web servers: the \
+         KPA aims at 70 % of `containerConcurrency`, or of 100 where that is 0; the HTTP add-on at 100. An engine that works \
+         on fewer at a time queues the rest inside the replica, where no other can take them; one that takes them all into \
+         its batch slows every answer down. The estimate is the largest batch whose decoding alone keeps the SLO's time \
+         per token, or what the engine's settings and KV cache allow.",
+        "containerConcurrency: 0   # the engine runs 16",
+        "autoscaling.knative.dev/target: \"12\", containerConcurrency: 16",
+        "knative/serving pkg/reconciler/autoscaling/resources/target.go (98e5ef90); kedacore/http-add-on (59b2f6a1)."
+    ),
+    lint!(
         "W0340",
         "a scale-down window shorter than a start",
         "The HPA holds its highest recommendation for the scale-down window. Where a start takes longer, a rise that is \
@@ -316,14 +328,14 @@ pub(super) const LINTS: &[Code] = &[
         "kubernetes pkg/controller/podautoscaler/horizontal.go `calculateScaleUpLimitWithScalingRules` (1.34)."
     ),
     lint!(
-        "W0350",
-        "a pod meant to carry more than its engine works on",
-        "The KPA adds pods once the mean concurrency is above the target: 70 % of `containerConcurrency`, or of 100 where \
-         that is 0. An engine that runs fewer at a time, or fewer within the SLO, queues the rest inside the pod, where \
-         no other pod can take them, and the KPA believes all is well.",
-        "containerConcurrency: 0   # the engine runs 16",
-        "autoscaling.knative.dev/target: \"12\", containerConcurrency: 16",
-        "knative/serving pkg/reconciler/autoscaling/resources/target.go (98e5ef90)."
+        "W0342",
+        "a tolerance that is dropped",
+        "`behavior.scaleUp.tolerance` and `scaleDown.tolerance` are behind the feature gate HPAConfigurableTolerance, which \
+         is off by default before 1.35 (and unknown before 1.33). With the gate off the API server removes the field \
+         without a word, and the controller's own tolerance of 10 % holds.",
+        "behavior: { scaleUp: { tolerance: \"0.02\" } }   # Kubernetes 1.34",
+        "the same, with --feature-gates=HPAConfigurableTolerance=true on the API server and the controller manager",
+        "kubernetes KEP-4951; pkg/features/kube_features.go (1.33 to 1.37)."
     ),
     lint!(
         "W0351",
@@ -390,7 +402,8 @@ pub(super) const LINTS: &[Code] = &[
         "held requests that time out",
         "At zero replicas a gateway, an interceptor or an activator holds requests until a pod is ready. Where its timeout \
          is shorter than a start, the requests that wake the service up are never answered, and a client that tries again \
-         meets the same.",
+         meets the same. The HTTP add-on with a failover service holds for 30 s by default, and then all that wakes the \
+         service up goes there.",
         "requestTimeout: 300s   # a start takes 420 s",
         "requestTimeout: 900s",
         "knative/serving `timeoutSeconds`, 300 by default; kedacore/http-add-on interceptor (59b2f6a1)."
