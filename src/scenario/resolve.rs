@@ -9,9 +9,8 @@ use serde_json::Value;
 use super::ScenarioSpec;
 use super::check::check;
 use super::fault::workload_diagnostics;
-use super::lint::{World, lint};
 use super::load::Scenario;
-use super::notes::warning;
+use super::notes::{notes, warning};
 use crate::experiment::{Coverage, Gate, Header, Warning};
 use crate::kernel::{Quantity, SimDuration, Streams};
 use crate::outcome::Phase;
@@ -375,8 +374,7 @@ impl Resolver<'_> {
             capacity_per_s: None,
             measure_from: 0,
         };
-        let mut notes = self.scenario.notes.clone();
-        notes.extend(lint(&World { scenario: self.scenario, profile, simulation: &simulation }));
+        let notes = notes(self.scenario, profile, &simulation);
         let mut warnings = std::mem::take(&mut self.warnings);
         warnings.extend(notes.iter().map(|note| warning(note, &self.scenario.directory)));
         let (requests, span) = self.extent(workload);

@@ -10,9 +10,7 @@ use crate::policy::keda::http_scaled_object::HttpScaledObjectSpec;
 use crate::policy::keda::spec::ScaledObjectSpec;
 use crate::policy::keda::triggers::{ExternalTrigger, Source as TriggerSource, Trigger};
 use crate::policy::keda::validate::{ScaledObject, hpa_max, hpa_min};
-use crate::policy::knative::annotations::Annotations as KnativeAnnotations;
-use crate::policy::knative::config::AutoscalerConfig;
-use crate::policy::knative::revision::{Reachability, Revision};
+use crate::policy::knative::revision::Revision;
 use crate::policy::{KedaSpec, KnativeSpec, PolicySpec, Setting};
 use crate::profile::Profile;
 use crate::promql::catalogue::{Metric, Quantity};
@@ -225,11 +223,7 @@ impl<'a> Scaler<'a> {
     }
 
     fn of_knative(spec: &'a KnativeSpec, at: Path) -> Option<Self> {
-        let config = AutoscalerConfig::from_data(&spec.config).ok()?;
-        let annotations = KnativeAnnotations::from_map(&spec.annotations, &config).ok()?;
-        let container_concurrency = spec.container_concurrency.unwrap_or(0);
-        let reachability = Reachability::Reachable;
-        let revision = Revision { annotations, config, container_concurrency, reachability };
+        let revision = Some(spec.revision()).filter(|_| spec.check().is_empty())?;
         let bounds = revision.bounds();
         Some(Self {
             name: "",

@@ -104,8 +104,7 @@ fn findings(case: &Case<'_>) -> Vec<(&'static str, Finding)> {
     found
 }
 
-/// Warnings about a scenario that nothing is wrong with, in the order of its text. What two policies share, as
-/// aliases do, is said once.
+/// Warnings about a scenario that nothing is wrong with. What two policies share, as aliases do, is said once.
 pub(super) fn lint(world: &World<'_>) -> Vec<Diagnostic> {
     let document = &world.scenario.document;
     let mut said = BTreeSet::new();
@@ -119,7 +118,6 @@ pub(super) fn lint(world: &World<'_>) -> Vec<Diagnostic> {
             warnings.push(warning);
         }
     }
-    warnings.sort_by(|a, b| a.place.cmp(&b.place));
     warnings
 }
 

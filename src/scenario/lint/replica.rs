@@ -3,7 +3,6 @@
 use super::case::{Case, Kind, Scaler};
 use super::figures::{minutes, whole};
 use super::finding::Finding;
-use crate::kernel::SimDuration;
 use crate::yaml::Path;
 
 /// W0360: more replicas than the pool can hold.
@@ -51,8 +50,7 @@ pub(super) fn held_requests(case: &Case<'_>, scaler: &Scaler<'_>) -> Vec<Finding
     let gateway = Path::keys(["gateway", "requestTimeout"]);
     let mut limits = vec![("gateway.requestTimeout", gateway, case.spec.gateway.request_timeout)];
     if let Kind::Knative(spec, _) = &scaler.kind {
-        let seconds = u64::try_from(spec.timeout_seconds.unwrap_or(300)).unwrap_or(0);
-        limits.push(("timeoutSeconds", scaler.at.key("timeoutSeconds"), SimDuration::from_secs(seconds)));
+        limits.push(("timeoutSeconds", scaler.at.key("timeoutSeconds"), spec.timeout()));
     }
     if let Kind::Keda(keda) = &scaler.kind
         && let Some((http, hold)) = keda.http.and_then(|http| Some((http, http.data_path().hold_timeout?)))
