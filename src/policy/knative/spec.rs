@@ -89,13 +89,11 @@ impl KnativeSpec {
         let known =
             annotations::KEYS.iter().flat_map(|keys| keys.iter()).filter_map(|k| k.strip_prefix(DOMAIN));
         let unknown = |field: &str, kind: &str, domain: &str, name: &str, known: &BTreeSet<&str>| {
-            let help = match closest(name, known.iter().copied()) {
-                Some(near) => format!("did you mean `{domain}{near}`?"),
-                None => {
-                    let known: Vec<&str> = known.iter().copied().collect();
-                    format!("leave it out; known are {}", known.join(", "))
-                }
-            };
+            let all = || known.iter().copied().collect::<Vec<_>>().join(", ");
+            let help = closest(name, known.iter().copied()).map_or_else(
+                || format!("leave it out; known are {}", all()),
+                |near| format!("did you mean `{domain}{near}`?"),
+            );
             let key = format!("{domain}{name}");
             (Path::keys([field, key.as_str()]).to_string(), format!("unknown {kind} `{key}`"), help)
         };
