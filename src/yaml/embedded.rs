@@ -45,7 +45,9 @@ impl Document {
         for node in &mut inner.nodes {
             node.span = span;
             if let Value::Mapping(entries) = &mut node.value {
-                entries.iter_mut().for_each(|entry| entry.key_span = span);
+                for entry in entries {
+                    entry.key_span = span;
+                }
             }
         }
         for fault in &mut inner.faults {

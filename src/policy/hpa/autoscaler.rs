@@ -190,7 +190,7 @@ mod tests {
         check(&utilization("memory"), 3, "memory 75% against 50%: 3 replicas");
         let value = r#"{"name": "memory", "target": {"type": "AverageValue", "averageValue": "16Gi"}}"#;
         // Six are proposed; without a behavior two become four at most.
-        check(value, 4, "memory 51539607552 against 17179869184 a replica: 6 replicas");
+        check(value, 4, "memory 48Gi against 16Gi a replica: 6 replicas");
     }
 
     #[test]

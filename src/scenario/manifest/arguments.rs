@@ -122,7 +122,7 @@ fn split(script: &str) -> Vec<String> {
                 Some(next) => word.get_or_insert_default().push(next),
             },
             (None, _) if letter.is_whitespace() || matches!(letter, ';' | '&' | '|') => {
-                words.extend(word.take())
+                words.extend(word.take());
             }
             _ => word.get_or_insert_default().push(letter),
         }
@@ -144,13 +144,9 @@ fn flags(words: &[Word]) -> Vec<Flag<'_>> {
         if !word.text.starts_with('-') {
             continue;
         }
-        let (name, value) = match word.text.split_once('=') {
-            Some((name, value)) => (name, Some(value)),
-            None => {
-                let next = words.get(index + 1).map(|word| word.text.as_str());
-                (word.text.as_str(), next.filter(|next| !next.starts_with("--")))
-            }
-        };
+        let next = words.get(index + 1).map(|word| word.text.as_str());
+        let behind = (word.text.as_str(), next.filter(|next| !next.starts_with("--")));
+        let (name, value) = word.text.split_once('=').map_or(behind, |(name, value)| (name, Some(value)));
         let name = if name.starts_with("--") { name.replace('_', "-") } else { name.to_owned() };
         flags.push(Flag { name, value, path: &word.path });
     }

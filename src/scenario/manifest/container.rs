@@ -220,7 +220,7 @@ pub(super) fn pre_stop(inlay: &mut Inlay<'_>, serving: &Path) {
     if !inlay.has(&command) {
         return;
     }
-    let words = words(inlay, &[command.clone()]);
+    let words = words(inlay, std::slice::from_ref(&command));
     let mut texts: Vec<&str> = words.iter().map(|word| word.text.as_str()).collect();
     if let [shell, "-c" | "-lc" | "-ec", ..] = texts.as_slice()
         && shell.ends_with("sh")

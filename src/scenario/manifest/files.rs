@@ -21,23 +21,8 @@ impl Files {
     /// The documents of a file; nothing if it is at fault, which is then said.
     pub fn read(&mut self, request: &Request, found: &mut Found) -> Option<&[Document]> {
         let path = self.directory.join(&request.file);
-        let index = match self.read.iter().position(|(known, _)| *known == path) {
-            Some(index) => index,
-            None => {
-                let bytes = match std::fs::read(&path) {
-                    Ok(bytes) => bytes,
-                    Err(error) => {
-                        let message = format!("cannot read the manifest `{}`: {}", request.file, why(&error));
-                        let fault = Diagnostic::error("E0401", message).placed(request.file_place.clone());
-                        found.fault(fault.helped("paths are relative to the scenario"));
-                        return None;
-                    }
-                };
-                let documents = parse(&path.display().to_string(), bytes, found);
-                self.read.push((path, documents));
-                self.read.len() - 1
-            }
-        };
+        let known = self.read.iter().position(|(known, _)| *known == path);
+        let index = known.or_else(|| self.read_new(path, request, found))?;
         let documents = self.read[index].1.as_deref();
         match documents {
             Some(_) => found.file(&request.file),
@@ -47,15 +32,37 @@ impl Files {
     }
 }
 
+impl Files {
+    /// Reads a file that was not read before; its number.
+    fn read_new(&mut self, path: PathBuf, request: &Request, found: &mut Found) -> Option<usize> {
+        match std::fs::read(&path) {
+            Ok(bytes) => {
+                let documents = parse(&path.display().to_string(), bytes, found);
+                self.read.push((path, documents));
+                Some(self.read.len() - 1)
+            }
+            Err(error) => {
+                let message = format!("cannot read the manifest `{}`: {}", request.file, why(&error));
+                let fault = Diagnostic::error("E0401", message).placed(request.file_place.clone());
+                found.fault(fault.helped("paths are relative to the scenario"));
+                None
+            }
+        }
+    }
+}
+
 fn parse(name: &str, bytes: Vec<u8>, found: &mut Found) -> Option<Vec<Document>> {
     match utf8(bytes, name).and_then(|text| Document::parse_all(name, &text)) {
         Ok(documents) => {
-            let inner = documents.iter().flat_map(Document::faults);
-            inner.for_each(|fault| found.fault(fault.clone()));
+            for fault in documents.iter().flat_map(Document::faults) {
+                found.fault(fault.clone());
+            }
             Some(documents)
         }
         Err(faults) => {
-            faults.into_iter().for_each(|fault| found.fault(fault));
+            for fault in faults {
+                found.fault(fault);
+            }
             None
         }
     }
@@ -228,13 +235,11 @@ fn none_fits(objects: &[Object<'_>], wanted: &[Wanted], request: &Request) -> Di
         .collect();
     kinds.dedup();
     let message = format!("`{}` holds no {}", request.file, kinds.join(" or "));
-    let mut fault = Diagnostic::error("E0407", message).placed(request.file_place.clone());
+    let fault = Diagnostic::error("E0407", message).placed(request.file_place.clone());
     let held: Vec<String> =
         objects.iter().map(|object| format!("{} ({})", object.label(), object.api)).collect();
-    fault = match held.is_empty() {
-        true => fault.helped("it holds no object at all"),
-        false => fault.helped(format!("it holds {}", held.join(", "))),
-    };
+    let held = if held.is_empty() { "no object at all".to_owned() } else { held.join(", ") };
+    let fault = fault.helped(format!("it holds {held}"));
     let kinds = objects.iter().map(|object| object.kind.as_str());
     let other = kinds.clone().find_map(|kind| Some((kind, Slot::of_kind(kind)?)));
     if let Some((kind, slot)) = other

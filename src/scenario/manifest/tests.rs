@@ -877,16 +877,15 @@ proptest! {
         for key in at.trim_start_matches('/').rsplit('/') {
             scenario = format!("{{ {key}: {scenario} }}");
         }
-        let found = inlined(&scenario, &[("m.yaml", &text)]);
-        for diagnostic in found.found.faults.iter().chain(&found.found.notes) {
-            prop_assert!(find_code(diagnostic.code).is_some(), "{diagnostic:?}");
-            prop_assert!(!diagnostic.message.is_empty(), "{diagnostic:?}");
-        }
-        // Whatever was taken is read or refused as any scenario is.
-        let mut document = Document::parse("s.yaml", &scenario).expect("it is YAML");
         let directory = tempfile::tempdir().expect("there is a place for files");
         fs::write(directory.path().join("m.yaml"), &text).expect("it takes files");
-        inline(&mut document, directory.path());
+        let mut document = Document::parse("s.yaml", &scenario).expect("it is YAML");
+        let found = inline(&mut document, directory.path());
+        for diagnostic in found.faults.iter().chain(&found.notes) {
+            prop_assert!(find_code(diagnostic.code).is_some(), "{diagnostic:?}");
+            prop_assert!(!diagnostic.message.is_empty() && diagnostic.place.is_some(), "{diagnostic:?}");
+        }
+        // Whatever was taken is read or refused as any scenario is.
         prop_assert!(read::<ScenarioSpec>(&document).is_err(), "a scenario has more than this");
     }
 }
