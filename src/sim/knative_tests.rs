@@ -158,7 +158,7 @@ fn a_request_that_finds_the_last_pod_keeps_it() {
         let longest = outcome.latency.e2e.quantile(1.0).expect("both were served").as_secs_f64();
         within("longest", longest, 0.09, 0.11);
         assert!(
-            outcome.decisions.iter().any(|d| d.of == "poke" && at(d) == 80.25),
+            outcome.decisions.iter().any(|d| d.of == "poke" && d.at == SimTime::from_nanos(80_250_000_000)),
             "{:#?}",
             outcome.decisions
         );

@@ -66,15 +66,14 @@ impl Path {
         let mut key_due = true;
         loop {
             if let Some(inner) = rest.strip_prefix('[').filter(|_| !key_due || steps.is_empty()) {
-                let (step, after) = match inner.strip_prefix('"') {
-                    Some(quoted) => quoted_key(quoted).ok_or(format!("`{text}` lacks a `\"]`"))?,
-                    None => {
-                        let (digits, after) = inner.split_once(']').ok_or(format!("`{text}` lacks a `]`"))?;
-                        let index = digits
-                            .parse()
-                            .map_err(|_| format!("`{digits}` in `{text}` is not a list position"))?;
-                        (Step::Index(index), after)
-                    }
+                let (step, after) = if let Some(quoted) = inner.strip_prefix('"') {
+                    quoted_key(quoted).ok_or(format!("`{text}` lacks a `\"]`"))?
+                } else {
+                    let (digits, after) = inner.split_once(']').ok_or(format!("`{text}` lacks a `]`"))?;
+                    let index = digits
+                        .parse()
+                        .map_err(|_| format!("`{digits}` in `{text}` is not a list position"))?;
+                    (Step::Index(index), after)
                 };
                 steps.push(step);
                 (rest, key_due) = (after, false);

@@ -9,7 +9,7 @@ use super::config::{
     AutoscalerConfig, KPA_CLASS, PANIC_WINDOW_PERCENTAGE_MAX, PANIC_WINDOW_PERCENTAGE_MIN, TARGET_MIN,
     WINDOW_MAX, WINDOW_MIN, is_unlimited,
 };
-use super::parse::{Reader, duration, integer, number};
+use super::parse::{Reader, duration, integer, number, shown};
 use super::target::ScalingMetric;
 use super::{PROGRESS_DEADLINE, SECOND};
 use crate::policy::Fault;
@@ -160,24 +160,24 @@ impl Annotations {
             reader.demand(
                 holds,
                 WINDOW[0],
-                format!("a window of {window} ns"),
+                format!("a window of {}", shown(window)),
                 "write 6s to 1h, in whole seconds",
             );
         }
         self.scale_down_delay = reader.value(SCALE_DOWN_DELAY, duration);
         if let Some(delay) = self.scale_down_delay {
             let holds = (0..=WINDOW_MAX).contains(&delay) && whole(delay);
-            let message = format!("a delay of {delay} ns");
+            let message = format!("a delay of {}", shown(delay));
             reader.demand(holds, SCALE_DOWN_DELAY[0], message, "write 0s to 1h, in whole seconds");
         }
         self.pod_retention_period = reader.value(POD_RETENTION, duration);
         if let Some(retention) = self.pod_retention_period {
-            let message = format!("a retention of {retention} ns");
+            let message = format!("a retention of {}", shown(retention));
             reader.demand((0..=WINDOW_MAX).contains(&retention), POD_RETENTION[0], message, "write 0s to 1h");
         }
         self.progress_deadline = reader.value(PROGRESS, duration);
         if let Some(deadline) = self.progress_deadline {
-            let message = format!("a deadline of {deadline} ns");
+            let message = format!("a deadline of {}", shown(deadline));
             let holds = deadline >= SECOND && whole(deadline);
             reader.demand(holds, PROGRESS[0], message, "write 1s or more, in whole seconds");
         }

@@ -212,10 +212,8 @@ impl Knative {
             }
         }
         let applied = last?;
-        let path = match activator_in_path(controller.autoscaler.mode(), ready(view)) {
-            true => Path::Proxied,
-            false => Path::Direct,
-        };
+        let proxied = activator_in_path(controller.autoscaler.mode(), ready(view));
+        let path = if proxied { Path::Proxied } else { Path::Direct };
         let replicas = u32::try_from(replicas).unwrap_or(0);
         let (scaled, rerouted) = (replicas != view.spec_replicas, path != controller.path);
         let waits = applied.settled != Settled::Wish && Some(applied.settled) != controller.settled;

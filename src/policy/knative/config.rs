@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::SECOND;
-use super::parse::{Reader, boolean, duration, integer, number};
+use super::parse::{Reader, boolean, duration, integer, number, shown};
 use crate::policy::Fault;
 use crate::policy::hpa::types::Nanos;
 
@@ -253,7 +253,6 @@ impl AutoscalerConfig {
     }
 
     fn check_times(&self, reader: &mut Reader<'_>) {
-        let shown = |nanos: Nanos| format!("{} s", nanos as f64 / SECOND as f64);
         let (grace, retention) = (self.scale_to_zero_grace_period, self.scale_to_zero_pod_retention_period);
         let message = format!("a grace period of {}", shown(grace));
         reader.demand(

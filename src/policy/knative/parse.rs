@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use super::SECOND;
 use crate::kernel::units::parse_duration;
 use crate::policy::Fault;
 use crate::policy::hpa::types::Nanos;
@@ -20,6 +21,11 @@ pub fn duration(text: &str) -> Result<Nanos, String> {
     let nanos =
         Nanos::try_from(nanos).map_err(|_| format!("`{text}` is longer than Go's 292 years of duration"))?;
     Ok(if negative { -nanos } else { nanos })
+}
+
+/// A duration for a message.
+pub fn shown(nanos: Nanos) -> String {
+    format!("{} s", nanos as f64 / SECOND as f64)
 }
 
 /// Reads a boolean as Go's `strconv.ParseBool` does.

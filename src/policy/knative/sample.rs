@@ -202,10 +202,10 @@ mod tests {
                 pod.meter.enter(SimTime::ZERO, false);
             }
             let stat = Scraper::default().scrape(now, &at(&pods, now), WINDOW).expect("they answer");
-            stat.average_concurrency / 8.0 * 6.0
+            (stat.average_concurrency / 8.0 * 6.0).round() as u32
         };
         assert_eq!(sample_size(8), 6);
-        assert_eq!([6, 7, 4, 0].map(stat), [0.0, 0.0, 2.0, 6.0]);
+        assert_eq!([6, 7, 4, 0].map(stat), [0, 0, 2, 6]);
     }
 
     #[test]

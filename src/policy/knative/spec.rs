@@ -63,12 +63,11 @@ impl KnativeSpec {
         if let Err(found) = Annotations::from_map(&self.annotations, &config) {
             faults.extend(found.into_iter().map(below("annotations")).map(|fault| self.place_class(fault)));
         }
-        for (field, value) in
-            [("containerConcurrency", self.container_concurrency), ("timeoutSeconds", self.timeout_seconds)]
-        {
+        for (field, value, help) in [
+            ("containerConcurrency", self.container_concurrency, "write 0 (no limit) or more"),
+            ("timeoutSeconds", self.timeout_seconds, "write 0 (the default, 300) or more"),
+        ] {
             if let Some(value) = value.filter(|value| u32::try_from(*value).is_err()) {
-                let help =
-                    "write 0 or more; Knative's own limits are 1000 for the former and 600 for the latter";
                 faults.push((field.to_owned(), format!("{value} is out of range"), help.to_owned()));
             }
         }
@@ -89,13 +88,11 @@ impl KnativeSpec {
         let known =
             annotations::KEYS.iter().flat_map(|keys| keys.iter()).filter_map(|k| k.strip_prefix(DOMAIN));
         let unknown = |field: &str, kind: &str, domain: &str, name: &str, known: &BTreeSet<&str>| {
-            let help = match closest(name, known.iter().copied()) {
-                Some(near) => format!("did you mean `{domain}{near}`?"),
-                None => {
-                    let known: Vec<&str> = known.iter().copied().collect();
-                    format!("leave it out; known are {}", known.join(", "))
-                }
-            };
+            let all = || known.iter().copied().collect::<Vec<_>>().join(", ");
+            let help = closest(name, known.iter().copied()).map_or_else(
+                || format!("leave it out; known are {}", all()),
+                |near| format!("did you mean `{domain}{near}`?"),
+            );
             let key = format!("{domain}{name}");
             (Path::keys([field, key.as_str()]).to_string(), format!("unknown {kind} `{key}`"), help)
         };
@@ -167,8 +164,8 @@ mod tests {
                 ("config.stable-windows", "did you mean `stable-window`?"),
                 ("config.stable-window", "write 6s to 1h, in whole seconds"),
                 (r#"annotations["autoscaling.knative.dev/target"]"#, "write at least 0.01"),
-                ("containerConcurrency", faults[5].2.as_str()),
-                ("timeoutSeconds", faults[6].2.as_str()),
+                ("containerConcurrency", "write 0 (no limit) or more"),
+                ("timeoutSeconds", "write 0 (the default, 300) or more"),
             ]
         );
         assert_eq!(shown[0].0, r#"annotations["autoscaling.knative.dev/colour"]"#);
