@@ -161,7 +161,13 @@ impl Resolver<'_> {
         &self.scenario.spec
     }
 
-    pub(super) fn fault(&mut self, code: &'static str, keys: &[&str], message: impl Into<String>, help: &str) {
+    pub(super) fn fault(
+        &mut self,
+        code: &'static str,
+        keys: &[&str],
+        message: impl Into<String>,
+        help: &str,
+    ) {
         let path = Path::keys(keys.iter().copied());
         let fault = self.scenario.document.fault(code, &path, message);
         self.faults.push(if help.is_empty() { fault } else { fault.helped(help) });

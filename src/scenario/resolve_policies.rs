@@ -84,7 +84,13 @@ impl Resolver<'_> {
     }
 
     /// The replicas a run starts with must fit the pool.
-    pub(super) fn room_at_the_start(&mut self, pool_name: &str, pool: &PoolSpec, gpus: u32, setting: &Setting) {
+    pub(super) fn room_at_the_start(
+        &mut self,
+        pool_name: &str,
+        pool: &PoolSpec,
+        gpus: u32,
+        setting: &Setting,
+    ) {
         let room = u64::from(pool.max_nodes) * u64::from(pool.gpus_per_node / gpus.max(1));
         let given = self.spec().initial.replicas;
         let policies = self.spec().policies.clone();
