@@ -167,6 +167,7 @@ impl Template<'_> {
              \n\
              {workload}\
              {engine}\
+             {telemetry}\
              \n\
              # The machines. Nodes are ordered when replicas find no room, and take `provision` to boot.\n\
              cluster:\n  pools:\n    gpu:\n      \
@@ -180,7 +181,7 @@ impl Template<'_> {
              slo: {{ ttft: 2s, tpot: 60ms }}\n\
              \n\
              # Left a name of your own, right the kind of policy (`thawline explain policies`).\n\
-             {POLICIES}\
+             {policies}\
              \n\
              # What must hold for exit code 0; `thawline explain metrics` lists what a gate can bind.\n\
              # For some policies only: {{ gate: ttft.p99 < 2s, for: [warm-pool] }}.\n\
@@ -198,7 +199,31 @@ impl Template<'_> {
             named = self.named,
             workload = self.workload,
             engine = self.engine(),
+            telemetry = self.telemetry(),
+            policies = POLICIES.replace("QUEUE", &self.queue()),
         )
+    }
+
+    /// Whose metrics the engine publishes; a server that is none of those known is taken to publish vLLM's.
+    fn exporter(&self) -> Option<EngineExporter> {
+        EngineExporter::of_engine(&self.profile.engine.name)
+    }
+
+    fn telemetry(&self) -> &'static str {
+        match self.exporter() {
+            Some(_) => "",
+            None => {
+                "\n# Whose metrics the server publishes: the profile names no engine whose metrics are known.\n\
+                 telemetry: { exporter: vllm }\n"
+            }
+        }
+    }
+
+    /// The series of requests that wait in the engine, quoted where YAML needs it.
+    fn queue(&self) -> String {
+        let exporter = self.exporter().unwrap_or(EngineExporter::Vllm).exporter();
+        let waits = |metric: &&Metric| metric.exporter == exporter && metric.quantity == Some(Quantity::Waiting);
+        METRICS.iter().find(waits).map_or(String::new(), |metric| metric.name.to_owned())
     }
 
     /// Continuous batching needs step times; a profile without them gets workers.
@@ -220,7 +245,7 @@ policies:
       maxReplicas: 8
       metrics:
         - type: Pods
-          pods: { metric: { name: vllm:num_requests_waiting }, target: { type: AverageValue, averageValue: 2 } }
+          pods: { metric: { name: QUEUE }, target: { type: AverageValue, averageValue: 2 } }
   warm-pool:
     warmPool:                                 # loaded replicas to spare, over another policy
       spare: 1
@@ -230,7 +255,7 @@ policies:
           maxReplicas: 8
           metrics:
             - type: Pods
-              pods: { metric: { name: vllm:num_requests_waiting }, target: { type: AverageValue, averageValue: 2 } }
+              pods: { metric: { name: QUEUE }, target: { type: AverageValue, averageValue: 2 } }
 ";
 
 #[cfg(test)]
