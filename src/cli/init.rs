@@ -6,7 +6,9 @@ use std::path::{Component, Path, PathBuf};
 use super::args::InitArgs;
 use super::{Answer, Exit, console};
 use crate::profile::{Profile, shipped};
+use crate::promql::catalogue::{METRICS, Metric, Quantity};
 use crate::scenario::{self, read_profile, workload_diagnostics};
+use crate::sim::config::EngineExporter;
 use crate::workload;
 use crate::yaml::Diagnostic;
 
@@ -219,10 +221,11 @@ impl Template<'_> {
         }
     }
 
-    /// The series of requests that wait in the engine, quoted where YAML needs it.
+    /// The series of requests that wait in the engine.
     fn queue(&self) -> String {
         let exporter = self.exporter().unwrap_or(EngineExporter::Vllm).exporter();
-        let waits = |metric: &&Metric| metric.exporter == exporter && metric.quantity == Some(Quantity::Waiting);
+        let waits =
+            |metric: &&Metric| metric.exporter == exporter && metric.quantity == Some(Quantity::Waiting);
         METRICS.iter().find(waits).map_or(String::new(), |metric| metric.name.to_owned())
     }
 

@@ -85,7 +85,7 @@ pub fn pod(id: u32) -> PodView {
 }
 
 /// A sample of the metrics server over 15 s.
-pub fn usage(at_s: u64, cpu_milli: i64, memory_bytes: i64) -> Option<UsageSample> {
+pub fn usage(at_s: u64, cpu_milli: i64, memory_bytes: i64) -> UsageSample {
     let used = PodResources { cpu_milli: Some(cpu_milli), memory_bytes: Some(memory_bytes) };
-    Some(UsageSample { at: SimTime::from_secs(at_s), window: SimDuration::from_secs(15), used })
+    UsageSample { at: SimTime::from_secs(at_s), window: SimDuration::from_secs(15), used }
 }

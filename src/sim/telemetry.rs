@@ -113,6 +113,7 @@ pub fn for_each_bucket(run: &DecodeRun, bucket_end: impl Fn(u64) -> u64, mut rec
 }
 
 /// Which histograms an exporter keeps: observing is on the hot path, and what nobody reads need not be.
+#[expect(clippy::struct_excessive_bools, reason = "six histograms, each kept or not")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Histograms {
     /// From arrival at the engine to the first token.

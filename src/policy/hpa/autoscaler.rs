@@ -178,7 +178,7 @@ mod tests {
             ));
             let mut world = World::ready(605, 2);
             for pod in &mut world.pods {
-                pod.usage = usage(600, 3_000, 48 << 30);
+                pod.usage = Some(usage(600, 3_000, 48 << 30));
             }
             let (found, _, text) = turn(&mut hpa, &world);
             assert_eq!((found, text.as_str()), (replicas, detail), "{metric}");

@@ -384,7 +384,7 @@ fn cpu_alone_never_sleeps() {
     let (to, rule, detail) = turn(&mut own, POLL, &World::ready(900, 1));
     assert_eq!((to, rule, detail.as_str()), (1, "ScalerActive", "cpu and memory keep it awake"));
     let mut world = World::ready(900, 2);
-    world.pods.iter_mut().for_each(|pod| pod.usage = usage(895, 3_000, 1 << 30));
+    world.pods.iter_mut().for_each(|pod| pod.usage = Some(usage(895, 3_000, 1 << 30)));
     assert_eq!(short(&mut own, HPA, &world), (3, "DesiredWithinRange"));
     // Beside another trigger it does not count.
     let both = json!([cpu[0], prometheus("gateway_queue_length", &json!({}))]);

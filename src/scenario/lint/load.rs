@@ -36,7 +36,7 @@ impl Carries {
         };
         Finding::new(
             at,
-            format!("a replica is meant to carry {:.4} requests, and {what}", target),
+            format!("a replica is meant to carry {target:.4} requests, and {what}"),
             "replicas are added once the mean is above that target: until then the answers slow down or requests wait inside \
              of the replica, where no other can take them",
             mend,

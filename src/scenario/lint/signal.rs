@@ -299,7 +299,7 @@ pub(super) fn stale(case: &Case<'_>) -> Vec<Finding> {
         let age = whole(telemetry.scrape_interval + telemetry.delay);
         Finding::new(
             crate::yaml::Path::keys(["telemetry", field]),
-            format!("a {} of {time} is longer than the {period} between two decisions of `{name}`", words),
+            format!("a {words} of {time} is longer than the {period} between two decisions of `{name}`"),
             format!("several decisions in a row see the same sample, up to {age} old: a rise is seen that much later"),
             "scrape what autoscalers read every 15 s or less",
         )
