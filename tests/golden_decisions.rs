@@ -3,6 +3,8 @@
 //! `THAWLINE_BLESS=1` writes them anew: read the difference before you commit it. A log is what `decisions.txt` says of one
 //! replication, so that a person can follow it line by line.
 
+#![allow(clippy::unwrap_used)] // A test that cannot go on has failed.
+
 use std::path::Path;
 
 use assert_cmd::Command;

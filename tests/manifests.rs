@@ -1,5 +1,7 @@
 //! Manifests through the program: the shipped ones run, what a run keeps of them, and what it says about them.
 
+#![allow(clippy::unwrap_used)] // A test that cannot go on has failed.
+
 mod common;
 
 use std::fs;
