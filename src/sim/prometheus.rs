@@ -214,8 +214,9 @@ impl Prometheus {
                 continue;
             }
             self.store.scrape_succeeded(target.id, now);
+            let mut below = 0;
             for (series, id) in published.iter().zip(&target.series) {
-                self.store.append(*id, now, value(series, &reading));
+                self.store.append(*id, now, value(series, &reading, &mut below));
             }
         }
     }
@@ -345,11 +346,13 @@ fn bound_label(bound: Option<u64>, scale: f64) -> String {
     bound.map_or_else(|| "+Inf".to_owned(), |bound| format!("{:?}", bound as f64 / scale))
 }
 
-fn value(series: &Published, reading: &Reading<'_>) -> f64 {
+/// `below` is what the buckets of the histogram being read hold so far: its buckets come in order, one after the other.
+fn value(series: &Published, reading: &Reading<'_>, below: &mut u64) -> f64 {
     let gauges = &reading.gauges;
     let counter = |of: fn(&Exporter) -> u64| reading.exporter.map_or(0.0, |exporter| of(exporter) as f64);
-    let histogram = |of: fn(&Exporter) -> &Option<PromHistogram>| {
-        reading.exporter.and_then(|exporter| of(exporter).as_ref()).map_or(0.0, |h| histogram_part(series, h))
+    let mut histogram = |of: fn(&Exporter) -> &Option<PromHistogram>| {
+        let held = reading.exporter.and_then(|exporter| of(exporter).as_ref());
+        held.map_or(0.0, |held| histogram_part(series, held, below))
     };
     match series.quantity {
         Quantity::Running => f64::from(gauges.running),
@@ -376,9 +379,13 @@ fn value(series: &Published, reading: &Reading<'_>) -> f64 {
     }
 }
 
-fn histogram_part(series: &Published, histogram: &PromHistogram) -> f64 {
+fn histogram_part(series: &Published, histogram: &PromHistogram, below: &mut u64) -> f64 {
     match series.part {
-        Part::Bucket(index) => histogram.cumulative().nth(index).unwrap_or(0) as f64,
+        Part::Bucket(index) => {
+            let held = histogram.counts().get(index).copied().unwrap_or(0);
+            *below = if index == 0 { held } else { *below + held };
+            *below as f64
+        }
         Part::Sum => histogram.sum() / scale(series.metric.unit),
         Part::Count | Part::Value => histogram.count() as f64,
     }
