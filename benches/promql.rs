@@ -3,9 +3,11 @@
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use thawline::kernel::{SimDuration, SimTime};
-use thawline::promql::{Query, SeriesId, Settings, Store};
+use thawline::promql::{Query, Settings, Store, TargetId};
 
 const REPLICAS: usize = 64;
+/// Of a replica.
+const SERIES: usize = 24;
 /// Seconds between scrapes.
 const INTERVAL: u64 = 15;
 /// Scrapes that a store remembers: those of 11 minutes.
@@ -16,9 +18,9 @@ fn main() {
 }
 
 /// Two gauges, two counters and a histogram of 20 buckets a replica.
-fn store() -> (Store, Vec<SeriesId>) {
+fn store() -> (Store, Vec<TargetId>) {
     let mut store = Store::new(Settings::default(), SimDuration::from_secs(661));
-    let mut series = Vec::new();
+    let mut targets = Vec::new();
     for replica in 0..REPLICAS {
         let pod = format!("vllm-{replica}");
         let target = store.add_target(&[("job", "vllm"), ("namespace", "prod"), ("pod", &pod)]);
@@ -29,32 +31,33 @@ fn store() -> (Store, Vec<SeriesId>) {
             "generation_tokens_total",
         ];
         for name in names {
-            series.push(store.add_series(target, &format!("vllm:{name}"), &[("model_name", "m")]));
+            store.add_series(target, &format!("vllm:{name}"), &[("model_name", "m")]);
         }
         for bucket in 0..20 {
             let bound = if bucket == 19 { "+Inf".to_owned() } else { format!("{}", 1 << bucket) };
             let labels = [("model_name", "m"), ("le", bound.as_str())];
-            series.push(store.add_series(target, "vllm:time_to_first_token_seconds_bucket", &labels));
+            store.add_series(target, "vllm:time_to_first_token_seconds_bucket", &labels);
         }
+        targets.push(target);
     }
-    (1..=SCRAPES).for_each(|scrape| append(&mut store, &series, scrape));
-    (store, series)
+    (1..=SCRAPES).for_each(|scrape| append(&mut store, &targets, scrape));
+    (store, targets)
 }
 
-fn append(store: &mut Store, series: &[SeriesId], scrape: u64) {
-    for id in series {
-        store.append(*id, SimTime::from_secs(scrape * INTERVAL), scrape as f64);
+fn append(store: &mut Store, targets: &[TargetId], scrape: u64) {
+    for target in targets {
+        store.scrape(*target, SimTime::from_secs(scrape * INTERVAL), [scrape as f64; SERIES]);
     }
 }
 
 /// A scrape of every replica, in samples.
 #[divan::bench]
 fn scrape(bencher: Bencher) {
-    let (mut store, series) = store();
+    let (mut store, targets) = store();
     let mut at = SCRAPES;
-    bencher.counter(ItemsCount::new(series.len())).bench_local(|| {
+    bencher.counter(ItemsCount::new(targets.len() * SERIES)).bench_local(|| {
         at += 1;
-        append(&mut store, &series, at);
+        append(&mut store, &targets, at);
     });
 }
 

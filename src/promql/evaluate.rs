@@ -207,13 +207,13 @@ impl<'a> Evaluation<'a> {
     }
 
     /// The series that a selector names.
-    fn series<'s>(&self, selector: &'s Selector) -> impl Iterator<Item = &'a Series> + use<'a, 's> {
+    fn series<'s>(&self, selector: &'s Selector) -> impl Iterator<Item = Series<'a>> + use<'a, 's> {
         let symbols = self.store.symbols();
         let matchers: Vec<_> =
             selector.matchers.iter().map(|matcher| (symbols.find(&matcher.label), matcher)).collect();
         self.store.named(selector.name.as_deref()).filter(move |series| {
             matchers.iter().all(|(label, matcher)| {
-                let value = label.map_or(Symbol::EMPTY, |label| series.labels.get(label));
+                let value = label.map_or(Symbol::EMPTY, |label| series.labels().get(label));
                 matcher.is_match(symbols.text(value))
             })
         })
@@ -227,7 +227,7 @@ impl<'a> Evaluation<'a> {
             at.saturating_sub(millis_of(settings.lookback)) + i64::from(settings.release == Release::V3);
         let held = move |point: &Point| point.at >= oldest && !point.is_stale();
         self.series(selector)
-            .filter_map(move |series| Some((series.labels.clone(), series.newest(at).filter(held)?)))
+            .filter_map(move |series| Some((series.labels().clone(), series.newest(at).filter(held)?)))
     }
 
     fn range(&mut self, function: RangeFunction, selector: &Selector, parameter: f64) -> Vector {
@@ -237,9 +237,12 @@ impl<'a> Evaluation<'a> {
         let mut points = std::mem::take(&mut self.points);
         let mut vector = Vector::new();
         for series in self.series(selector) {
-            series.between(window.first(), window.end, &mut points);
-            let Some(value) = function.apply(&points, &window, parameter) else { continue };
-            let mut labels = series.labels.clone();
+            let value = function.of_rise(series.rise(window.first(), window.end), &window).or_else(|| {
+                series.between(window.first(), window.end, &mut points);
+                function.apply(&points, &window, parameter)
+            });
+            let Some(value) = value else { continue };
+            let mut labels = series.labels().clone();
             if function != RangeFunction::LastOverTime {
                 labels.remove(Symbol::NAME);
             }

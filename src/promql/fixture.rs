@@ -8,8 +8,9 @@ use crate::kernel::{SimDuration, SimTime};
 /// where `3+5x2` is 3 8 13 and `_` is no sample.
 pub(super) fn store_with(settings: Settings, interval: u64, series: &[(&str, &str)]) -> Store {
     let mut store = Store::new(settings, SimDuration::from_secs(86_400));
-    let target = store.add_target(&[]);
     for (selector, values) in series {
+        // A target each, so that each may have its gaps.
+        let target = store.add_target(&[]);
         let query = Query::compile(selector).unwrap();
         let read = &query.reads()[0];
         let labels: Vec<(&str, &str)> =

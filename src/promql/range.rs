@@ -29,6 +29,18 @@ impl Window {
 }
 
 impl RangeFunction {
+    /// [`RangeFunction::apply`] where the samples are known never to fall, from their first, their last and how
+    /// many there are; `None` where the function needs to see them all.
+    pub(super) fn of_rise(self, rise: Option<(Point, Point, usize)>, window: &Window) -> Option<f64> {
+        let (first, last, count) = rise?;
+        let per_second = match self {
+            Self::Rate => true,
+            Self::Increase => false,
+            _ => return None,
+        };
+        Some(extended(last.value - first.value, (first, last), count, window, true, per_second))
+    }
+
     /// The value over the samples of a window, of which there is at least one; `None` where the function
     /// needs more. `parameter` is the quantile, or the seconds ahead.
     pub(super) fn apply(self, points: &[Point], window: &Window, parameter: f64) -> Option<f64> {
@@ -91,11 +103,23 @@ fn extrapolated(points: &[Point], window: &Window, counter: bool, per_second: bo
     for (before, _) in pairs(points).filter(|(before, after)| counter && after < before) {
         change += before;
     }
+    Some(extended(change, (*first, *last), points.len(), window, counter, per_second))
+}
+
+/// A change between the first and the last of `count` samples, extended to the edges of the window.
+fn extended(
+    change: f64,
+    (first, last): (Point, Point),
+    count: usize,
+    window: &Window,
+    counter: bool,
+    per_second: bool,
+) -> f64 {
     let secs = |from: i64, to: i64| (to - from) as f64 / 1000.0;
     let mut to_start = secs(window.start, first.at);
     let mut to_end = secs(last.at, window.end);
     let sampled = secs(first.at, last.at);
-    let between = sampled / (points.len() - 1) as f64;
+    let between = sampled / (count - 1) as f64;
     // A gap up to a tenth longer than the usual one is no gap: the series goes on to the edge. A longer one
     // is where it began or ended, on average half a usual gap away.
     let threshold = between * 1.1;
@@ -113,7 +137,7 @@ fn extrapolated(points: &[Point], window: &Window, counter: bool, per_second: bo
     if per_second {
         factor /= window.secs();
     }
-    Some(change * factor)
+    change * factor
 }
 
 #[cfg(test)]

@@ -68,60 +68,163 @@ impl Point {
     }
 }
 
+/// The NaN in place of a sample that a series does not have, where others of its target have one.
+const ABSENT: u64 = 0x7ff0_0000_0000_0003;
+
 /// One scraped endpoint of a [`Store`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TargetId(usize);
+pub struct TargetId(u32);
 
 /// One series of a [`Store`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SeriesId {
-    slot: u32,
-    /// Which of the series that had this slot one after the other.
-    tenancy: u32,
+    target: u32,
+    column: u32,
 }
 
+/// A series of a target: one column of its rows.
+#[derive(Clone, Debug)]
+struct Column {
+    labels: Labels,
+    /// When the newest sample was scraped that is not known to be as high as the one before it; markers and
+    /// gaps count.
+    fell: Option<i64>,
+}
+
+/// A target and what was scraped of it. The series of a target have their times in common, so a scrape is a
+/// row: it costs little more than its values.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Series {
-    pub(super) labels: Labels,
-    points: VecDeque<Point>,
-    tenancy: u32,
+struct Target {
+    labels: Vec<(String, String)>,
+    /// `up` first.
+    columns: Vec<Column>,
+    /// Of each row, ms, rising.
+    times: VecDeque<i64>,
+    /// Row after row, each as long as there are columns.
+    values: VecDeque<f64>,
 }
 
-impl Series {
-    /// The newest sample at or before an instant.
-    pub(super) fn newest(&self, at: i64) -> Option<Point> {
-        self.end(at).checked_sub(1).map(|index| self.points[index])
+impl Target {
+    /// Begins a row, unless there is one of that time or a later one, and forgets those that end before `oldest`.
+    fn begin(&mut self, at: i64, oldest: i64) -> bool {
+        if self.times.back().is_some_and(|last| *last >= at) {
+            return false;
+        }
+        // The oldest goes before the newest comes, so that rings in their steady state never grow.
+        while self.times.front().is_some_and(|time| *time < oldest) {
+            self.times.pop_front();
+            self.values.drain(..self.columns.len());
+        }
+        self.times.push_back(at);
+        true
     }
 
-    /// How many samples there are at or before an instant: nearly always all of them.
-    fn end(&self, at: i64) -> usize {
-        match self.points.back() {
-            Some(last) if last.at > at => self.points.partition_point(|point| point.at <= at),
-            _ => self.points.len(),
+    /// Writes the values of the row just begun, one a column; columns without one have no sample.
+    fn fill(&mut self, at: i64, values: impl IntoIterator<Item = f64>) {
+        let before = self.values.len().checked_sub(self.columns.len());
+        let mut values = values.into_iter();
+        for (index, column) in self.columns.iter_mut().enumerate() {
+            let value = values.next().unwrap_or(f64::from_bits(ABSENT));
+            let rose = before.map_or(!value.is_nan(), |before| value >= self.values[before + index]);
+            if !rose {
+                column.fell = Some(at);
+            }
+            self.values.push_back(value);
+        }
+        debug_assert!(values.next().is_none(), "a scrape has no more samples than its target has series");
+    }
+
+    fn row(&mut self, at: i64, oldest: i64, values: impl IntoIterator<Item = f64>) -> bool {
+        let begun = self.begin(at, oldest);
+        if begun {
+            self.fill(at, values);
+        }
+        begun
+    }
+
+    /// One more column: absent from the rows there are.
+    fn widen(&mut self, labels: Labels) {
+        let old = std::mem::take(&mut self.values);
+        let mut old = old.into_iter();
+        for _ in 0..self.times.len() {
+            self.values.extend(old.by_ref().take(self.columns.len()));
+            self.values.push_back(f64::from_bits(ABSENT));
+        }
+        self.columns.push(Column { labels, fell: self.times.back().copied() });
+    }
+}
+
+/// A series as queries see it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Series<'a> {
+    target: &'a Target,
+    column: usize,
+}
+
+impl<'a> Series<'a> {
+    pub(super) fn labels(self) -> &'a Labels {
+        &self.target.columns[self.column].labels
+    }
+
+    fn value(self, row: usize) -> f64 {
+        self.target.values[row * self.target.columns.len() + self.column]
+    }
+
+    fn point(self, row: usize) -> Option<Point> {
+        let point = Point { at: self.target.times[row], value: self.value(row) };
+        (point.value.to_bits() != ABSENT).then_some(point)
+    }
+
+    /// The newest sample at or before an instant; it may be a stale marker.
+    pub(super) fn newest(self, at: i64) -> Option<Point> {
+        (0..self.end(at)).rev().find_map(|row| self.point(row))
+    }
+
+    /// How many rows there are at or before an instant: nearly always all of them.
+    fn end(self, at: i64) -> usize {
+        let times = &self.target.times;
+        match times.back() {
+            Some(last) if *last > at => times.partition_point(|time| *time <= at),
+            _ => times.len(),
         }
     }
 
     /// The samples from `first` to `last`, both included, without stale markers, into `points`. Costs as much
     /// as there are of them, however many the series has.
-    pub(super) fn between(&self, first: i64, last: i64, points: &mut Vec<Point>) {
+    pub(super) fn between(self, first: i64, last: i64, points: &mut Vec<Point>) {
         points.clear();
         let end = self.end(last);
-        let held = self.points.range(self.start(first, end)..end);
+        let held = (self.start(first, end)..end).filter_map(|row| self.point(row));
         points.extend(held.filter(|point| !point.is_stale()));
     }
 
-    /// The first of the samples before index `end` that is not earlier than an instant, sought from the end
-    /// in growing steps: windows are short and samples many.
-    fn start(&self, first: i64, end: usize) -> usize {
+    /// The first and the last of the samples from `first` to `last`, and how many there are, where there are
+    /// two or more and each is at least as high as the one before: what a counter of one process does, and
+    /// then a rate needs no more.
+    pub(super) fn rise(self, first: i64, last: i64) -> Option<(Point, Point, usize)> {
+        let end = self.end(last);
+        let start = self.start(first, end);
+        if end < start + 2 {
+            return None;
+        }
+        let oldest = self.point(start)?;
+        let fell = self.target.columns[self.column].fell;
+        (fell.is_none_or(|fell| fell < oldest.at)).then_some((oldest, self.point(end - 1)?, end - start))
+    }
+
+    /// The first of the rows before row `end` that is not earlier than an instant, sought from the end in
+    /// growing steps: windows are short and samples many.
+    fn start(self, first: i64, end: usize) -> usize {
+        let times = &self.target.times;
         let (mut low, mut high, mut step) = (end, end, 8);
-        while low > 0 && self.points[low - 1].at >= first {
+        while low > 0 && times[low - 1] >= first {
             high = low;
             low = low.saturating_sub(step);
             step *= 2;
         }
         while low < high {
             let middle = low.midpoint(high);
-            if self.points[middle].at < first {
+            if times[middle] < first {
                 low = middle + 1;
             } else {
                 high = middle;
@@ -131,13 +234,6 @@ impl Series {
     }
 }
 
-#[derive(Clone, Debug)]
-struct Target {
-    labels: Vec<(String, String)>,
-    /// `up` first.
-    series: Vec<SeriesId>,
-}
-
 /// The series of one simulated Prometheus server.
 #[derive(Clone, Debug)]
 pub struct Store {
@@ -145,11 +241,10 @@ pub struct Store {
     symbols: Symbols,
     /// ms.
     retention: i64,
-    slots: Vec<Series>,
-    free: Vec<u32>,
-    /// Slots by metric name, in order of creation.
-    by_name: IndexMap<Symbol, Vec<u32>, FxBuildHasher>,
-    targets: Vec<Option<Target>>,
+    /// By id; those that are forgotten leave nothing but their place.
+    targets: Vec<Option<Box<Target>>>,
+    /// Series by metric name, in order of creation.
+    by_name: IndexMap<Symbol, Vec<SeriesId>, FxBuildHasher>,
     /// Targets that have ended and still hold samples.
     ending: Vec<TargetId>,
 }
@@ -170,10 +265,8 @@ impl Store {
             settings,
             symbols: Symbols::default(),
             retention: millis_of(retention),
-            slots: Vec::new(),
-            free: Vec::new(),
-            by_name: IndexMap::default(),
             targets: Vec::new(),
+            by_name: IndexMap::default(),
             ending: Vec::new(),
         }
     }
@@ -187,8 +280,8 @@ impl Store {
     /// and its series `up`.
     pub fn add_target(&mut self, labels: &[(&str, &str)]) -> TargetId {
         let labels = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let id = TargetId(self.targets.len());
-        self.targets.push(Some(Target { labels, series: Vec::new() }));
+        let id = TargetId(u32::try_from(self.targets.len()).expect("fewer than 2^32 targets"));
+        self.targets.push(Some(Box::new(Target { labels, ..Target::default() })));
         self.add_series(id, "up", &[]);
         id
     }
@@ -196,15 +289,15 @@ impl Store {
     /// A new series of a target. A label that the target has too becomes `exported_<label>`, as
     /// without `honor_labels` (scrape/scrape.go `mutateSampleLabels`).
     pub fn add_series(&mut self, target: TargetId, name: &str, labels: &[(&str, &str)]) -> SeriesId {
-        let entry = self.targets.get(target.0).and_then(Option::as_ref);
-        let own = entry.expect("series are added to targets that live").labels.clone();
+        let entry = self.targets[target.0 as usize].as_mut().expect("series are added to targets that live");
+        let own = &entry.labels;
         let mut set = Labels::default();
         let mut put = |set: &mut Labels, name: &str, value: &str| {
             let (name, value) = (self.symbols.intern(name), self.symbols.intern(value));
             set.set(name, value);
         };
         put(&mut set, "__name__", name);
-        for (name, value) in &own {
+        for (name, value) in own {
             put(&mut set, name, value);
         }
         for (name, value) in labels {
@@ -218,62 +311,48 @@ impl Store {
             }
             put(&mut set, &free, value);
         }
-        let id = self.slot(set);
-        let target = self.targets[target.0].as_mut().expect("it was found above");
-        target.series.push(id);
+        let id = SeriesId { target: target.0, column: entry.columns.len() as u32 };
+        entry.widen(set);
+        self.by_name.entry(self.symbols.intern(name)).or_default().push(id);
         id
     }
 
-    fn slot(&mut self, labels: Labels) -> SeriesId {
-        let slot = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Series::default());
-            u32::try_from(self.slots.len() - 1).expect("fewer than 2^32 series")
-        });
-        self.by_name.entry(labels.get(Symbol::NAME)).or_default().push(slot);
-        let series = &mut self.slots[slot as usize];
-        series.labels = labels;
-        SeriesId { slot, tenancy: series.tenancy }
-    }
-
-    /// Appends a sample. Returns `false`, and keeps nothing, where the series has a sample at that time or a
-    /// later one (tsdb/head_append.go `ErrOutOfOrderSample`), or has ended.
+    /// Appends one sample. Returns `false`, and keeps nothing, where the series has a sample at that time or its
+    /// target a later one (tsdb/head_append.go `ErrOutOfOrderSample`), or has ended.
     pub fn append(&mut self, id: SeriesId, at: SimTime, value: f64) -> bool {
-        self.push(id, millis(at), value)
-    }
-
-    fn push(&mut self, id: SeriesId, at: i64, value: f64) -> bool {
-        let series = &mut self.slots[id.slot as usize];
-        if series.tenancy != id.tenancy || series.points.back().is_some_and(|last| last.at >= at) {
+        let (at, oldest) = (millis(at), millis(at) - self.retention);
+        let column = id.column as usize;
+        let Some(target) = self.targets.get_mut(id.target as usize).and_then(Option::as_deref_mut) else {
             return false;
+        };
+        let gaps = std::iter::repeat_n(f64::from_bits(ABSENT), column);
+        if target.row(at, oldest, gaps.chain([value])) {
+            return true;
         }
-        // The oldest goes before the newest comes, so that a ring in its steady state never grows.
-        let oldest = at - self.retention;
-        while series.points.front().is_some_and(|point| point.at < oldest) {
-            series.points.pop_front();
+        let cell = target.values.len() - target.columns.len() + column;
+        let free = target.times.back() == Some(&at) && target.values[cell].to_bits() == ABSENT;
+        if free {
+            target.values[cell] = value;
         }
-        series.points.push_back(Point { at, value });
-        true
+        free
     }
 
-    /// Records that a scrape succeeded: `up` is 1. Its samples are the caller's to append.
-    pub fn scrape_succeeded(&mut self, target: TargetId, at: SimTime) {
-        if let Some(up) = self.series_of(target).first().copied() {
-            self.append(up, at, 1.0);
-        }
+    /// Appends a scrape that succeeded: `up` is 1, and the other series have these values, in the order in which
+    /// they were added. Keeps nothing where the target has been scraped at that time or later, or has ended.
+    pub fn scrape(&mut self, target: TargetId, at: SimTime, values: impl IntoIterator<Item = f64>) {
+        self.row(target, at, [1.0].into_iter().chain(values));
     }
 
     /// Records that a scrape failed: `up` is 0 and every other series of the target is stale
     /// (scrape/scrape.go `scrapeAndReport`).
     pub fn scrape_failed(&mut self, target: TargetId, at: SimTime) {
-        let series = self.series_of(target).to_vec();
-        for (index, id) in series.into_iter().enumerate() {
-            self.push(id, millis(at), if index == 0 { 0.0 } else { f64::from_bits(STALE) });
-        }
+        let stale = std::iter::repeat_n(f64::from_bits(STALE), self.width(target).saturating_sub(1));
+        self.row(target, at, [0.0].into_iter().chain(stale));
     }
 
     /// Marks one series stale: a scrape that succeeded no longer has it.
     pub fn mark_stale(&mut self, id: SeriesId, at: SimTime) {
-        self.push(id, millis(at), f64::from_bits(STALE));
+        self.append(id, at, f64::from_bits(STALE));
     }
 
     /// Ends a target: all its series, `up` too, become stale at `at`.
@@ -282,52 +361,56 @@ impl Store {
     /// a whole interval and a tenth after that, in case the target comes back (scrape/scrape.go
     /// `endOfRunStaleness`). Until then queries still see the last values.
     pub fn end_target(&mut self, target: TargetId, at: SimTime) {
-        for id in self.series_of(target).to_vec() {
-            self.push(id, millis(at), f64::from_bits(STALE));
-        }
+        let stale = std::iter::repeat_n(f64::from_bits(STALE), self.width(target));
+        self.row(target, at, stale);
         if !self.ending.contains(&target) {
             self.ending.push(target);
         }
     }
 
+    fn row(&mut self, target: TargetId, at: SimTime, values: impl IntoIterator<Item = f64>) {
+        let (at, oldest) = (millis(at), millis(at) - self.retention);
+        if let Some(target) = self.targets.get_mut(target.0 as usize).and_then(Option::as_deref_mut) {
+            target.row(at, oldest, values);
+        }
+    }
+
+    fn width(&self, target: TargetId) -> usize {
+        self.target(target.0).map_or(0, |target| target.columns.len())
+    }
+
+    fn target(&self, index: u32) -> Option<&Target> {
+        self.targets.get(index as usize).and_then(Option::as_deref)
+    }
+
     /// Forgets ended targets whose samples no query can reach any more. Call it once a scrape cycle.
     pub fn forget(&mut self, now: SimTime) {
         let oldest = millis(now) - self.retention;
-        let mut ending = std::mem::take(&mut self.ending);
-        ending.retain(|target| {
-            let mut series = self.series_of(*target).iter().map(|id| &self.slots[id.slot as usize]);
-            let reachable = series.any(|series| series.points.back().is_some_and(|last| last.at >= oldest));
-            if !reachable {
-                let gone = self.targets.get_mut(target.0).and_then(Option::take);
-                gone.into_iter().flat_map(|target| target.series).for_each(|id| self.release(id));
+        let (targets, by_name) = (&mut self.targets, &mut self.by_name);
+        self.ending.retain(|id| {
+            let place = &mut targets[id.0 as usize];
+            let reachable = |target: &Target| target.times.back().is_some_and(|last| *last >= oldest);
+            if place.as_deref().is_some_and(reachable) {
+                return true;
             }
-            reachable
+            for column in place.take().iter().flat_map(|target| &target.columns) {
+                if let Some(series) = by_name.get_mut(&column.labels.get(Symbol::NAME)) {
+                    series.retain(|series| series.target != id.0);
+                }
+            }
+            false
         });
-        self.ending = ending;
-    }
-
-    fn release(&mut self, id: SeriesId) {
-        let series = &mut self.slots[id.slot as usize];
-        let name = series.labels.get(Symbol::NAME);
-        *series = Series { tenancy: series.tenancy.wrapping_add(1), ..Series::default() };
-        if let Some(slots) = self.by_name.get_mut(&name) {
-            slots.retain(|slot| *slot != id.slot);
-        }
-        self.free.push(id.slot);
-    }
-
-    fn series_of(&self, target: TargetId) -> &[SeriesId] {
-        self.targets.get(target.0).and_then(Option::as_ref).map_or(&[], |target| &target.series)
     }
 
     /// Samples held, all series together.
     pub fn samples(&self) -> usize {
-        self.slots.iter().map(|series| series.points.len()).sum()
+        let values = self.targets.iter().flatten().flat_map(|target| &target.values);
+        values.filter(|value| value.to_bits() != ABSENT).count()
     }
 
     /// Series held.
     pub fn len(&self) -> usize {
-        self.slots.len() - self.free.len()
+        self.targets.iter().flatten().map(|target| target.columns.len()).sum()
     }
 
     /// Whether it holds no series.
@@ -340,7 +423,7 @@ impl Store {
     }
 
     /// The series of a metric's name, in order of creation; of every name where none is given.
-    pub(super) fn named(&self, name: Option<&str>) -> impl Iterator<Item = &Series> {
+    pub(super) fn named(&self, name: Option<&str>) -> impl Iterator<Item = Series<'_>> {
         let lists = match name {
             None => 0..self.by_name.len(),
             Some(name) => {
@@ -348,9 +431,11 @@ impl Store {
                 found.map_or(0..0, |index| index..index + 1)
             }
         };
-        let slots =
+        let series =
             self.by_name.as_slice().get_range(lists).into_iter().flat_map(indexmap::map::Slice::values);
-        slots.flatten().map(|slot| &self.slots[*slot as usize])
+        series
+            .flatten()
+            .filter_map(|id| Some(Series { target: self.target(id.target)?, column: id.column as usize }))
     }
 }
 

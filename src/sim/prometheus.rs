@@ -16,40 +16,34 @@ use crate::policy::Setting;
 use crate::policy::api::pod_name;
 use crate::policy::meter::Meter;
 use crate::promql::catalogue::{self, Kind, METRICS, Metric, Quantity, Unit};
-use crate::promql::{Query, Selector, SeriesId, Settings, Store, TargetId};
+use crate::promql::{Query, Selector, Settings, Store, TargetId};
 
-/// What a series of a metric is.
+/// What the series of one name are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Part {
     Value,
-    /// The bucket with that index; the last is `+Inf`.
-    Bucket(usize),
+    /// All buckets of a histogram; the last is `+Inf`.
+    Buckets,
     Sum,
     Count,
 }
 
-/// One series that every target of its exporter has.
+/// The series of one name that every target of its exporter has.
 #[derive(Clone, Debug)]
 struct Published {
     metric: &'static Metric,
     quantity: Quantity,
     part: Part,
     name: String,
-    labels: Vec<(String, String)>,
-}
-
-/// A target and its series, in the order of the plan's.
-#[derive(Clone, Debug)]
-struct Target {
-    id: TargetId,
-    series: Vec<SeriesId>,
+    /// Labels of each series.
+    series: Vec<Vec<(String, String)>>,
 }
 
 /// What a replica's targets remember between scrapes.
 #[derive(Clone, Debug, Default)]
 struct PodState {
     /// By exporter, in the order of `Prometheus::of_pods`.
-    targets: Vec<Target>,
+    targets: Vec<TargetId>,
     busy: SimDuration,
     meter: Meter,
     at: SimTime,
@@ -86,11 +80,13 @@ pub struct Prometheus {
     of_pods: Vec<(catalogue::Exporter, Vec<Published>)>,
     of_gateway: Vec<(catalogue::Exporter, Vec<Published>)>,
     pods: Vec<Option<PodState>>,
-    gateway: Vec<Target>,
+    gateway: Vec<TargetId>,
     gateway_arrived: u64,
     gateway_at: SimTime,
     /// Targets whose pods are gone, and when they end.
     ending: Vec<(SimTime, TargetId)>,
+    /// The values of the scrape at hand; kept to be filled again.
+    row: Vec<f64>,
 }
 
 impl Prometheus {
@@ -117,6 +113,7 @@ impl Prometheus {
             gateway_arrived: 0,
             gateway_at: SimTime::ZERO,
             ending: Vec::new(),
+            row: Vec::new(),
         };
         for exporter in &setting.exporters {
             let series: Vec<Published> = METRICS
@@ -210,14 +207,12 @@ impl Prometheus {
             // dcgm-exporter runs on the node and answers whatever the pod does.
             let answers = reading.exporter.is_some() || *exporter == catalogue::Exporter::Dcgm;
             if !answers {
-                self.store.scrape_failed(target.id, now);
+                self.store.scrape_failed(*target, now);
                 continue;
             }
-            self.store.scrape_succeeded(target.id, now);
-            let mut below = 0;
-            for (series, id) in published.iter().zip(&target.series) {
-                self.store.append(*id, now, value(series, &reading, &mut below));
-            }
+            self.row.clear();
+            published.iter().for_each(|one| one.read(&reading, &mut self.row));
+            self.store.scrape(*target, now, self.row.iter().copied());
         }
     }
 
@@ -228,9 +223,7 @@ impl Prometheus {
             let mut labels: Vec<(&str, &str)> =
                 self.labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
             labels.extend([("pod", pod), ("instance", pod)]);
-            let id = self.store.add_target(&labels);
-            let series = published.iter().map(|one| add(&mut self.store, id, one)).collect();
-            targets.push(Target { id, series });
+            targets.push(add_target(&mut self.store, &labels, published));
         }
         PodState { targets, at: now, ..PodState::default() }
     }
@@ -242,9 +235,8 @@ impl Prometheus {
                 self.labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
             for (exporter, published) in &self.of_gateway {
                 let instance = [("instance", exporter.name())];
-                let id = self.store.add_target(&[&labels[..], &instance].concat());
-                let series = published.iter().map(|one| add(&mut self.store, id, one)).collect();
-                self.gateway.push(Target { id, series });
+                let labels = [&labels[..], &instance].concat();
+                self.gateway.push(add_target(&mut self.store, &labels, published));
             }
         }
         let window = now.since(self.gateway_at).as_secs_f64();
@@ -252,16 +244,13 @@ impl Prometheus {
         let rate = if window > 0.0 { arrived / window } else { 0.0 };
         (self.gateway_arrived, self.gateway_at) = (reading.arrived, now);
         for ((_, published), target) in self.of_gateway.iter().zip(&self.gateway) {
-            self.store.scrape_succeeded(target.id, now);
-            for (series, id) in published.iter().zip(&target.series) {
-                let value = match series.quantity {
-                    Quantity::Held => f64::from(reading.held),
-                    Quantity::InFlight => f64::from(reading.in_flight),
-                    Quantity::GatewayRate => rate,
-                    _ => reading.arrived as f64,
-                };
-                self.store.append(*id, now, value);
-            }
+            let values = published.iter().map(|one| match one.quantity {
+                Quantity::Held => f64::from(reading.held),
+                Quantity::InFlight => f64::from(reading.in_flight),
+                Quantity::GatewayRate => rate,
+                _ => reading.arrived as f64,
+            });
+            self.store.scrape(*target, now, values);
         }
         let store = &mut self.store;
         self.ending.retain(|(at, target)| {
@@ -278,13 +267,20 @@ impl Prometheus {
     pub fn pod_gone(&mut self, now: SimTime, replica: &Replica) {
         let Some(state) = self.pods.get_mut(replica.id.index()).and_then(Option::take) else { return };
         let at = now.saturating_add(self.interval + SimDuration::from_nanos(self.interval.as_nanos() / 10));
-        self.ending.extend(state.targets.iter().map(|target| (at, target.id)));
+        self.ending.extend(state.targets.iter().map(|target| (at, *target)));
     }
 }
 
-fn add(store: &mut Store, target: TargetId, series: &Published) -> SeriesId {
-    let labels: Vec<(&str, &str)> = series.labels.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
-    store.add_series(target, &series.name, &labels)
+/// A new target with all its series, in the order in which their values come.
+fn add_target(store: &mut Store, labels: &[(&str, &str)], published: &[Published]) -> TargetId {
+    let id = store.add_target(labels);
+    for one in published {
+        for labels in &one.series {
+            let labels: Vec<(&str, &str)> = labels.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+            store.add_series(id, &one.name, &labels);
+        }
+    }
+    id
 }
 
 /// Divides what is observed, ns or tokens, into a metric's unit.
@@ -314,21 +310,21 @@ fn published(metric: &'static Metric) -> Vec<Published> {
         .iter()
         .filter_map(|label| Some(((*label).to_owned(), fixed_label(label)?.to_owned())))
         .collect();
-    let one = |part, name: &str, labels| Published { metric, quantity, part, name: name.to_owned(), labels };
+    let of = |part, name: String, series| Published { metric, quantity, part, name, series };
     if metric.kind != Kind::Histogram {
-        return vec![one(Part::Value, metric.name, fixed)];
+        return vec![of(Part::Value, metric.name.to_owned(), vec![fixed])];
     }
     let bounds = bounds(quantity);
-    let mut series: Vec<Published> = (0..=bounds.len())
-        .map(|index| {
-            let mut labels = fixed.clone();
-            labels.push(("le".to_owned(), bound_label(bounds.get(index).copied(), scale(metric.unit))));
-            one(Part::Bucket(index), &format!("{}_bucket", metric.name), labels)
-        })
-        .collect();
-    series.push(one(Part::Sum, &format!("{}_sum", metric.name), fixed.clone()));
-    series.push(one(Part::Count, &format!("{}_count", metric.name), fixed));
-    series
+    let buckets = (0..=bounds.len()).map(|index| {
+        let mut labels = fixed.clone();
+        labels.push(("le".to_owned(), bound_label(bounds.get(index).copied(), scale(metric.unit))));
+        labels
+    });
+    vec![
+        of(Part::Buckets, format!("{}_bucket", metric.name), buckets.collect()),
+        of(Part::Sum, format!("{}_sum", metric.name), vec![fixed.clone()]),
+        of(Part::Count, format!("{}_count", metric.name), vec![fixed]),
+    ]
 }
 
 /// A label that every simulated series of a metric has, beside those of its target.
@@ -346,47 +342,52 @@ fn bound_label(bound: Option<u64>, scale: f64) -> String {
     bound.map_or_else(|| "+Inf".to_owned(), |bound| format!("{:?}", bound as f64 / scale))
 }
 
-/// `below` is what the buckets of the histogram being read hold so far: its buckets come in order, one after the other.
-fn value(series: &Published, reading: &Reading<'_>, below: &mut u64) -> f64 {
-    let gauges = &reading.gauges;
-    let counter = |of: fn(&Exporter) -> u64| reading.exporter.map_or(0.0, |exporter| of(exporter) as f64);
-    let mut histogram = |of: fn(&Exporter) -> &Option<PromHistogram>| {
-        let held = reading.exporter.and_then(|exporter| of(exporter).as_ref());
-        held.map_or(0.0, |held| histogram_part(series, held, below))
-    };
-    match series.quantity {
-        Quantity::Running => f64::from(gauges.running),
-        Quantity::Waiting => f64::from(gauges.waiting),
-        Quantity::KvUsage => gauges.blocks_used as f64 / gauges.blocks_total.max(1) as f64,
-        Quantity::Busy if series.metric.unit == Unit::Percent => reading.busy_share * 100.0,
-        Quantity::Busy => reading.busy_share,
-        Quantity::PromptTokens => counter(|e| e.prompt_tokens),
-        Quantity::GenerationTokens => counter(|e| e.generation_tokens),
-        Quantity::Arrived => counter(|e| e.arrived),
-        Quantity::Finished => counter(|e| e.finished),
-        Quantity::Preemptions => counter(|e| e.preemptions),
-        Quantity::TimeToFirstToken => histogram(|e| &e.ttft),
-        Quantity::InterTokenLatency => histogram(|e| &e.itl),
-        Quantity::RequestLatency => histogram(|e| &e.e2e),
-        Quantity::QueueTime => histogram(|e| &e.queue_time),
-        Quantity::PromptLength => histogram(|e| &e.prompt_length),
-        Quantity::OutputLength => histogram(|e| &e.output_length),
-        Quantity::Concurrency => reading.concurrency,
-        Quantity::RequestRate => reading.request_rate,
-        Quantity::Up => 1.0,
-        // The gateway's; no exporter of a pod has them.
-        Quantity::Held | Quantity::InFlight | Quantity::GatewayArrived | Quantity::GatewayRate => f64::NAN,
+impl Published {
+    /// Appends the value of each series.
+    fn read(&self, reading: &Reading<'_>, row: &mut Vec<f64>) {
+        let gauges = &reading.gauges;
+        let counter = |of: fn(&Exporter) -> u64| reading.exporter.map_or(0.0, |exporter| of(exporter) as f64);
+        row.push(match self.quantity {
+            Quantity::Running => f64::from(gauges.running),
+            Quantity::Waiting => f64::from(gauges.waiting),
+            Quantity::KvUsage => gauges.blocks_used as f64 / gauges.blocks_total.max(1) as f64,
+            Quantity::Busy if self.metric.unit == Unit::Percent => reading.busy_share * 100.0,
+            Quantity::Busy => reading.busy_share,
+            Quantity::PromptTokens => counter(|e| e.prompt_tokens),
+            Quantity::GenerationTokens => counter(|e| e.generation_tokens),
+            Quantity::Arrived => counter(|e| e.arrived),
+            Quantity::Finished => counter(|e| e.finished),
+            Quantity::Preemptions => counter(|e| e.preemptions),
+            Quantity::TimeToFirstToken => return self.read_histogram(reading, |e| &e.ttft, row),
+            Quantity::InterTokenLatency => return self.read_histogram(reading, |e| &e.itl, row),
+            Quantity::RequestLatency => return self.read_histogram(reading, |e| &e.e2e, row),
+            Quantity::QueueTime => return self.read_histogram(reading, |e| &e.queue_time, row),
+            Quantity::PromptLength => return self.read_histogram(reading, |e| &e.prompt_length, row),
+            Quantity::OutputLength => return self.read_histogram(reading, |e| &e.output_length, row),
+            Quantity::Concurrency => reading.concurrency,
+            Quantity::RequestRate => reading.request_rate,
+            Quantity::Up => 1.0,
+            // The gateway's; no exporter of a pod has them.
+            Quantity::Held | Quantity::InFlight | Quantity::GatewayArrived | Quantity::GatewayRate => {
+                f64::NAN
+            }
+        });
     }
-}
 
-fn histogram_part(series: &Published, histogram: &PromHistogram, below: &mut u64) -> f64 {
-    match series.part {
-        Part::Bucket(index) => {
-            let held = histogram.counts().get(index).copied().unwrap_or(0);
-            *below = if index == 0 { held } else { *below + held };
-            *below as f64
+    fn read_histogram(
+        &self,
+        reading: &Reading<'_>,
+        of: fn(&Exporter) -> &Option<PromHistogram>,
+        row: &mut Vec<f64>,
+    ) {
+        let Some(histogram) = reading.exporter.and_then(|exporter| of(exporter).as_ref()) else {
+            row.extend(self.series.iter().map(|_| 0.0));
+            return;
+        };
+        match self.part {
+            Part::Buckets => row.extend(histogram.cumulative().map(|count| count as f64)),
+            Part::Sum => row.push(histogram.sum() / scale(self.metric.unit)),
+            Part::Count | Part::Value => row.push(histogram.count() as f64),
         }
-        Part::Sum => histogram.sum() / scale(series.metric.unit),
-        Part::Count | Part::Value => histogram.count() as f64,
     }
 }

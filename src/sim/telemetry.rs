@@ -63,9 +63,12 @@ impl PromHistogram {
         *sum_fs += fs as u128 * u128::from(run.batch);
     }
 
-    /// What falls into each bucket and into no lower one; the last is `+Inf`.
-    pub fn counts(&self) -> &[u64] {
-        &self.counts
+    /// The cumulative count of each bucket, as Prometheus exposes it; the last is `+Inf`.
+    pub fn cumulative(&self) -> impl Iterator<Item = u64> + '_ {
+        self.counts.iter().scan(0, |sum, count| {
+            *sum += count;
+            Some(*sum)
+        })
     }
 
     /// `_count`.
