@@ -16,37 +16,42 @@ pub(super) fn aggregate(
     names: &[Symbol],
     listed: bool,
     parameter: f64,
-    vector: Vector,
+    vector: &[Element],
 ) -> Result<Vector, QueryError> {
-    let count = match how {
-        Aggregation::Topk | Aggregation::Bottomk => Some(whole(parameter)?),
-        _ => None,
-    };
-    let mut groups: IndexMap<Labels, Vector, FxBuildHasher> = IndexMap::default();
-    for element in vector {
-        groups.entry(group(&element.labels, names, listed)).or_default().push(element);
+    if matches!(how, Aggregation::Topk | Aggregation::Bottomk) {
+        let (count, descending) = (whole(parameter)?, how == Aggregation::Topk);
+        let groups = grouped(vector, names, listed, Element::clone);
+        let extremes =
+            groups.into_values().flat_map(|members| sorted(members, descending).into_iter().take(count));
+        return Ok(extremes.collect());
     }
-    let Some(count) = count else {
-        let values = groups.into_iter().map(|(labels, members)| {
-            let values: Vec<f64> = members.iter().map(|member| member.value).collect();
-            Element { labels, value: fold(how, values, parameter) }
-        });
-        return Ok(values.collect());
-    };
-    let descending = how == Aggregation::Topk;
-    let extremes =
-        groups.into_values().flat_map(|members| sorted(members, descending).into_iter().take(count));
-    Ok(extremes.collect())
+    let groups = grouped(vector, names, listed, |element| element.value);
+    let values =
+        groups.into_iter().map(|(labels, values)| Element { labels, value: fold(how, values, parameter) });
+    Ok(values.collect())
+}
+
+fn grouped<T>(
+    vector: &[Element],
+    names: &[Symbol],
+    listed: bool,
+    member: impl Fn(&Element) -> T,
+) -> IndexMap<Labels, Vec<T>, FxBuildHasher> {
+    let mut groups: IndexMap<Labels, Vec<T>, FxBuildHasher> = IndexMap::default();
+    for element in vector {
+        let (labels, member) = (group(&element.labels, names, listed), member(element));
+        // Most series come to a group that is there already, and an entry costs more than a look.
+        match groups.get_mut(&labels) {
+            Some(members) => members.push(member),
+            None => drop(groups.insert(labels, vec![member])),
+        }
+    }
+    groups
 }
 
 /// The labels of a group. `without` never keeps the metric's name.
 pub(super) fn group(labels: &Labels, names: &[Symbol], listed: bool) -> Labels {
-    let mut group = labels.clone();
-    group.retain(names, listed);
-    if !listed {
-        group.remove(Symbol::NAME);
-    }
-    group
+    labels.filtered(|name| names.contains(&name) == listed && (listed || name != Symbol::NAME))
 }
 
 fn fold(how: Aggregation, mut values: Vec<f64>, parameter: f64) -> f64 {

@@ -161,7 +161,7 @@ fn result_labels(
         labels.remove(Symbol::NAME);
     }
     if matching.many == Many::Neither {
-        labels.retain(names, matching.labels.listed);
+        labels = labels.filtered(|name| names.contains(&name) == matching.labels.listed);
     }
     for name in include {
         labels.set(*name, one.get(*name));

@@ -1,5 +1,7 @@
 //! The value of a plan at an instant (promql/engine.go, Prometheus v3).
 
+use std::ops::Range;
+
 use indexmap::IndexSet;
 use regex::Regex;
 use rustc_hash::FxBuildHasher;
@@ -9,11 +11,12 @@ use super::answer::Sample;
 use super::binary;
 use super::function::{Calendar, RangeFunction, ValueFunction};
 use super::histogram;
-use super::plan::{LabelList, Node, Selector};
+use super::plan::{LabelList, Matcher, Node, Selector};
 use super::query::QueryError;
 use super::range::Window;
-use super::store::{Point, Release, Series, Store, millis_of};
-use super::symbol::{Labels, Scope, Symbol};
+use super::rows::{Point, Series};
+use super::store::{Release, Store, millis_of};
+use super::symbol::{Labels, Scope, Symbol, Symbols};
 
 /// One series of an instant vector.
 #[derive(Clone, Debug)]
@@ -27,6 +30,32 @@ pub(super) type Vector = Vec<Element>;
 pub(super) enum Value {
     Scalar(f64),
     Vector(Vector),
+}
+
+/// A matcher and its last verdict: the series of a target come one after the other, with most values in common.
+struct Condition<'a> {
+    matcher: &'a Matcher,
+    /// `None`: no series has this label.
+    label: Option<Symbol>,
+    verdict: Option<(Symbol, bool)>,
+}
+
+impl<'a> Condition<'a> {
+    fn new(matcher: &'a Matcher, symbols: &Symbols) -> Self {
+        Self { matcher, label: symbols.find(&matcher.label), verdict: None }
+    }
+
+    fn holds(&mut self, labels: &Labels, symbols: &Symbols) -> bool {
+        let value = self.label.map_or(Symbol::EMPTY, |label| labels.get(label));
+        match self.verdict {
+            Some((known, holds)) if known == value => holds,
+            _ => {
+                let holds = self.matcher.is_match(symbols.text(value));
+                self.verdict = Some((value, holds));
+                holds
+            }
+        }
+    }
 }
 
 /// One evaluation of one query.
@@ -121,7 +150,7 @@ impl<'a> Evaluation<'a> {
             Node::Aggregate { how, by, parameter, over } => {
                 let parameter = self.parameter(parameter.as_deref())?;
                 let vector = self.vector(over)?;
-                aggregate::aggregate(*how, &self.names(by), by.listed, parameter, vector)?
+                aggregate::aggregate(*how, &self.names(by), by.listed, parameter, &vector)?
             }
             Node::Set { operator, left, right, labels } => {
                 let (left, right) = (self.vector(left)?, self.vector(right)?);
@@ -209,13 +238,10 @@ impl<'a> Evaluation<'a> {
     /// The series that a selector names.
     fn series<'s>(&self, selector: &'s Selector) -> impl Iterator<Item = Series<'a>> + use<'a, 's> {
         let symbols = self.store.symbols();
-        let matchers: Vec<_> =
-            selector.matchers.iter().map(|matcher| (symbols.find(&matcher.label), matcher)).collect();
+        let mut conditions: Vec<Condition<'s>> =
+            selector.matchers.iter().map(|matcher| Condition::new(matcher, symbols)).collect();
         self.store.named(selector.name.as_deref()).filter(move |series| {
-            matchers.iter().all(|(label, matcher)| {
-                let value = label.map_or(Symbol::EMPTY, |label| series.labels().get(label));
-                matcher.is_match(symbols.text(value))
-            })
+            conditions.iter_mut().all(|condition| condition.holds(series.labels(), symbols))
         })
     }
 
@@ -236,16 +262,21 @@ impl<'a> Evaluation<'a> {
         let window = Window { start, end, now: self.now, release: self.store.settings().release };
         let mut points = std::mem::take(&mut self.points);
         let mut vector = Vector::new();
+        // Where the window lies is sought once a target: its series come one after the other.
+        let mut sought: Option<(Series<'_>, Range<usize>)> = None;
         for series in self.series(selector) {
-            let value = function.of_rise(series.rise(window.first(), window.end), &window).or_else(|| {
-                series.between(window.first(), window.end, &mut points);
+            let rows = match &sought {
+                Some((other, rows)) if other.is_beside(series) => rows.clone(),
+                _ => series.rows(window.first(), window.end),
+            };
+            sought = Some((series, rows.clone()));
+            let value = function.of_rise(series.rise(rows.clone()), &window).or_else(|| {
+                series.points(rows, &mut points);
                 function.apply(&points, &window, parameter)
             });
             let Some(value) = value else { continue };
-            let mut labels = series.labels().clone();
-            if function != RangeFunction::LastOverTime {
-                labels.remove(Symbol::NAME);
-            }
+            let keeps_name = function == RangeFunction::LastOverTime;
+            let labels = if keeps_name { series.labels().clone() } else { series.labels().nameless() };
             vector.push(Element { labels, value });
         }
         self.points = points;

@@ -23,6 +23,7 @@ mod histogram;
 mod plan;
 pub mod query;
 mod range;
+mod rows;
 mod scan;
 mod shape;
 pub mod store;

@@ -3,7 +3,8 @@
 
 use super::float;
 use super::function::RangeFunction;
-use super::store::{Point, Release};
+use super::rows::Point;
+use super::store::Release;
 
 /// The window a range selector asks for.
 #[derive(Clone, Copy, Debug)]

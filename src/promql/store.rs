@@ -4,11 +4,11 @@
 //! *stale marker*: from then on they are gone for queries, without waiting for the lookback to pass
 //! (scrape/scrape.go, storage/interface.go, model/value/value.go; v3).
 
-use std::collections::VecDeque;
-
 use indexmap::IndexMap;
 use rustc_hash::FxBuildHasher;
 
+pub use super::rows::Point;
+use super::rows::{ABSENT, STALE, Series, Target};
 use super::symbol::{Labels, Symbol, Symbols};
 use crate::kernel::{SimDuration, SimTime};
 
@@ -49,28 +49,6 @@ pub enum Release {
     V3,
 }
 
-/// One sample of a series.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Point {
-    /// When it was scraped, ms since the start of the simulation; Prometheus has ms.
-    pub at: i64,
-    /// Its value.
-    pub value: f64,
-}
-
-/// The NaN that marks a series as gone (model/value/value.go `StaleNaN`).
-const STALE: u64 = 0x7ff0_0000_0000_0002;
-
-impl Point {
-    /// Whether it is a stale marker and no value.
-    pub(super) fn is_stale(self) -> bool {
-        self.value.to_bits() == STALE
-    }
-}
-
-/// The NaN in place of a sample that a series does not have, where others of its target have one.
-const ABSENT: u64 = 0x7ff0_0000_0000_0003;
-
 /// One scraped endpoint of a [`Store`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TargetId(u32);
@@ -80,158 +58,6 @@ pub struct TargetId(u32);
 pub struct SeriesId {
     target: u32,
     column: u32,
-}
-
-/// A series of a target: one column of its rows.
-#[derive(Clone, Debug)]
-struct Column {
-    labels: Labels,
-    /// When the newest sample was scraped that is not known to be as high as the one before it; markers and
-    /// gaps count.
-    fell: Option<i64>,
-}
-
-/// A target and what was scraped of it. The series of a target have their times in common, so a scrape is a
-/// row: it costs little more than its values.
-#[derive(Clone, Debug, Default)]
-struct Target {
-    labels: Vec<(String, String)>,
-    /// `up` first.
-    columns: Vec<Column>,
-    /// Of each row, ms, rising.
-    times: VecDeque<i64>,
-    /// Row after row, each as long as there are columns.
-    values: VecDeque<f64>,
-}
-
-impl Target {
-    /// Begins a row, unless there is one of that time or a later one, and forgets those that end before `oldest`.
-    fn begin(&mut self, at: i64, oldest: i64) -> bool {
-        if self.times.back().is_some_and(|last| *last >= at) {
-            return false;
-        }
-        // The oldest goes before the newest comes, so that rings in their steady state never grow.
-        while self.times.front().is_some_and(|time| *time < oldest) {
-            self.times.pop_front();
-            self.values.drain(..self.columns.len());
-        }
-        self.times.push_back(at);
-        true
-    }
-
-    /// Writes the values of the row just begun, one a column; columns without one have no sample.
-    fn fill(&mut self, at: i64, values: impl IntoIterator<Item = f64>) {
-        let before = self.values.len().checked_sub(self.columns.len());
-        let mut values = values.into_iter();
-        for (index, column) in self.columns.iter_mut().enumerate() {
-            let value = values.next().unwrap_or(f64::from_bits(ABSENT));
-            let rose = before.map_or(!value.is_nan(), |before| value >= self.values[before + index]);
-            if !rose {
-                column.fell = Some(at);
-            }
-            self.values.push_back(value);
-        }
-        debug_assert!(values.next().is_none(), "a scrape has no more samples than its target has series");
-    }
-
-    fn row(&mut self, at: i64, oldest: i64, values: impl IntoIterator<Item = f64>) -> bool {
-        let begun = self.begin(at, oldest);
-        if begun {
-            self.fill(at, values);
-        }
-        begun
-    }
-
-    /// One more column: absent from the rows there are.
-    fn widen(&mut self, labels: Labels) {
-        let old = std::mem::take(&mut self.values);
-        let mut old = old.into_iter();
-        for _ in 0..self.times.len() {
-            self.values.extend(old.by_ref().take(self.columns.len()));
-            self.values.push_back(f64::from_bits(ABSENT));
-        }
-        self.columns.push(Column { labels, fell: self.times.back().copied() });
-    }
-}
-
-/// A series as queries see it.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Series<'a> {
-    target: &'a Target,
-    column: usize,
-}
-
-impl<'a> Series<'a> {
-    pub(super) fn labels(self) -> &'a Labels {
-        &self.target.columns[self.column].labels
-    }
-
-    fn value(self, row: usize) -> f64 {
-        self.target.values[row * self.target.columns.len() + self.column]
-    }
-
-    fn point(self, row: usize) -> Option<Point> {
-        let point = Point { at: self.target.times[row], value: self.value(row) };
-        (point.value.to_bits() != ABSENT).then_some(point)
-    }
-
-    /// The newest sample at or before an instant; it may be a stale marker.
-    pub(super) fn newest(self, at: i64) -> Option<Point> {
-        (0..self.end(at)).rev().find_map(|row| self.point(row))
-    }
-
-    /// How many rows there are at or before an instant: nearly always all of them.
-    fn end(self, at: i64) -> usize {
-        let times = &self.target.times;
-        match times.back() {
-            Some(last) if *last > at => times.partition_point(|time| *time <= at),
-            _ => times.len(),
-        }
-    }
-
-    /// The samples from `first` to `last`, both included, without stale markers, into `points`. Costs as much
-    /// as there are of them, however many the series has.
-    pub(super) fn between(self, first: i64, last: i64, points: &mut Vec<Point>) {
-        points.clear();
-        let end = self.end(last);
-        let held = (self.start(first, end)..end).filter_map(|row| self.point(row));
-        points.extend(held.filter(|point| !point.is_stale()));
-    }
-
-    /// The first and the last of the samples from `first` to `last`, and how many there are, where there are
-    /// two or more and each is at least as high as the one before: what a counter of one process does, and
-    /// then a rate needs no more.
-    pub(super) fn rise(self, first: i64, last: i64) -> Option<(Point, Point, usize)> {
-        let end = self.end(last);
-        let start = self.start(first, end);
-        if end < start + 2 {
-            return None;
-        }
-        let oldest = self.point(start)?;
-        let fell = self.target.columns[self.column].fell;
-        (fell.is_none_or(|fell| fell < oldest.at)).then_some((oldest, self.point(end - 1)?, end - start))
-    }
-
-    /// The first of the rows before row `end` that is not earlier than an instant, sought from the end in
-    /// growing steps: windows are short and samples many.
-    fn start(self, first: i64, end: usize) -> usize {
-        let times = &self.target.times;
-        let (mut low, mut high, mut step) = (end, end, 8);
-        while low > 0 && times[low - 1] >= first {
-            high = low;
-            low = low.saturating_sub(step);
-            step *= 2;
-        }
-        while low < high {
-            let middle = low.midpoint(high);
-            if times[middle] < first {
-                low = middle + 1;
-            } else {
-                high = middle;
-            }
-        }
-        low
-    }
 }
 
 /// The series of one simulated Prometheus server.
@@ -279,9 +105,12 @@ impl Store {
     /// A new target with the labels that service discovery gives it (`job`, `instance`, `pod`, `namespace`),
     /// and its series `up`.
     pub fn add_target(&mut self, labels: &[(&str, &str)]) -> TargetId {
-        let labels = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let mut own = Labels::default();
+        for (name, value) in labels {
+            own.set(self.symbols.intern(name), self.symbols.intern(value));
+        }
         let id = TargetId(u32::try_from(self.targets.len()).expect("fewer than 2^32 targets"));
-        self.targets.push(Some(Box::new(Target { labels, ..Target::default() })));
+        self.targets.push(Some(Box::new(Target::new(own))));
         self.add_series(id, "up", &[]);
         id
     }
@@ -290,28 +119,22 @@ impl Store {
     /// without `honor_labels` (scrape/scrape.go `mutateSampleLabels`).
     pub fn add_series(&mut self, target: TargetId, name: &str, labels: &[(&str, &str)]) -> SeriesId {
         let entry = self.targets[target.0 as usize].as_mut().expect("series are added to targets that live");
-        let own = &entry.labels;
-        let mut set = Labels::default();
-        let mut put = |set: &mut Labels, name: &str, value: &str| {
-            let (name, value) = (self.symbols.intern(name), self.symbols.intern(value));
-            set.set(name, value);
-        };
-        put(&mut set, "__name__", name);
-        for (name, value) in own {
-            put(&mut set, name, value);
-        }
+        let mut set = entry.labels().clone();
+        set.set(Symbol::NAME, self.symbols.intern(name));
         for (name, value) in labels {
-            let mut free = (*name).to_owned();
-            let taken = |free: &str| {
-                own.iter().any(|(own, _)| own == free)
-                    || labels.iter().any(|(other, _)| other != name && *other == free)
-            };
-            while taken(&free) {
-                free.insert_str(0, "exported_");
+            let mut free = self.symbols.intern(name);
+            if entry.labels().get(free) != Symbol::EMPTY {
+                let mut text = (*name).to_owned();
+                while entry.labels().get(free) != Symbol::EMPTY
+                    || labels.iter().any(|(other, _)| *other == text)
+                {
+                    text.insert_str(0, "exported_");
+                    free = self.symbols.intern(&text);
+                }
             }
-            put(&mut set, &free, value);
+            set.set(free, self.symbols.intern(value));
         }
-        let id = SeriesId { target: target.0, column: entry.columns.len() as u32 };
+        let id = SeriesId { target: target.0, column: entry.width() as u32 };
         entry.widen(set);
         self.by_name.entry(self.symbols.intern(name)).or_default().push(id);
         id
@@ -325,29 +148,29 @@ impl Store {
         let Some(target) = self.targets.get_mut(id.target as usize).and_then(Option::as_deref_mut) else {
             return false;
         };
-        let gaps = std::iter::repeat_n(f64::from_bits(ABSENT), column);
-        if target.row(at, oldest, gaps.chain([value])) {
-            return true;
-        }
-        let cell = target.values.len() - target.columns.len() + column;
-        let free = target.times.back() == Some(&at) && target.values[cell].to_bits() == ABSENT;
-        if free {
-            target.values[cell] = value;
-        }
-        free
+        let alone = |row: &mut Vec<f64>| {
+            row.resize(row.len() + column, f64::from_bits(ABSENT));
+            row.push(value);
+        };
+        target.row(at, oldest, alone) || target.complete(at, column, value)
     }
 
     /// Appends a scrape that succeeded: `up` is 1, and the other series have these values, in the order in which
     /// they were added. Keeps nothing where the target has been scraped at that time or later, or has ended.
     pub fn scrape(&mut self, target: TargetId, at: SimTime, values: impl IntoIterator<Item = f64>) {
-        self.row(target, at, [1.0].into_iter().chain(values));
+        self.row(target, at, |row, _| {
+            row.push(1.0);
+            row.extend(values);
+        });
     }
 
     /// Records that a scrape failed: `up` is 0 and every other series of the target is stale
     /// (scrape/scrape.go `scrapeAndReport`).
     pub fn scrape_failed(&mut self, target: TargetId, at: SimTime) {
-        let stale = std::iter::repeat_n(f64::from_bits(STALE), self.width(target).saturating_sub(1));
-        self.row(target, at, [0.0].into_iter().chain(stale));
+        self.row(target, at, |row, width| {
+            row.push(0.0);
+            row.resize(row.len() + width - 1, f64::from_bits(STALE));
+        });
     }
 
     /// Marks one series stale: a scrape that succeeded no longer has it.
@@ -361,22 +184,19 @@ impl Store {
     /// a whole interval and a tenth after that, in case the target comes back (scrape/scrape.go
     /// `endOfRunStaleness`). Until then queries still see the last values.
     pub fn end_target(&mut self, target: TargetId, at: SimTime) {
-        let stale = std::iter::repeat_n(f64::from_bits(STALE), self.width(target));
-        self.row(target, at, stale);
+        self.row(target, at, |row, width| row.resize(row.len() + width, f64::from_bits(STALE)));
         if !self.ending.contains(&target) {
             self.ending.push(target);
         }
     }
 
-    fn row(&mut self, target: TargetId, at: SimTime, values: impl IntoIterator<Item = f64>) {
+    /// Writes a row of a target that lives; `write` gets the number of its columns too.
+    fn row(&mut self, target: TargetId, at: SimTime, write: impl FnOnce(&mut Vec<f64>, usize)) {
         let (at, oldest) = (millis(at), millis(at) - self.retention);
         if let Some(target) = self.targets.get_mut(target.0 as usize).and_then(Option::as_deref_mut) {
-            target.row(at, oldest, values);
+            let width = target.width();
+            target.row(at, oldest, |row| write(row, width));
         }
-    }
-
-    fn width(&self, target: TargetId) -> usize {
-        self.target(target.0).map_or(0, |target| target.columns.len())
     }
 
     fn target(&self, index: u32) -> Option<&Target> {
@@ -389,12 +209,13 @@ impl Store {
         let (targets, by_name) = (&mut self.targets, &mut self.by_name);
         self.ending.retain(|id| {
             let place = &mut targets[id.0 as usize];
-            let reachable = |target: &Target| target.times.back().is_some_and(|last| *last >= oldest);
+            let reachable = |target: &Target| target.newest().is_some_and(|newest| newest >= oldest);
             if place.as_deref().is_some_and(reachable) {
                 return true;
             }
-            for column in place.take().iter().flat_map(|target| &target.columns) {
-                if let Some(series) = by_name.get_mut(&column.labels.get(Symbol::NAME)) {
+            let Some(target) = place.take() else { return false };
+            for column in 0..target.width() {
+                if let Some(series) = by_name.get_mut(&target.series(column).labels().get(Symbol::NAME)) {
                     series.retain(|series| series.target != id.0);
                 }
             }
@@ -404,13 +225,12 @@ impl Store {
 
     /// Samples held, all series together.
     pub fn samples(&self) -> usize {
-        let values = self.targets.iter().flatten().flat_map(|target| &target.values);
-        values.filter(|value| value.to_bits() != ABSENT).count()
+        self.targets.iter().flatten().map(|target| target.samples()).sum()
     }
 
     /// Series held.
     pub fn len(&self) -> usize {
-        self.targets.iter().flatten().map(|target| target.columns.len()).sum()
+        self.targets.iter().flatten().map(|target| target.width()).sum()
     }
 
     /// Whether it holds no series.
@@ -433,9 +253,7 @@ impl Store {
         };
         let series =
             self.by_name.as_slice().get_range(lists).into_iter().flat_map(indexmap::map::Slice::values);
-        series
-            .flatten()
-            .filter_map(|id| Some(Series { target: self.target(id.target)?, column: id.column as usize }))
+        series.flatten().filter_map(|id| Some(self.target(id.target)?.series(id.column as usize)))
     }
 }
 

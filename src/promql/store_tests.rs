@@ -43,7 +43,7 @@ fn memory_is_bounded_by_the_retention() {
     let id = store.add_series(target, "a", &[]);
     let capacity = |store: &Store| {
         let targets = store.targets.iter().flatten();
-        targets.map(|target| target.times.capacity() + target.values.capacity()).sum::<usize>()
+        targets.map(|target| target.capacity()).sum::<usize>()
     };
     (0..100).for_each(|step| assert!(store.append(id, secs(step * 15), 0.0)));
     let steady = capacity(&store);
@@ -136,7 +136,7 @@ fn windows_hold_what_lies_in_them() {
         let series = store.named(Some("a")).next().unwrap();
         for first in -1..45 {
             for last in first - 2..45 {
-                series.between(first, last, &mut found);
+                series.points(series.rows(first, last), &mut found);
                 let expected: Vec<i64> = (0..count).filter(|at| (first..=last).contains(at)).collect();
                 let found: Vec<i64> = found.iter().map(|point| point.at).collect();
                 assert_eq!(found, expected, "{count} samples, {first} to {last}");
@@ -194,8 +194,9 @@ proptest::proptest! {
         }
         let series = store.named(Some("a")).next().unwrap();
         let mut points = Vec::new();
-        series.between(first, first + length, &mut points);
-        if let Some((oldest, newest, count)) = series.rise(first, first + length) {
+        let rows = series.rows(first, first + length);
+        series.points(rows.clone(), &mut points);
+        if let Some((oldest, newest, count)) = series.rise(rows.clone()) {
             proptest::prop_assert_eq!(points.first(), Some(&oldest));
             proptest::prop_assert_eq!(points.last(), Some(&newest));
             proptest::prop_assert_eq!(points.len(), count);
@@ -203,7 +204,7 @@ proptest::proptest! {
         }
         // And it is known wherever nothing but scrapes that rise came before.
         if points.len() >= 2 && cells.iter().all(|(kind, _)| *kind > 4) {
-            proptest::prop_assert!(series.rise(first, first + length).is_some());
+            proptest::prop_assert!(series.rise(rows).is_some());
         }
     }
 }

@@ -95,11 +95,24 @@ impl<'a> Scope<'a> {
     }
 }
 
-/// A set of labels, the metric's name among them; no label has an empty value.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
+/// A set of labels, sorted by their symbols: the metric's name is first. No label has an empty value.
+#[derive(Debug, PartialEq, Eq, Hash, Default)]
 pub struct Labels(SmallVec<[(Symbol, Symbol); 8]>);
 
+impl Clone for Labels {
+    fn clone(&self) -> Self {
+        // `SmallVec` copies one by one.
+        Self(SmallVec::from_slice(&self.0))
+    }
+}
+
 impl Labels {
+    /// All but the metric's name.
+    pub(super) fn nameless(&self) -> Self {
+        let ([(Symbol::NAME, _), others @ ..] | others) = &self.0[..];
+        Self(SmallVec::from_slice(others))
+    }
+
     /// The value of a label; [`Symbol::EMPTY`] if it is not there.
     pub fn get(&self, name: Symbol) -> Symbol {
         self.place(name).map_or(Symbol::EMPTY, |index| self.0[index].1)
@@ -120,9 +133,11 @@ impl Labels {
         self.set(name, Symbol::EMPTY);
     }
 
-    /// Keeps the labels of these names (sorted), or all others.
-    pub(super) fn retain(&mut self, names: &[Symbol], keep: bool) {
-        self.0.retain(|(name, _)| names.contains(name) == keep);
+    /// The labels of the names that are wanted.
+    pub(super) fn filtered(&self, wanted: impl Fn(Symbol) -> bool) -> Self {
+        let mut kept = SmallVec::new();
+        self.0.iter().filter(|(name, _)| wanted(*name)).for_each(|label| kept.push(*label));
+        Self(kept)
     }
 
     /// (name, value) of each label, in order of their symbols.

@@ -211,7 +211,9 @@ impl Prometheus {
                 continue;
             }
             self.row.clear();
-            published.iter().for_each(|one| one.read(&reading, &mut self.row));
+            for one in published {
+                one.read(&reading, &mut self.row);
+            }
             self.store.scrape(*target, now, self.row.iter().copied());
         }
     }
