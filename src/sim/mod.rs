@@ -15,6 +15,7 @@ pub mod replica_set;
 pub mod requests;
 pub mod router;
 pub mod run;
+pub mod storage;
 pub mod telemetry;
 
 mod attribution;
