@@ -93,11 +93,19 @@ pub struct Gpu {
 pub struct StartUpStage {
     /// Which stage; several entries of one stage add up.
     pub stage: Stage,
-    /// What it is, where a stage has several entries: `graph capture`.
+    /// What it is, where a stage has several entries: `graph capture`. `download` of a `weightLoad` is the way from their
+    /// store to the node, which a scenario's `replica.weights` takes the place of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
     /// How long it takes.
     pub time: Sourced<Distribution>,
+}
+
+impl StartUpStage {
+    /// Whether it brings the weights to the node.
+    pub fn is_download(&self) -> bool {
+        self.stage == Stage::WeightLoad && self.label.as_deref() == Some("download")
+    }
 }
 
 /// A stage of a start, in the order they happen.

@@ -11,7 +11,9 @@ mod load;
 mod manifest;
 mod notes;
 mod resolve;
+mod resolve_engine;
 mod resolve_policies;
+mod resolve_storage;
 mod spec;
 
 pub use explain::{editor_schema, explain_field, schema};

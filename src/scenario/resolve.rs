@@ -11,6 +11,8 @@ use super::check::check;
 use super::fault::workload_diagnostics;
 use super::load::Scenario;
 use super::notes::{notes, warning};
+use super::resolve_engine::workers_engine;
+use super::resolve_storage::stages;
 use crate::experiment::{Coverage, Gate, Header, Warning};
 use crate::kernel::{Quantity, SimDuration, Streams};
 use crate::outcome::Phase;
@@ -18,16 +20,12 @@ use crate::outcome::breach::Slo;
 use crate::policy::api::PodResources;
 use crate::policy::{PolicySpec, Setting};
 use crate::profile::Profile;
-use crate::profile::step_time::FS_PER_NS;
-use crate::sim::config::{ContinuousSpec, EngineSpec, PoolSpec, ReadyAfter, WorkersSpec};
-use crate::sim::engine::{BLOCK_TOKENS, BatchParams, WorkersParams};
+use crate::sim::config::{ContinuousSpec, EngineSpec, PoolSpec, ReadyAfter};
+use crate::sim::storage::Plan;
 use crate::sim::telemetry::CpuModel;
 use crate::sim::{EngineParams, ReplicaParams, Simulation, capacity};
 use crate::workload::{self, LengthSampler, LoadedWorkload, RequestCount};
 use crate::yaml::{Diagnostic, Path};
-
-/// vLLM's default of `--gpu-memory-utilization` (see `docs/defaults.md`).
-const GPU_MEMORY_UTILIZATION: f64 = 0.92;
 
 /// Breach share that the capacity of a replica allows where no gate on `slo.breach` says so.
 const BREACH_SHARE: f64 = 0.01;
@@ -146,6 +144,7 @@ struct Parts {
     engine_spec: EngineSpec,
     replica: ReplicaParams,
     pool: PoolSpec,
+    storage: Plan,
     price_micro_usd: u64,
 }
 
@@ -248,16 +247,17 @@ impl Resolver<'_> {
                 idle_cores: cpu.idle_cores.value.as_f64(),
                 busy_cores: cpu.busy_cores.value.as_f64(),
             }),
-            stages: profile.stages().map(|(phase, time)| (phase, time.clone())).collect(),
+            stages: stages(profile, &spec),
             readiness: spec.replica.readiness.clone(),
             termination_grace_period: spec.replica.termination_grace_period,
             endpoint_removal_delay: spec.replica.endpoint_removal_delay,
             pre_stop: spec.replica.pre_stop,
             per_request: profile.per_request(),
         };
+        let storage = self.storage(profile, pool_name, pool);
         let price = price?;
         let pool = PoolSpec { price_per_gpu_hour: Some(price), ..pool.clone() };
-        Some(Parts { engine, engine_spec, replica, pool, price_micro_usd: price.micro_usd })
+        Some(Parts { engine, engine_spec, replica, pool, storage, price_micro_usd: price.micro_usd })
     }
 
     /// What the first requests of a replica that nothing warmed pay. A profile without such a curve
@@ -284,76 +284,6 @@ impl Resolver<'_> {
         vec![warm_up]
     }
 
-    fn continuous_engine(
-        &mut self,
-        profile: &Profile,
-        given: &ContinuousSpec,
-        penalties: &[SimDuration],
-        exact_steps: bool,
-    ) -> Option<(EngineParams, EngineSpec)> {
-        let (default_tokens, default_seqs) = profile.default_budget();
-        let max_num_batched_tokens = given.max_num_batched_tokens.unwrap_or(default_tokens);
-        let max_num_seqs = given.max_num_seqs.unwrap_or(default_seqs.min(max_num_batched_tokens));
-        let at = |field: &'static str| ["engine", "continuous", field];
-        if max_num_seqs == 0 || max_num_batched_tokens < max_num_seqs {
-            let message = format!(
-                "maxNumBatchedTokens {max_num_batched_tokens} must be at least maxNumSeqs {max_num_seqs}, and that at least 1"
-            );
-            self.fault(
-                "E0305",
-                &at("maxNumBatchedTokens"),
-                message,
-                "each running sequence takes a token of every step",
-            );
-            return None;
-        }
-        let utilization = given.gpu_memory_utilization.unwrap_or(GPU_MEMORY_UTILIZATION);
-        let kv_cache_tokens = match given.kv_cache_tokens {
-            Some(tokens) => tokens,
-            None => match profile.kv_cache_tokens(utilization) {
-                Ok(tokens) => tokens,
-                Err(error) => {
-                    let help =
-                        "use more GPUs a replica, a smaller or quantised model, or give `kvCacheTokens`";
-                    self.fault("E0501", &at("gpuMemoryUtilization"), error.to_string(), help);
-                    return None;
-                }
-            },
-        };
-        let kv_blocks = kv_cache_tokens / BLOCK_TOKENS;
-        if kv_blocks == 0 {
-            self.fault("E0306", &at("kvCacheTokens"), "the KV cache holds not one block of 16 tokens", "");
-            return None;
-        }
-        let cost = match profile.step_cost(max_num_seqs) {
-            Ok(cost) => cost,
-            Err(error) => {
-                let help = "use a profile with step times, or `engine: { workers: .. }`";
-                self.fault("E0502", &["profile"], error.to_string(), help);
-                return None;
-            }
-        };
-        let max_model_len =
-            given.max_model_len.unwrap_or(u32::try_from(kv_blocks * BLOCK_TOKENS).unwrap_or(u32::MAX));
-        let batch = BatchParams {
-            cost: Arc::new(cost),
-            max_num_batched_tokens,
-            max_num_seqs,
-            kv_blocks,
-            max_model_len,
-            penalties_fs: penalties.iter().map(|p| p.as_nanos().saturating_mul(FS_PER_NS)).collect(),
-            track_gaps: self.spec().slo.as_ref().is_some_and(|slo| slo.itl.is_some()),
-        };
-        let spec = ContinuousSpec {
-            max_num_batched_tokens: Some(max_num_batched_tokens),
-            max_num_seqs: Some(max_num_seqs),
-            max_model_len: Some(max_model_len),
-            kv_cache_tokens: Some(kv_cache_tokens),
-            gpu_memory_utilization: Some(utilization).filter(|_| given.kv_cache_tokens.is_none()),
-        };
-        Some((EngineParams::Continuous { batch, exact_steps }, EngineSpec::Continuous(spec)))
-    }
-
     fn finish(
         mut self,
         profile: &Profile,
@@ -372,6 +302,7 @@ impl Resolver<'_> {
             gateway: spec.gateway.clone(),
             control_plane: spec.cluster.control_plane.clone(),
             pool: parts.pool.clone(),
+            storage: parts.storage,
             price_micro_usd_per_gpu_hour: parts.price_micro_usd,
             initial: spec.initial,
             telemetry: spec.telemetry.clone(),
@@ -437,13 +368,4 @@ impl Resolver<'_> {
         }
         (requests, workload.span.unwrap_or(last.since(crate::kernel::SimTime::ZERO)))
     }
-}
-
-fn workers_engine(spec: WorkersSpec, penalties: &[SimDuration]) -> (EngineParams, EngineSpec) {
-    let workers = WorkersParams {
-        workers: spec.workers,
-        queue_limit: spec.queue_limit,
-        penalties: penalties.iter().copied().collect(),
-    };
-    (EngineParams::Workers { workers, service: spec.service.clone() }, EngineSpec::Workers(spec))
 }

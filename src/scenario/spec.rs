@@ -16,6 +16,7 @@ use crate::sim::config::{
     ControlPlaneSpec, EngineSpec, GatewaySpec, InitialSpec, InitialState, PoolSpec, ReplicaSpec,
     TelemetrySpec,
 };
+use crate::sim::storage::config::StoreSpec;
 use crate::workload::WorkloadSpec;
 
 /// A scenario: traffic, a cluster, and the policies to compare on it.
@@ -106,6 +107,12 @@ impl<'de> Deserialize<'de> for StartTime {
 pub struct ClusterSpec {
     /// Node pools by name; exactly one in this version.
     pub pools: IndexMap<String, PoolSpec>,
+    /// Where images come from; it counts with `replica.image`.
+    #[serde(default)]
+    pub registry: StoreSpec,
+    /// Where weights come from: object store, file system; it counts with `replica.weights`.
+    #[serde(default)]
+    pub model_store: StoreSpec,
     /// How long Kubernetes takes from a changed scale to its pods.
     #[serde(default)]
     pub control_plane: ControlPlaneSpec,

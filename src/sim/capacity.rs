@@ -138,10 +138,14 @@ fn trial(sim: &Simulation, rate_per_s: f64, lengths: &Arc<[(u32, u32)]>) -> Resu
         setup: Distribution::Constant(SimDuration::ZERO),
         scale_down_unneeded: SimDuration::MAX,
         billed_from: BilledFrom::Ready,
+        node_bandwidth: None,
+        image_present: false,
+        weights_present: false,
     };
     // Scrapes change nothing here: one a day.
     let day = SimDuration::from_secs(86_400);
     let one = Simulation {
+        storage: super::storage::Plan::default(),
         source: Arc::new(Mix { rate_per_s, lengths: Arc::clone(lengths) }),
         gateway: GatewaySpec { request_timeout: SimDuration::ZERO, ..sim.gateway.clone() },
         pool,

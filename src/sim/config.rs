@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::storage::config::{ImageSpec, WeightsSpec};
 use crate::kernel::{Bytes, Distribution, Price, SimDuration};
 use crate::policy::adapter::AdapterSpec;
 use crate::promql::catalogue::Exporter;
@@ -114,6 +115,10 @@ pub struct ReplicaSpec {
     pub memory_request: Option<crate::kernel::Quantity>,
     /// Memory that a replica's containers use, bytes; an engine allocates it at its start and keeps it. Autoscalers on memory need it.
     pub memory_usage: Option<crate::kernel::Quantity>,
+    /// Its image, to be pulled layer by layer. Default: the profile's `imagePull` is drawn, whatever the node has.
+    pub image: Option<ImageSpec>,
+    /// Its weights, to be fetched. Default: the profile's `weightLoad` is drawn, a download included.
+    pub weights: Option<WeightsSpec>,
     /// When the replica counts as ready.
     pub readiness: ReadinessSpec,
     /// How long a draining replica may finish what it has (`terminationGracePeriodSeconds`).
@@ -135,6 +140,8 @@ impl Default for ReplicaSpec {
             cpu_request: None,
             memory_request: None,
             memory_usage: None,
+            image: None,
+            weights: None,
             readiness: ReadinessSpec::default(),
             termination_grace_period: SimDuration::from_secs(30),
             endpoint_removal_delay: SimDuration::ZERO,
@@ -211,6 +218,15 @@ pub struct PoolSpec {
     /// Price of a GPU-hour, US dollars. Default: the profile's, with its source and date.
     #[serde(default)]
     pub price_per_gpu_hour: Option<Price>,
+    /// Rate of a node's network interface, bytes/s, which what it pulls and fetches shares. Default: never the limit.
+    #[serde(default)]
+    pub node_bandwidth: Option<Bytes>,
+    /// Whether nodes come with the image (`replica.image`): baked in, or a disk attached.
+    #[serde(default)]
+    pub image_present: bool,
+    /// Whether nodes come with the weights (`replica.weights`).
+    #[serde(default)]
+    pub weights_present: bool,
     /// From the order of a node until its machine has booted.
     #[serde(default = "no_time")]
     pub provision: Distribution,

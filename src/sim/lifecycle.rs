@@ -6,8 +6,10 @@ use rand::Rng;
 
 use super::config::{BilledFrom, ReadyAfter};
 use super::engine::Engine;
-use super::replica::{Replica, Serving, Stalls, Starting, State};
+use super::fetching::fetched;
+use super::replica::{Replica, Serving, Stalls, Starting, State, Work};
 use super::run::{Event, Run};
+use super::storage::Want;
 use super::telemetry::Exporter;
 use crate::kernel::queue::Rank;
 use crate::kernel::rng::Purpose;
@@ -25,8 +27,9 @@ impl Run<'_> {
             let mut rng = self.streams.stream(Purpose::ColdStart, u64::from(id.0));
             let drawn = self.sim.replica.stages.iter().map(|(phase, time)| (*phase, time.sample(&mut rng)));
             let warms_up = self.sim.replica.readiness.after == ReadyAfter::WarmUp;
-            let mut stages: Vec<_> =
-                drawn.filter(|(phase, _)| warms_up || *phase != Phase::WarmingUp).collect();
+            let drawn = drawn.filter(|(phase, _)| warms_up || *phase != Phase::WarmingUp);
+            let mut stages: Vec<_> = drawn.map(|(phase, time)| (phase, Work::For(time))).collect();
+            self.sim.storage.put_fetches(&mut stages);
             stages.reverse();
             let starting = Starting { phase: Phase::Pending, since: now, stages, container_started: None };
             self.add(id, true, State::Starting(starting));
@@ -41,6 +44,9 @@ impl Run<'_> {
         let id = ReplicaId(self.replicas.len() as u32);
         let node = self.cluster.bind().expect("the pool starts with nodes for its first replicas");
         self.books.leave(self.now, Account::Unallocated, self.sim.replica.gpus);
+        if let Some(storage) = &mut self.storage {
+            storage.fill(node);
+        }
         self.add(id, false, State::Gone);
         let replica = &mut self.replicas[id.index()];
         replica.node = Some(node);
@@ -80,6 +86,9 @@ impl Run<'_> {
             replica.node = Some(node);
             replica.bound_at = Some(self.now);
             self.books.leave(self.now, Account::Unallocated, self.sim.replica.gpus);
+            if let Some(storage) = self.storage.as_mut().filter(|storage| storage.fetches_with_pull()) {
+                storage.prepare(self.now, node, Want::Weights);
+            }
             self.next_stage(id);
         }
         let waiting = unbound(self);
@@ -131,6 +140,10 @@ impl Run<'_> {
 
     pub(super) fn node_idle(&mut self, id: NodeId, generation: u32) {
         if self.cluster.remove(id, generation, self.now) {
+            if let Some(storage) = &mut self.storage {
+                storage.node_gone(self.now, id);
+                self.watch_storage();
+            }
             self.books.leave(self.now, Account::Unallocated, self.cluster.gpus_per_node());
         }
     }
@@ -159,18 +172,20 @@ impl Run<'_> {
     }
 
     /// Begins the next stage of a start, or the wait for the readiness probe.
-    fn next_stage(&mut self, id: ReplicaId) {
+    pub(super) fn next_stage(&mut self, id: ReplicaId) {
         let now = self.now;
         let replica = &mut self.replicas[id.index()];
         let State::Starting(starting) = &mut replica.state else { return };
-        let stage = starting.stages.pop();
+        let stage = fetched(&mut self.storage, now, replica.node, id, &mut starting.stages);
         if stage.is_none_or(|(phase, _)| phase != Phase::Pulling) && starting.container_started.is_none() {
             starting.container_started = Some(now);
             replica.container_started = Some(now);
         }
         let container_started = starting.container_started.unwrap_or(now);
-        let (phase, time) = stage.unwrap_or_else(|| (Phase::Probing, self.probe_wait(container_started)));
+        let (phase, work) =
+            stage.unwrap_or_else(|| (Phase::Probing, Work::For(self.probe_wait(container_started))));
         self.enter(id, phase);
+        let Work::For(time) = work else { return self.watch_storage() };
         let generation = self.replicas[id.index()].generation;
         self.queue.push(now + time, Rank::Phase, id.0, generation, Event::PhaseDone(id, generation));
     }
@@ -387,8 +402,11 @@ impl Run<'_> {
         if since < now {
             replica.phases.push(PhaseSpan { phase, from: since, to: now });
         }
-        if replica.node.is_some() {
+        if let Some(node) = replica.node {
             self.books.leave(now, Account::StartUp(phase), gpus);
+            if let Some(storage) = &mut self.storage {
+                storage.forget(node, id);
+            }
         }
         self.by_phase[phase as usize] -= 1;
         self.starting.retain(|s| *s != id);

@@ -21,6 +21,7 @@ pub mod telemetry;
 mod attribution;
 mod control;
 mod facts;
+mod fetching;
 mod lifecycle;
 mod scale;
 mod traffic;
@@ -31,6 +32,8 @@ mod data_path_tests;
 mod knative_tests;
 #[cfg(test)]
 mod scale_tests;
+#[cfg(test)]
+mod storage_tests;
 #[cfg(test)]
 mod tests;
 
@@ -65,6 +68,8 @@ pub struct Simulation {
     pub control_plane: ControlPlaneSpec,
     /// The node pool.
     pub pool: PoolSpec,
+    /// Images and weights.
+    pub storage: storage::Plan,
     /// Price of a GPU-hour, millionths of a US dollar.
     pub price_micro_usd_per_gpu_hour: u64,
     /// Replicas at the start.

@@ -7,12 +7,22 @@ use std::collections::VecDeque;
 
 use super::engine::Engine;
 use super::replica_set::{Pod, PodPhase};
+use super::storage::Want;
 use super::telemetry::Exporter;
 use crate::kernel::{NodeId, ReplicaId, SimDuration, SimTime};
 use crate::outcome::{Phase, PhaseSpan};
 use crate::policy::meter::Meter;
 
 const NANOS_PER_SEC: u64 = 1_000_000_000;
+
+/// What a stage of a start is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// It takes that long.
+    For(SimDuration),
+    /// It takes until the node has this.
+    Fetch(Want),
+}
 
 /// A replica on its way.
 #[derive(Clone, Debug)]
@@ -22,7 +32,7 @@ pub struct Starting {
     /// Since when.
     pub since: SimTime,
     /// Stages it still has to go through, the next one last.
-    pub stages: Vec<(Phase, SimDuration)>,
+    pub stages: Vec<(Phase, Work)>,
     /// When its container started, once it has.
     pub container_started: Option<SimTime>,
 }

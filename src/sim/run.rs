@@ -15,6 +15,7 @@ use super::replica::Replica;
 use super::requests::{Limit, Requests};
 use super::router::Router;
 use super::scale::{Controller, Order};
+use super::storage::Storage;
 use super::{Factory, Simulation};
 use crate::kernel::queue::Rank;
 use crate::kernel::rng::Purpose;
@@ -56,6 +57,8 @@ pub(super) enum Event {
     NodeUp(NodeId),
     /// A node that is still empty goes.
     NodeIdle(NodeId, u32),
+    /// Something happens to images or weights.
+    Storage(u32),
     /// Some request's deadline passes.
     Deadline(Limit),
     /// The oldest held request has been held for too long.
@@ -95,6 +98,10 @@ pub(super) struct Run<'a> {
     /// When each replica became ready, in that order.
     pub ready_log: Vec<(SimTime, ReplicaId)>,
     pub cluster: Cluster,
+    /// Images and weights, where they are simulated.
+    pub storage: Option<Storage>,
+    /// When something happens to them next, and the generation of that event; older ones are stale.
+    pub storage_event: (Option<SimTime>, u32),
     pub router: Router,
     pub requests: Requests,
     /// Requests held at the gateway: (slot, id); some may have ended.
@@ -179,6 +186,8 @@ impl<'a> Run<'a> {
             by_phase: [0; Phase::ALL.len()],
             ready_log: Vec::new(),
             cluster: Cluster::new(sim.pool.clone(), sim.replica.gpus, nodes, streams),
+            storage: sim.storage.is_needed().then(|| Storage::new(sim.storage.clone())),
+            storage_event: (None, 0),
             router: Router::new(sim.gateway.router, &data_path, streams.stream(Purpose::Router, 0)),
             requests: Requests::default(),
             held: VecDeque::new(),
@@ -304,6 +313,7 @@ impl<'a> Run<'a> {
             Event::Answered => self.answered(),
             Event::NodeBooted(id) => self.node_booted(id),
             Event::NodeUp(id) => self.node_up(id),
+            Event::Storage(generation) => self.storage_due(generation),
             Event::NodeIdle(id, generation) => self.node_idle(id, generation),
             Event::Deadline(limit) => self.deadline(limit),
             Event::HoldOver => self.hold_over(),

@@ -41,13 +41,13 @@ impl Autoscaler for Timed {
     }
 }
 
-fn timed(start: (u32, u32), orders: &[(u64, u32, u32)]) -> Box<dyn Autoscaler> {
+pub(super) fn timed(start: (u32, u32), orders: &[(u64, u32, u32)]) -> Box<dyn Autoscaler> {
     Box::new(Timed { orders: orders.to_vec(), start, turn: 0 })
 }
 
 /// `rate` requests a second for a minute, the first a quarter of a second after the start; each takes a replica's
 /// one worker 100 ms. Starts take 16 s.
-fn world(per_second: u64) -> Simulation {
+pub(super) fn world(per_second: u64) -> Simulation {
     let gap = 1_000 / per_second;
     let gaps: Vec<_> = (0..60 * per_second).map(|i| (if i == 0 { 250 } else { gap }, 1, 1)).collect();
     let engine = EngineParams::Workers {

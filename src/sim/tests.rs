@@ -7,6 +7,7 @@ use rayon::prelude::*;
 
 use super::config::*;
 use super::engine::{BatchParams, WorkersParams};
+use super::storage::{self as store, ImagePlan, Plan, WeightsPlan};
 use super::{EngineParams, ReplicaParams, Simulation, run};
 use crate::kernel::rng::Purpose;
 use crate::kernel::{Distribution, SimDuration, SimTime, Streams, dist};
@@ -75,6 +76,9 @@ pub(super) fn pool(gpus_per_node: u32, max_nodes: u32) -> PoolSpec {
         setup: constant(7),
         scale_down_unneeded: secs(60),
         billed_from: BilledFrom::Boot,
+        node_bandwidth: None,
+        image_present: false,
+        weights_present: false,
     }
 }
 
@@ -98,6 +102,7 @@ pub(super) fn batch_engine(exact_steps: bool) -> EngineParams {
 
 pub(super) fn simulation(engine: EngineParams, source: Arc<dyn Source>, seed: u64) -> Simulation {
     Simulation {
+        storage: super::storage::Plan::default(),
         seed,
         source,
         engine,
@@ -189,8 +194,25 @@ proptest! {
         ],
         queue_limit in prop::option::of(0u32..10),
         billed_from in prop_oneof![Just(BilledFrom::Request), Just(BilledFrom::Boot), Just(BilledFrom::Ready)],
+        fetches in prop::option::of((1u32..3, 0u64..4, any::<bool>(), any::<bool>(), 0u64..30)),
     ) {
         let mut sim = simulation(batch_engine(false), packed(&gaps, tail_s), seed);
+        if let Some((connections, layers, with_pull, kept, down_s)) = fetches {
+            let at = |s: u64| SimTime::from_secs(s);
+            sim.storage = Plan {
+                image: Some(ImagePlan {
+                    layers: (0..layers).map(|i| (100 * (i + 1), secs(i))).collect(),
+                    connections,
+                    manifest: secs(1),
+                    per_request: SimDuration::from_millis(100),
+                }),
+                weights: Some(WeightsPlan { bytes: 101, connections, with_pull, kept }),
+                registry: store::Source { rate: Some(70), connection: Some(40), changes: vec![(at(down_s), 0), (at(down_s + 9), 70)] },
+                model_store: store::Source { rate: Some(30), ..store::Source::default() },
+                node_rate: Some(50),
+                ..Plan::default()
+            };
+        }
         sim.gateway.router = router;
         sim.gateway.queue_limit = queue_limit;
         sim.pool.billed_from = billed_from;

@@ -228,8 +228,20 @@ const OF_SCENARIOS: &[Code] = &[
     code(
         "E0315",
         "beyond what can be simulated",
-        "A period below 1 ms, a pool of more than a million GPUs, or more than 10,000 replications: the run would \
-         take forever or all memory. It is most often a slip in the unit.",
+        "A period below 1 ms, a pool of more than a million GPUs, more than 10,000 replications, or a bandwidth below 1 MB/s: the run \
+         would take forever or all memory. It is most often a slip in the unit.",
+    ),
+    code(
+        "E0316",
+        "an image that nobody knows",
+        "`replica.image` has no `layers`, and the profile has no `image` to take them from. Write the layers' sizes, as \
+         `docker manifest inspect` lists them, or measure the pull (`thawline-calibrate pull`).",
+    ),
+    code(
+        "E0317",
+        "a setting without what it belongs to",
+        "A registry, a model store or a node's copies are described, but not the image or the weights that would come from \
+         there; or a store is disturbed whose usual bandwidth is not given. It would change nothing, in silence.",
     ),
     code(
         "E0401",

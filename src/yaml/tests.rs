@@ -123,7 +123,7 @@ pair: [1]
         |
       5 |     max_nodes: 4
         |     ^^^^^^^^^ did you mean `maxNodes`?
-      help: one of gpusPerNode, minNodes, maxNodes, pricePerGpuHour, provision, setup, scaleDownUnneeded, billedFrom
+      help: one of gpusPerNode, minNodes, maxNodes, pricePerGpuHour, nodeBandwidth, imagePresent, weightsPresent, provision, setup, scaleDownUnneeded, billedFrom
 
       error[E0205]: p95 is below the median
        --> s.yaml:6:16
@@ -404,7 +404,7 @@ fn set_writes_over_the_tree() {
         |
       1 | pools.a.maxNods=9
         | ^^^^^^^^^^^^^^^
-      help: one of gpusPerNode, minNodes, maxNodes, pricePerGpuHour, provision, setup, scaleDownUnneeded, billedFrom
+      help: one of gpusPerNode, minNodes, maxNodes, pricePerGpuHour, nodeBandwidth, imagePresent, weightsPresent, provision, setup, scaleDownUnneeded, billedFrom
     "##);
 }
 

@@ -100,6 +100,13 @@ impl<T: Copy> Links<T> {
         Some(transfer.left)
     }
 
+    /// Ends all transfers of some kind early.
+    pub fn cancel_if(&mut self, now: SimTime, is_over: impl Fn(&T) -> bool) {
+        self.advance(now);
+        self.transfers.retain(|_, transfer| !is_over(&transfer.of));
+        self.settled = false;
+    }
+
     /// When the next transfer ends, if things stay as they are.
     pub fn next_end(&mut self) -> Option<SimTime> {
         self.settle();

@@ -77,7 +77,9 @@ fn integrate(
                 transfers[*i].2 != Some(rate[*i]) && !transfers[*i].1.iter().any(|link| full[*link as usize])
             });
             if rising.len() == before {
-                rising.iter().for_each(|i| rate[*i] += 1);
+                for index in &rising {
+                    rate[*index] += 1;
+                }
             }
         }
         for index in runs {

@@ -6,11 +6,14 @@
 //! Weights come over the model store's link and the node's, in as many connections as the loader opens. Whatever crosses
 //! a link at the same time shares it.
 
+pub mod config;
 pub mod links;
 
 use std::collections::BTreeSet;
 
+use super::replica::Work;
 use crate::kernel::{NodeId, ReplicaId, SimDuration, SimTime};
+use crate::outcome::Phase;
 use links::{LinkId, Links, NANOBYTES};
 
 /// What the nodes of a run fetch, from where, and over what.
@@ -30,6 +33,26 @@ pub struct Plan {
     pub image_present: bool,
     /// Whether every node has the weights from the start.
     pub weights_present: bool,
+}
+
+impl Plan {
+    /// Whether there is anything to simulate.
+    pub fn is_needed(&self) -> bool {
+        self.image.is_some() || self.weights.is_some()
+    }
+
+    /// Puts what is fetched into the stages of a start, in order: the image in the place of its pull, the weights
+    /// before they are loaded.
+    pub(super) fn put_fetches(&self, stages: &mut Vec<(Phase, Work)>) {
+        if self.image.is_some() {
+            stages.retain(|(phase, _)| *phase != Phase::Pulling);
+            stages.insert(0, (Phase::Pulling, Work::Fetch(Want::Image)));
+        }
+        if self.weights.is_some() {
+            let load = stages.iter().position(|(phase, _)| *phase >= Phase::Loading).unwrap_or(stages.len());
+            stages.insert(load, (Phase::Loading, Work::Fetch(Want::Weights)));
+        }
+    }
 }
 
 /// An image and how a node pulls it.
@@ -234,8 +257,18 @@ impl Storage {
         self.served.retain(|(_, served)| *served != replica);
     }
 
+    /// A node is no more, and with it what it has and what is on its way to it.
+    pub fn node_gone(&mut self, now: SimTime, id: NodeId) {
+        self.links
+            .cancel_if(now, |piece| matches!(piece, Piece::Layer(of, _) | Piece::Weights(of) if *of == id));
+        self.timers.retain(|(_, timer)| match timer {
+            Timer::Layer(of, _) | Timer::Manifest(of) | Timer::Unpacked(of) => *of != id,
+            Timer::Rate(..) => true,
+        });
+    }
+
     /// When something happens next.
-    pub fn next(&mut self) -> Option<SimTime> {
+    pub fn next_event(&mut self) -> Option<SimTime> {
         let timer = self.timers.first().map(|(at, _)| *at);
         timer.into_iter().chain(self.links.next_end()).min()
     }

@@ -30,7 +30,7 @@ fn from(rate: u64) -> Source {
 /// Plays until nothing happens any more; gives who was served what, and when.
 fn play(storage: &mut Storage) -> Vec<(u64, Want, u32)> {
     let mut served = Vec::new();
-    while let Some(now) = storage.next() {
+    while let Some(now) = storage.next_event() {
         let got = storage.advance(now);
         served
             .extend(got.into_iter().map(|(want, replica)| (now.as_nanos() / 1_000_000_000, want, replica.0)));
@@ -177,7 +177,7 @@ proptest! {
         let mut storage = Storage::new(plan);
         storage.want(SimTime::ZERO, NodeId(0), Want::Image, ReplicaId(0));
         let mut end = None;
-        while let Some(now) = storage.next() {
+        while let Some(now) = storage.next_event() {
             if !storage.advance(now).is_empty() {
                 end = Some(now);
             }

@@ -1,0 +1,123 @@
+//! Starts that pull images and fetch weights, against pencil and paper.
+
+use super::Simulation;
+use super::config::InitialState;
+use super::scale_tests::{timed, world};
+use super::storage::{ImagePlan, Plan, Source, WeightsPlan};
+use super::tests::{check_laws, constant, result, secs};
+use crate::kernel::{ReplicaId, SimDuration, SimTime};
+use crate::outcome::{Cause, Phase, RunOutcome, StartRecord, StartResult};
+
+const MB: u64 = 1_000_000;
+
+/// One layer of 600 MB; a registry of 100 MB/s; nodes of two replicas, at once. Loading takes 3 s.
+fn pulling() -> Simulation {
+    let mut sim = world(1);
+    sim.replica.stages = vec![(Phase::Pulling, constant(50)), (Phase::Loading, constant(3))];
+    sim.storage = Plan {
+        image: Some(ImagePlan {
+            layers: vec![(600 * MB, SimDuration::ZERO)],
+            connections: 3,
+            manifest: SimDuration::ZERO,
+            per_request: SimDuration::ZERO,
+        }),
+        registry: Source { rate: Some(100 * MB), ..Source::default() },
+        ..Plan::default()
+    };
+    sim
+}
+
+fn spent(start: &StartRecord, phase: Phase) -> u64 {
+    start
+        .phases
+        .iter()
+        .filter(|span| span.phase == phase)
+        .map(|span| span.to.since(span.from).as_nanos())
+        .sum::<u64>()
+        / 1_000_000
+}
+
+/// How long each start pulled, ms.
+fn pulls(outcome: &RunOutcome) -> Vec<u64> {
+    outcome.starts.iter().map(|start| spent(start, Phase::Pulling)).collect()
+}
+
+#[test]
+fn a_herd_shares_the_registry() {
+    for (replicas, expected) in [(3, 6_000), (9, 24_000), (17, 48_000)] {
+        // One is there from the start, and has a node with room for a second that finds the image there.
+        let outcome = result(&pulling(), timed((1, 0), &[(2, replicas, 0)]), 0);
+        check_laws(&outcome);
+        let mut pulls = pulls(&outcome);
+        assert_eq!(pulls.remove(0), 0, "the first comes to the node that has it");
+        assert!(pulls.iter().all(|pull| *pull == expected), "{replicas}: {pulls:?}");
+    }
+}
+
+#[test]
+fn a_node_forgets_the_image_with_its_end_and_a_pod_does_not() {
+    let mut sim = pulling();
+    // One replica a node. The second pulls from 2.5 s on; it is gone at 20.5 s, and its node at 25.5 s. The next one
+    // pulls anew; the one soon after that has its node.
+    sim.pool.gpus_per_node = 2;
+    sim.pool.scale_down_unneeded = secs(5);
+    let orders = [(2, 2, 0), (20, 1, 0), (30, 2, 0), (42, 1, 0), (44, 2, 0)];
+    let outcome = result(&sim, timed((1, 0), &orders), 0);
+    check_laws(&outcome);
+    assert_eq!(pulls(&outcome), [6_000, 6_000, 0]);
+    assert!(outcome.starts.iter().all(|start| start.result == StartResult::Ready));
+}
+
+#[test]
+fn a_pull_outlives_its_pod() {
+    let mut sim = pulling();
+    sim.initial.replicas = Some(2);
+    // Cancelled after 3 s of 6; the next pod on that node comes 2 s later and waits for the last one.
+    let outcome = result(&sim, timed((2, 0), &[(2, 3, 0), (5, 2, 0), (7, 3, 0)]), 0);
+    check_laws(&outcome);
+    assert_eq!(pulls(&outcome), [3_000, 1_000]);
+    assert_eq!(outcome.starts[0].result, StartResult::Cancelled);
+}
+
+#[test]
+fn weights_wait_for_the_engine_or_come_beside_the_image() {
+    let loads = |with_pull: bool, kept: bool| {
+        let mut sim = pulling();
+        sim.storage.weights = Some(WeightsPlan { bytes: 300 * MB, connections: 2, with_pull, kept });
+        sim.storage.node_rate = Some(100 * MB);
+        let outcome = result(&sim, timed((2, 0), &[(2, 3, 0), (30, 4, 0)]), 0);
+        check_laws(&outcome);
+        let starts = outcome.starts.iter();
+        starts.map(|start| (spent(start, Phase::Pulling), spent(start, Phase::Loading))).collect::<Vec<_>>()
+    };
+    // 6 s of image, then 3 s of weights and 3 s of load; the second pod of the node has both.
+    assert_eq!(loads(false, true), [(6_000, 6_000), (0, 3_000)]);
+    assert_eq!(loads(false, false), [(6_000, 6_000), (0, 6_000)]);
+    // Beside each other: three connections of 33 MB/s, so that the weights are there at 4.5 s, and of the image 450 MB
+    // are left.
+    assert_eq!(loads(true, true), [(9_000, 3_000), (0, 3_000)]);
+}
+
+#[test]
+fn breaches_name_the_pull_that_was_waited_for() {
+    let mut sim = pulling();
+    sim.initial.state = InitialState::Cold;
+    sim.storage.registry.changes = vec![(SimTime::from_secs(1), 0), (SimTime::from_secs(9), 100 * MB)];
+    let outcome = result(&sim, timed((1, 0), &[]), 0);
+    check_laws(&outcome);
+    assert_eq!(pulls(&outcome), [14_000], "6 s, and 8 of the outage");
+    assert_eq!(outcome.starts[0].replica, ReplicaId(0));
+    let breaches = outcome.breaches.expect("an SLO was given");
+    let by = |phase| breaches.by_cause[Cause::StartUp(phase).index()];
+    // A request a second from 0.25 s on: up to 10.25 s most of the wait is the pull, up to 16.25 s the 3 s of loading.
+    assert_eq!((by(Phase::Pulling), by(Phase::Loading)), (11, 6));
+}
+
+#[test]
+fn nodes_that_come_with_it_pull_nothing() {
+    let mut sim = pulling();
+    sim.storage.image_present = true;
+    let outcome = result(&sim, timed((1, 0), &[(2, 9, 0)]), 0);
+    check_laws(&outcome);
+    assert_eq!(pulls(&outcome), [0; 8]);
+}
