@@ -27,7 +27,7 @@ fn beside(plan: Plan) -> (f64, f64) {
 /// An image of equal layers, each decompressed and written at a rate, bytes/s.
 fn image(bytes: f64, layers: u32, rate: f64) -> ImagePlan {
     let layer = bytes / f64::from(layers);
-    let unpack = SimDuration::from_secs_f64(layer / rate).unwrap();
+    let unpack = SimDuration::from_secs_f64(layer / rate).expect("a rate above zero");
     ImagePlan {
         layers: vec![(layer as u64, unpack); layers as usize],
         connections: 3,
