@@ -85,8 +85,16 @@ pub struct StartRecord {
     pub ordered: SimTime,
     /// Its start-up phases, in order, those of no length left out.
     pub phases: Vec<PhaseSpan>,
+    /// How often a startup or liveness probe had its container killed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub restarts: u32,
     /// How it ended.
     pub result: StartResult,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 impl StartRecord {

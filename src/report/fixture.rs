@@ -35,6 +35,7 @@ pub fn start(replica: u32, secs: u64, phases: &[(Phase, u64)]) -> StartRecord {
         replica: ReplicaId(replica),
         ordered: SimTime::from_secs(secs),
         phases,
+        restarts: 0,
         result: StartResult::Ready,
     }
 }

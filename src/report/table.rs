@@ -155,15 +155,20 @@ const fn stage(phase: Phase) -> &'static str {
     }
 }
 
-/// Where the time of cold starts went, for each policy that had any.
+/// Where the time of cold starts went, and how many of them probes ended, for each policy that had any.
 pub fn cold_starts(summary: &Summary) -> Vec<Line> {
     let line = |policy: &PolicySummary| {
-        let cold = policy.cold_start.as_ref()?;
+        let killed = policy.mean("restarts").filter(|restarts| *restarts > 0.0);
+        let killed = killed.map(|restarts| format!("{restarts:.0} containers killed by probes"));
+        let Some(cold) = &policy.cold_start else {
+            let parts = vec!["none became ready".to_owned(), killed?];
+            return Some(Line { label: format!("COLD START, {}", policy.name), parts });
+        };
         let part = |(phase, secs): &(Phase, f64)| {
             let decimals = usize::from(*secs > 0.0 && *secs < 99.95);
             format!("{} {secs:.decimals$}s", stage(*phase))
         };
-        let parts = cold.phases.iter().map(part).collect();
+        let parts = cold.phases.iter().map(part).chain(killed).collect();
         Some(Line { label: format!("COLD START, {}, median", policy.name), parts })
     };
     summary.policies.iter().filter_map(line).collect()

@@ -3,7 +3,7 @@
 use super::load::Scenario;
 use crate::experiment::Gate;
 use crate::kernel::SimDuration;
-use crate::sim::config::EngineSpec;
+use crate::sim::config::{EngineSpec, ProbeSpec};
 use crate::yaml::{Diagnostic, Path};
 
 /// Each tick of a period is an event: shorter ones would fill hours and memory to no purpose.
@@ -21,6 +21,7 @@ pub(super) fn check(scenario: &Scenario) -> Vec<Diagnostic> {
     checker.name();
     checker.pools();
     checker.periods();
+    checker.thresholds();
     checker.termination();
     checker.engine();
     checker.slo();
@@ -90,12 +91,18 @@ impl Checker<'_> {
 
     fn periods(&mut self) {
         let spec = &self.scenario.spec;
-        let periods: [(&[&str], SimDuration); 4] = [
+        let mut periods: Vec<(&[&str], SimDuration)> = vec![
             (&["replica", "readiness", "period"], spec.replica.readiness.period),
             (&["telemetry", "scrapeInterval"], spec.telemetry.scrape_interval),
             (&["telemetry", "timelineStep"], spec.telemetry.timeline_step),
             (&["telemetry", "metricsServerResolution"], spec.telemetry.metrics_server_resolution),
         ];
+        let probe = |probe: &Option<ProbeSpec>| probe.as_ref().map(|probe| probe.period);
+        let probes: [(&[&str], _); 2] = [
+            (&["replica", "startupProbe", "period"], probe(&spec.replica.startup_probe)),
+            (&["replica", "livenessProbe", "period"], probe(&spec.replica.liveness_probe)),
+        ];
+        periods.extend(probes.into_iter().filter_map(|(keys, period)| Some((keys, period?))));
         for (keys, value) in periods {
             let path = Path::keys(keys.iter().copied());
             if value.is_zero() {
@@ -104,6 +111,20 @@ impl Checker<'_> {
                 let message = format!("a period of {value} is below the shortest, {SHORTEST_PERIOD}");
                 self.fault("E0315", &path, message, "nothing that scrapes or probes is that quick");
             }
+        }
+    }
+
+    /// Kubernetes refuses thresholds of zero.
+    fn thresholds(&mut self) {
+        let replica = &self.scenario.spec.replica;
+        let failures = |probe: &Option<ProbeSpec>| probe.as_ref().map(|probe| probe.failure_threshold);
+        let thresholds = [
+            ("readiness", "successThreshold", Some(replica.readiness.success_threshold)),
+            ("startupProbe", "failureThreshold", failures(&replica.startup_probe)),
+            ("livenessProbe", "failureThreshold", failures(&replica.liveness_probe)),
+        ];
+        for (probe, field, _) in thresholds.into_iter().filter(|(.., threshold)| *threshold == Some(0)) {
+            self.zero(&Path::keys(["replica", probe, field]), field);
         }
     }
 

@@ -249,6 +249,8 @@ impl Resolver<'_> {
             }),
             stages: stages(profile, &spec),
             readiness: spec.replica.readiness.clone(),
+            startup_probe: spec.replica.startup_probe.clone(),
+            liveness_probe: spec.replica.liveness_probe.clone(),
             termination_grace_period: spec.replica.termination_grace_period,
             endpoint_removal_delay: spec.replica.endpoint_removal_delay,
             pre_stop: spec.replica.pre_stop,

@@ -121,6 +121,12 @@ pub struct ReplicaSpec {
     pub weights: Option<WeightsSpec>,
     /// When the replica counts as ready.
     pub readiness: ReadinessSpec,
+    /// Probes the server before the readiness probe does, and has a container that fails it for too long killed and
+    /// started anew. Default: none.
+    pub startup_probe: Option<ProbeSpec>,
+    /// Has a container that fails it for too long killed and started anew; from the start of the container, unless there is a
+    /// startup probe. Default: none.
+    pub liveness_probe: Option<ProbeSpec>,
     /// How long a draining replica may finish what it has (`terminationGracePeriodSeconds`).
     pub termination_grace_period: SimDuration,
     /// From a replica's deletion until nothing is routed to it any more (endpoint propagation).
@@ -143,6 +149,8 @@ impl Default for ReplicaSpec {
             image: None,
             weights: None,
             readiness: ReadinessSpec::default(),
+            startup_probe: None,
+            liveness_probe: None,
             termination_grace_period: SimDuration::from_secs(30),
             endpoint_removal_delay: SimDuration::ZERO,
             pre_stop: SimDuration::ZERO,
@@ -160,6 +168,8 @@ pub struct ReadinessSpec {
     pub initial_delay: SimDuration,
     /// `periodSeconds`.
     pub period: SimDuration,
+    /// `successThreshold`: so many probes in a row must pass.
+    pub success_threshold: u32,
     /// From a passed probe to the first routed request (endpoint propagation).
     pub endpoint_delay: SimDuration,
 }
@@ -170,8 +180,36 @@ impl Default for ReadinessSpec {
             after: ReadyAfter::WarmUp,
             initial_delay: SimDuration::ZERO,
             period: SimDuration::from_secs(10),
+            success_threshold: 1,
             endpoint_delay: SimDuration::ZERO,
         }
+    }
+}
+
+/// A startup or liveness probe. It passes when the server answers: when the readiness probe could.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct ProbeSpec {
+    /// `initialDelaySeconds`, from the start of the container.
+    pub initial_delay: SimDuration,
+    /// `periodSeconds`.
+    pub period: SimDuration,
+    /// `failureThreshold`: so many failures in a row end the container.
+    pub failure_threshold: u32,
+}
+
+impl Default for ProbeSpec {
+    fn default() -> Self {
+        Self { initial_delay: SimDuration::ZERO, period: SimDuration::from_secs(10), failure_threshold: 3 }
+    }
+}
+
+impl ProbeSpec {
+    /// How long a server may take from the start of its container at least, before it is killed: a probe that comes just after
+    /// the initial delay, and the periods between the failures.
+    pub fn patience(&self) -> SimDuration {
+        let between = u64::from(self.failure_threshold.saturating_sub(1));
+        self.initial_delay + SimDuration::from_nanos(self.period.as_nanos().saturating_mul(between))
     }
 }
 

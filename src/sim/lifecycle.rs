@@ -31,7 +31,9 @@ impl Run<'_> {
             let mut stages: Vec<_> = drawn.map(|(phase, time)| (phase, Work::For(time))).collect();
             self.sim.storage.put_fetches(&mut stages);
             stages.reverse();
-            let starting = Starting { phase: Phase::Pending, since: now, stages, container_started: None };
+            let again = self.stages_again(&stages);
+            let starting =
+                Starting { phase: Phase::Pending, since: now, stages, container_started: None, again };
             self.add(id, true, State::Starting(starting));
             self.by_phase[Phase::Pending as usize] += 1;
             self.starting.push(id);
@@ -68,6 +70,7 @@ impl Run<'_> {
             phases: Vec::new(),
             cold,
             stopping: false,
+            restarts: 0,
             generation: 0,
             state,
         });
@@ -177,33 +180,23 @@ impl Run<'_> {
         let replica = &mut self.replicas[id.index()];
         let State::Starting(starting) = &mut replica.state else { return };
         let stage = fetched(&mut self.storage, now, replica.node, id, &mut starting.stages);
-        if stage.is_none_or(|(phase, _)| phase != Phase::Pulling) && starting.container_started.is_none() {
+        let in_container =
+            stage.is_none_or(|(phase, work)| phase != Phase::Pulling && !matches!(work, Work::BackOff(_)));
+        let starts = in_container && starting.container_started.is_none();
+        if starts {
             starting.container_started = Some(now);
             replica.container_started = Some(now);
         }
         let container_started = starting.container_started.unwrap_or(now);
+        if starts {
+            self.watch_start(id);
+        }
         let (phase, work) =
-            stage.unwrap_or_else(|| (Phase::Probing, Work::For(self.probe_wait(container_started))));
+            stage.unwrap_or_else(|| (Phase::Probing, Work::For(self.probe_wait(id, container_started))));
         self.enter(id, phase);
-        let Work::For(time) = work else { return self.watch_storage() };
+        let (Work::For(time) | Work::BackOff(time)) = work else { return self.watch_storage() };
         let generation = self.replicas[id.index()].generation;
         self.queue.push(now + time, Rank::Phase, id.0, generation, Event::PhaseDone(id, generation));
-    }
-
-    /// From now until the first probe that can pass, and from there until requests are routed.
-    fn probe_wait(&self, container_started: SimTime) -> SimDuration {
-        let readiness = &self.sim.replica.readiness;
-        let own = self.data_path.probe_period;
-        let first =
-            container_started + if own.is_some() { SimDuration::ZERO } else { readiness.initial_delay };
-        let period = own.unwrap_or(readiness.period).as_nanos();
-        let passes = if self.now <= first || period == 0 {
-            first.max(self.now)
-        } else {
-            let periods = self.now.since(first).as_nanos().div_ceil(period);
-            first + SimDuration::from_nanos(periods * period)
-        };
-        passes.since(self.now) + if own.is_some() { SimDuration::ZERO } else { readiness.endpoint_delay }
     }
 
     pub(super) fn phase_done(&mut self, id: ReplicaId, generation: u32) {
@@ -411,13 +404,25 @@ impl Run<'_> {
         self.by_phase[phase as usize] -= 1;
         self.starting.retain(|s| *s != id);
         let phases = replica.phases.clone();
-        self.starts.push(StartRecord { replica: id, ordered: replica.created, phases, result });
+        self.starts.push(StartRecord {
+            replica: id,
+            ordered: replica.created,
+            phases,
+            restarts: replica.restarts,
+            result,
+        });
     }
 
     /// Writes the record of a start that the end of the run cut short.
     pub(super) fn record_start(&mut self, id: ReplicaId, result: StartResult) {
         let replica = &self.replicas[id.index()];
         let phases = replica.spans(self.now).filter(|s| s.from < s.to).collect();
-        self.starts.push(StartRecord { replica: id, ordered: replica.created, phases, result });
+        self.starts.push(StartRecord {
+            replica: id,
+            ordered: replica.created,
+            phases,
+            restarts: replica.restarts,
+            result,
+        });
     }
 }

@@ -23,6 +23,7 @@ mod control;
 mod facts;
 mod fetching;
 mod lifecycle;
+mod probes;
 mod scale;
 mod traffic;
 
@@ -30,6 +31,8 @@ mod traffic;
 mod data_path_tests;
 #[cfg(test)]
 mod knative_tests;
+#[cfg(test)]
+mod probe_tests;
 #[cfg(test)]
 mod scale_tests;
 #[cfg(test)]
@@ -47,7 +50,7 @@ use crate::outcome::breach::Slo;
 use crate::policy::Setting;
 use crate::policy::api::PodResources;
 use crate::workload::Source;
-use config::{ControlPlaneSpec, GatewaySpec, InitialSpec, PoolSpec, ReadinessSpec, TelemetrySpec};
+use config::{ControlPlaneSpec, GatewaySpec, InitialSpec, PoolSpec, ProbeSpec, ReadinessSpec, TelemetrySpec};
 use engine::{BatchParams, Continuous, Engine, Stepped, Workers, WorkersParams};
 use telemetry::CpuModel;
 
@@ -181,6 +184,10 @@ pub struct ReplicaParams {
     pub stages: Vec<(Phase, Distribution)>,
     /// When it counts as ready.
     pub readiness: ReadinessSpec,
+    /// What its server must pass before it is probed for readiness.
+    pub startup_probe: Option<ProbeSpec>,
+    /// What it must pass all the time.
+    pub liveness_probe: Option<ProbeSpec>,
     /// How long a drain may take.
     pub termination_grace_period: SimDuration,
     /// From its deletion until it leaves the endpoints.

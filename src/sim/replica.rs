@@ -22,6 +22,8 @@ pub enum Work {
     For(SimDuration),
     /// It takes until the node has this.
     Fetch(Want),
+    /// The kubelet waits that long before it starts the container again.
+    BackOff(SimDuration),
 }
 
 /// A replica on its way.
@@ -35,6 +37,8 @@ pub struct Starting {
     pub stages: Vec<(Phase, Work)>,
     /// When its container started, once it has.
     pub container_started: Option<SimTime>,
+    /// The stages of a container that is started again, the next one last; empty where nothing ever does that.
+    pub again: Vec<(Phase, Work)>,
 }
 
 /// The penalties of a replica that nothing had warmed.
@@ -141,6 +145,8 @@ pub struct Replica {
     pub cold: bool,
     /// Its containers were told to stop (`SIGTERM`), or are gone: it takes no request any more.
     pub stopping: bool,
+    /// How often a probe had its container killed.
+    pub restarts: u32,
     /// Bumped with each phase: older phase events are stale.
     pub generation: u32,
     /// Where it is in its life.
@@ -182,7 +188,7 @@ impl Replica {
     }
 
     /// Its pod as the ReplicaSet controller sees it. Times of the Kubernetes API have whole seconds
-    /// (`metav1.Time`). All pods are of one template: none has the deletion-cost annotation, and none restarts.
+    /// (`metav1.Time`). All pods are of one template: none has the deletion-cost annotation.
     pub fn pod(&self) -> Pod<u64> {
         let second = |at: SimTime| SimTime::from_nanos(at.as_nanos() / NANOS_PER_SEC * NANOS_PER_SEC);
         Pod {
@@ -192,7 +198,7 @@ impl Replica {
             ready: matches!(self.state, State::Ready(..)),
             ready_at: self.ready_at.map(second),
             deletion_cost: 0,
-            restarts: 0,
+            restarts: self.restarts,
             created_at: Some(second(self.created)),
         }
     }

@@ -57,6 +57,8 @@ pub(super) enum Event {
     NodeUp(NodeId),
     /// A node that is still empty goes.
     NodeIdle(NodeId, u32),
+    /// A container has failed its probe for too long, if its server does not answer and it is still that container.
+    ProbeFailed(ReplicaId, u32),
     /// Something happens to images or weights.
     Storage(u32),
     /// Some request's deadline passes.
@@ -313,6 +315,7 @@ impl<'a> Run<'a> {
             Event::Answered => self.answered(),
             Event::NodeBooted(id) => self.node_booted(id),
             Event::NodeUp(id) => self.node_up(id),
+            Event::ProbeFailed(id, restarts) => self.probe_failed(id, restarts),
             Event::Storage(generation) => self.storage_due(generation),
             Event::NodeIdle(id, generation) => self.node_idle(id, generation),
             Event::Deadline(limit) => self.deadline(limit),

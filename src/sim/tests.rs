@@ -116,6 +116,8 @@ pub(super) fn simulation(engine: EngineParams, source: Arc<dyn Source>, seed: u6
                 (Phase::Loading, constant(12)),
                 (Phase::WarmingUp, constant(4)),
             ],
+            startup_probe: None,
+            liveness_probe: None,
             readiness: ReadinessSpec { period: secs(3), ..ReadinessSpec::default() },
             termination_grace_period: secs(5),
             endpoint_removal_delay: SimDuration::ZERO,
@@ -194,9 +196,15 @@ proptest! {
         ],
         queue_limit in prop::option::of(0u32..10),
         billed_from in prop_oneof![Just(BilledFrom::Request), Just(BilledFrom::Boot), Just(BilledFrom::Ready)],
+        liveness in prop::option::of((0u64..12, 1u64..9, 1u32..4)),
         fetches in prop::option::of((1u32..3, 0u64..4, any::<bool>(), any::<bool>(), 0u64..30)),
     ) {
         let mut sim = simulation(batch_engine(false), packed(&gaps, tail_s), seed);
+        sim.replica.liveness_probe = liveness.map(|(delay_s, period_s, failure_threshold)| ProbeSpec {
+            initial_delay: secs(delay_s),
+            period: secs(period_s),
+            failure_threshold,
+        });
         if let Some((connections, layers, with_pull, kept, down_s)) = fetches {
             let at = |s: u64| SimTime::from_secs(s);
             sim.storage = Plan {

@@ -84,6 +84,7 @@ const RULES: &[(&str, Check)] = &[
     ("W0364", Whole(replica::grace)),
     ("W0365", Whole(replica::late_probe)),
     ("W0366", Whole(replica::short_pre_stop)),
+    ("W0367", Whole(replica::killed_starts)),
 ];
 
 /// What every rule finds, with the rule's code, in the order of the rules.

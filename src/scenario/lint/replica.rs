@@ -134,6 +134,32 @@ pub(super) fn late_probe(case: &Case<'_>) -> Vec<Finding> {
     )]
 }
 
+/// W0367: a probe that kills the container before its server can be up.
+pub(super) fn killed_starts(case: &Case<'_>) -> Vec<Finding> {
+    let replica = &case.spec.replica;
+    let (name, probe) = match (&replica.startup_probe, &replica.liveness_probe) {
+        (Some(probe), _) => ("startupProbe", probe),
+        (None, Some(probe)) => ("livenessProbe", probe),
+        (None, None) => return Vec::new(),
+    };
+    let (start, patience) = (case.figures.container, probe.patience());
+    if start <= patience {
+        return Vec::new();
+    }
+    let periods = (2 * start.as_nanos()).div_ceil(probe.period.as_nanos().max(1));
+    vec![Finding::new(
+        Path::keys(["replica", name]),
+        format!(
+            "the {name} has a container killed after {patience}, and half of the starts take {} or more",
+            whole(start)
+        ),
+        "it starts again, with a back-off that doubles, and never serves; with a liveness probe alone that happens on the day a start is slow",
+        format!(
+            "write a startupProbe with failureThreshold: {periods} at this period: twice what a start takes"
+        ),
+    )]
+}
+
 /// W0366: told to stop while requests still come.
 pub(super) fn short_pre_stop(case: &Case<'_>) -> Vec<Finding> {
     let replica = &case.spec.replica;

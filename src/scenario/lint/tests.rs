@@ -552,6 +552,11 @@ fn pods_and_their_room() {
     );
     check(&waiting, &["replica.readiness.initialDelay=1m"], &[]);
 
+    let liveness = "replica.livenessProbe={ failureThreshold: 3 }";
+    check(&waiting, &[liveness], &["W0367 replica.livenessProbe"]);
+    check(&waiting, &["replica.startupProbe={ failureThreshold: 3 }"], &["W0367 replica.startupProbe"]);
+    check(&waiting, &[liveness, "replica.startupProbe={ failureThreshold: 90 }"], &[]);
+
     let removal = "replica.endpointRemovalDelay=5s";
     check(&waiting, &[removal], &["W0366 replica.preStop"]);
     check(&waiting, &[removal, "replica.preStop=5s"], &[]);

@@ -172,40 +172,34 @@ pub(super) fn probes(inlay: &mut Inlay<'_>, containers: &Containers) {
             }
         }
         let successes = probe.key("successThreshold");
-        if inlay.text(&successes).is_some_and(|text| text != "1" && text != "0") {
-            inlay.unmodelled(&successes, "`successThreshold`", "one passed probe makes a replica ready");
+        if let Some(value) = seconds(inlay, &successes).filter(|value| *value > 0) {
+            inlay.make(&successes, &at.key("successThreshold"), &value.to_string());
         }
     } else if containers.is_probed {
         let why = "Kubernetes then sends requests to a container that is still loading; here it gets none before it is warm";
         inlay.unmodelled(&serving.key("name"), "a missing `readinessProbe`", why);
     }
-    if inlay.has(&startup) {
-        let most = patience(inlay, &startup);
-        let why = if deciding.as_ref() == Some(&ready) {
-            format!(
-                "Kubernetes probes for readiness only once it has passed, and restarts a container that needs longer than {most} s"
-            )
-        } else {
-            format!(
-                "it decides when the replica is ready, but a container that needs longer than {most} s is not restarted"
-            )
-        };
-        inlay.unmodelled(&startup, "`startupProbe`", &why);
-    } else if inlay.has(&live) {
-        let most = patience(inlay, &live);
-        let why = format!("Kubernetes restarts a container that needs longer than {most} s to start");
-        inlay.unmodelled(&live, "a `livenessProbe` without a `startupProbe`", &why);
+    for (probe, own) in [(&startup, "startupProbe"), (&live, "livenessProbe")] {
+        if inlay.has(probe) {
+            killing_probe(inlay, probe, own);
+        }
     }
 }
 
-/// How long a container may fail a probe from its start on, seconds.
-fn patience(inlay: &mut Inlay<'_>, probe: &Path) -> u64 {
-    let mut field = |name: &str, default: u32| {
-        let value = seconds(inlay, &probe.key(name)).filter(|value| *value > 0);
-        u64::from(value.unwrap_or(default))
-    };
-    let delay = field("initialDelaySeconds", 0);
-    delay + field("periodSeconds", PERIOD_S) * field("failureThreshold", FAILURE_THRESHOLD)
+/// A probe that has a container killed which fails it for too long.
+fn killing_probe(inlay: &mut Inlay<'_>, probe: &Path, own: &'static str) {
+    let at = inlay.at.key(own);
+    // Written even where it is the default, so that the probe is there at all.
+    let fields = [
+        ("periodSeconds", "period", PERIOD_S, "s"),
+        ("failureThreshold", "failureThreshold", FAILURE_THRESHOLD, ""),
+        ("initialDelaySeconds", "initialDelay", 0, "s"),
+    ];
+    for (field, own, default, unit) in fields {
+        let given = seconds(inlay, &probe.key(field)).filter(|value| *value > 0);
+        let from = if given.is_some() { probe.key(field) } else { probe.clone() };
+        inlay.make(&from, &at.key(own), &format!("{}{unit}", given.unwrap_or(default)));
+    }
 }
 
 /// The hook that lets a pod go on serving while the news of its end travels.

@@ -448,4 +448,12 @@ pub(super) const LINTS: &[Code] = &[
         "preStop: 10s",
         "kubernetes pod lifecycle (1.34), `lifecycle.preStop.sleep`."
     ),
+    lint!(
+        "W0367",
+        "a probe that kills starts",
+        "A startup probe, or a liveness probe without one, has a container killed that does not answer in time:          `initialDelaySeconds` and `failureThreshold` periods after its start. It starts again from the beginning, the next time          after a back-off of 10 s, 20 s, up to 5 min, and a model that takes longer to load than that never serves. Where it          takes a little less, the first slow disk has all starts of a rise killed at once. The start is estimated from the          profile: the medians of its stages, without the image's pull.",
+        "livenessProbe: { period: 10s, failureThreshold: 3 }   # up after 3 min",
+        "startupProbe: { period: 10s, failureThreshold: 36 }",
+        "kubernetes pkg/kubelet/prober/worker.go; pkg/kubelet/kubelet.go `backOffPeriod`, `MaxContainerBackOff` (1.34)."
+    ),
 ];

@@ -1,0 +1,94 @@
+//! What startup and liveness probes do to starts, against pencil and paper.
+
+use super::Simulation;
+use super::config::ProbeSpec;
+use super::scale_tests::{timed, world};
+use super::tests::{check_laws, result, secs};
+use crate::outcome::{Phase, RunOutcome, StartResult};
+
+/// Starts of 2 s of pull and 14 s of loading; a second replica is ordered at 2.5 s, so that its container starts at 4.5 s and
+/// its server answers at 18.5 s. Probers tick from 2.5 s on.
+fn start(change: impl Fn(&mut Simulation)) -> RunOutcome {
+    let mut sim = world(1);
+    change(&mut sim);
+    let outcome = result(&sim, timed((1, 0), &[(2, 2, 0)]), 0);
+    check_laws(&outcome);
+    outcome
+}
+
+fn probe(initial_delay: u64, period: u64, failure_threshold: u32) -> ProbeSpec {
+    ProbeSpec { initial_delay: secs(initial_delay), period: secs(period), failure_threshold }
+}
+
+/// When the start was ready, s since its order, and how often its container was killed.
+fn ready(outcome: &RunOutcome) -> (Option<f64>, u32) {
+    let start = &outcome.starts[0];
+    let secs = start.duration().filter(|_| start.result == StartResult::Ready);
+    (secs.map(crate::kernel::SimDuration::as_secs_f64), start.restarts)
+}
+
+#[test]
+fn a_slow_start_is_killed_by_its_liveness_probe_and_a_quick_one_is_not() {
+    let with =
+        |liveness: Option<ProbeSpec>| ready(&start(|sim| sim.replica.liveness_probe.clone_from(&liveness)));
+    assert_eq!(with(None), (Some(16.0), 0));
+    // Ticks at 5.5, 8.5, .. s: the fifth failure is at 17.5 s, the sixth would be at 20.5 s.
+    assert_eq!(with(Some(probe(0, 3, 6))), (Some(16.0), 0));
+    // Killed at 17.5 s, and started again at once: ticks from 17.5 to 29.5 s, and the server would be up at 31.5 s. Started at
+    // 39.5 s: ticks from 41.5 to 53.5 s, when it answers.
+    assert_eq!(with(Some(probe(0, 3, 5))), (Some(51.0), 2));
+    // A delay puts the first tick off: from 14.5 s on, 14.5 and 17.5 s; the third would be at 20.5 s.
+    assert_eq!(with(Some(probe(10, 3, 3))), (Some(16.0), 0));
+    // Killed at 17.5 s; the next time the ticks fall better: 29.5 and 32.5 s, and the server is up at 31.5 s.
+    assert_eq!(with(Some(probe(10, 3, 2))), (Some(29.0), 1));
+    // At the very instant of the last probe the server answers: ticks at 18.5 s.
+    assert_eq!(with(Some(probe(0, 16, 1))), (Some(16.0), 0));
+}
+
+#[test]
+fn a_startup_probe_protects_from_the_liveness_probe_and_delays_readiness() {
+    let with = |startup: Option<ProbeSpec>, initial_delay| {
+        ready(&start(|sim| {
+            sim.replica.startup_probe.clone_from(&startup);
+            sim.replica.liveness_probe = Some(probe(0, 1, 1));
+            sim.replica.readiness.initial_delay = secs(initial_delay);
+        }))
+    };
+    // Ticks 2.5 s + 5 k: the server is found up at 22.5 s, and is ready at once.
+    assert_eq!(with(Some(probe(0, 5, 30)), 0), (Some(20.0), 0));
+    // Unless the readiness probe has a delay of its own: 4.5 + 25 s.
+    assert_eq!(with(Some(probe(0, 5, 30)), 25), (Some(27.0), 0));
+    let (secs, restarts) = with(Some(probe(0, 5, 2)), 0);
+    assert_eq!((secs, restarts > 0), (None, true));
+}
+
+#[test]
+fn so_many_probes_in_a_row_must_pass() {
+    let with = |threshold| {
+        ready(&start(|sim| {
+            sim.replica.readiness.period = secs(2);
+            sim.replica.readiness.success_threshold = threshold;
+        }))
+    };
+    assert_eq!(with(1), (Some(16.0), 0));
+    assert_eq!(with(3), (Some(20.0), 0));
+}
+
+#[test]
+fn back_off_doubles_and_is_part_of_the_container_start() {
+    // 2 s of patience: killed at 6.5 s, 8.5 s, then after 10, 20 and 40 s of waiting and 2 s each.
+    let outcome = start(|sim| sim.replica.liveness_probe = Some(probe(0, 2, 2)));
+    let start = &outcome.starts[0];
+    let spans: Vec<(Phase, f64)> =
+        start.phases.iter().map(|span| (span.phase, span.to.since(span.from).as_secs_f64())).collect();
+    let expected = [
+        (Phase::Pulling, 2.0),
+        (Phase::Loading, 2.0),
+        (Phase::Loading, 2.0),
+        (Phase::Starting, 10.0),
+        (Phase::Loading, 2.0),
+        (Phase::Starting, 20.0),
+        (Phase::Loading, 2.0),
+    ];
+    assert_eq!(spans[..expected.len()], expected, "{spans:?}");
+}
