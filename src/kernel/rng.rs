@@ -34,6 +34,8 @@ pub enum Purpose {
     Capacity = 10,
     /// UIDs of pods, which decide between pods of one age when some are deleted; the entity is the replica.
     PodUid = 11,
+    /// Which nodes a fault hits; the entity is the fault.
+    Faults = 12,
 }
 
 /// The family of streams of one replication.

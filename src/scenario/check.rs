@@ -4,6 +4,7 @@ use super::load::Scenario;
 use crate::experiment::Gate;
 use crate::kernel::SimDuration;
 use crate::sim::config::{EngineSpec, ProbeSpec};
+use crate::sim::faults::FaultSpec;
 use crate::yaml::{Diagnostic, Path};
 
 /// Each tick of a period is an event: shorter ones would fill hours and memory to no purpose.
@@ -22,6 +23,7 @@ pub(super) fn check(scenario: &Scenario) -> Vec<Diagnostic> {
     checker.pools();
     checker.periods();
     checker.thresholds();
+    checker.faults();
     checker.termination();
     checker.engine();
     checker.slo();
@@ -110,6 +112,21 @@ impl Checker<'_> {
             } else if value < SHORTEST_PERIOD {
                 let message = format!("a period of {value} is below the shortest, {SHORTEST_PERIOD}");
                 self.fault("E0315", &path, message, "nothing that scrapes or probes is that quick");
+            }
+        }
+    }
+
+    fn faults(&mut self) {
+        for (index, fault) in self.scenario.spec.faults.iter().enumerate() {
+            let at = Path::keys(["faults"]).index(index);
+            match fault {
+                FaultSpec::SpotReclaim(reclaim) if reclaim.nodes == 0 => {
+                    self.zero(&at.key("spotReclaim").key("nodes"), "nodes");
+                }
+                FaultSpec::NoCapacity(shortage) if shortage.lasts.is_zero() => {
+                    self.zero(&at.key("noCapacity").key("lasts"), "lasts");
+                }
+                FaultSpec::SpotReclaim(_) | FaultSpec::NoCapacity(_) => {}
             }
         }
     }

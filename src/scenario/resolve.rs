@@ -305,6 +305,7 @@ impl Resolver<'_> {
             control_plane: spec.cluster.control_plane.clone(),
             pool: parts.pool.clone(),
             storage: parts.storage,
+            faults: spec.faults.clone(),
             price_micro_usd_per_gpu_hour: parts.price_micro_usd,
             initial: spec.initial,
             telemetry: spec.telemetry.clone(),

@@ -16,6 +16,7 @@ use crate::sim::config::{
     ControlPlaneSpec, EngineSpec, GatewaySpec, InitialSpec, InitialState, PoolSpec, ReplicaSpec,
     TelemetrySpec,
 };
+use crate::sim::faults::FaultSpec;
 use crate::sim::storage::config::StoreSpec;
 use crate::workload::WorkloadSpec;
 
@@ -50,6 +51,9 @@ pub struct ScenarioSpec {
     /// Replicas that are there at the start.
     #[serde(default = "as_the_policy_starts")]
     pub initial: InitialSpec,
+    /// What goes wrong: nodes taken back, none to be had. Default: nothing does.
+    #[serde(default)]
+    pub faults: Vec<FaultSpec>,
     /// What counts as a breach, per request. Default: nothing does.
     #[serde(default)]
     pub slo: Option<SloSpec>,

@@ -146,6 +146,7 @@ fn trial(sim: &Simulation, rate_per_s: f64, lengths: &Arc<[(u32, u32)]>) -> Resu
     let day = SimDuration::from_secs(86_400);
     let one = Simulation {
         storage: super::storage::Plan::default(),
+        faults: Vec::new(),
         source: Arc::new(Mix { rate_per_s, lengths: Arc::clone(lengths) }),
         gateway: GatewaySpec { request_timeout: SimDuration::ZERO, ..sim.gateway.clone() },
         pool,

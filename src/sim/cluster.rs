@@ -3,6 +3,7 @@
 use rand::rngs::ChaCha8Rng;
 
 use super::config::{BilledFrom, PoolSpec};
+use super::faults::Scarcity;
 use crate::kernel::{NodeId, SimTime, Streams, rng::Purpose};
 
 /// Where a node is in its life.
@@ -14,6 +15,8 @@ pub enum NodeState {
     Booted,
     /// Takes pods.
     Ready,
+    /// Takes no more: it is about to go.
+    Cordoned,
     /// Deleted.
     Gone,
 }
@@ -50,15 +53,29 @@ pub struct Cluster {
     nodes: Vec<Node>,
     streams: Streams,
     billed_gpu_ns: u128,
+    scarcity: Scarcity,
 }
 
 impl Cluster {
     /// A pool with `nodes` nodes ready and billed from the start.
-    pub fn new(spec: PoolSpec, gpus_per_replica: u32, nodes: u32, streams: Streams) -> Self {
+    pub fn new(
+        spec: PoolSpec,
+        gpus_per_replica: u32,
+        nodes: u32,
+        streams: Streams,
+        scarcity: Scarcity,
+    ) -> Self {
         let free_gpus = spec.gpus_per_node;
         let node =
             Node { state: NodeState::Ready, free_gpus, billed_since: Some(SimTime::ZERO), generation: 0 };
-        Self { nodes: vec![node; nodes as usize], spec, gpus_per_replica, streams, billed_gpu_ns: 0 }
+        Self {
+            nodes: vec![node; nodes as usize],
+            spec,
+            gpus_per_replica,
+            streams,
+            billed_gpu_ns: 0,
+            scarcity,
+        }
     }
 
     /// The node with that id.
@@ -112,14 +129,19 @@ impl Cluster {
         empty.then(|| (now.saturating_add(self.spec.scale_down_unneeded), node.generation))
     }
 
-    /// Orders as many nodes as `waiting` replicas need beyond those on their way, up to the maximum.
-    pub fn order(&mut self, waiting: u32, now: SimTime) -> Vec<NodeOrder> {
+    /// Orders as many nodes as `waiting` replicas need beyond those on their way, up to the maximum. `Err`: none is to be had
+    /// now; it says when to ask again.
+    pub fn order(&mut self, waiting: u32, now: SimTime) -> Result<Vec<NodeOrder>, SimTime> {
         let per_node = self.spec.gpus_per_node / self.gpus_per_replica.max(1);
         let coming =
             self.nodes.iter().filter(|n| matches!(n.state, NodeState::Ordered | NodeState::Booted)).count();
         let needed = waiting.div_ceil(per_node.max(1)).saturating_sub(coming as u32);
         let room = self.spec.max_nodes.saturating_sub(self.count());
-        (0..needed.min(room)).map(|_| self.order_one(now)).collect()
+        let count = needed.min(room);
+        if count > 0 {
+            self.scarcity.ask(now)?;
+        }
+        Ok((0..count).map(|_| self.order_one(now)).collect())
     }
 
     fn order_one(&mut self, now: SimTime) -> NodeOrder {
@@ -158,6 +180,27 @@ impl Cluster {
     pub fn room_on_the_way(&self) -> usize {
         let coming = self.nodes.iter().filter(|n| matches!(n.state, NodeState::Ordered | NodeState::Booted));
         coming.count() * (self.spec.gpus_per_node / self.gpus_per_replica.max(1)) as usize
+    }
+
+    /// Nodes that take pods, in order of their orders.
+    pub fn taking_pods(&self) -> Vec<NodeId> {
+        let ready = self.nodes.iter().enumerate().filter(|(_, node)| node.state == NodeState::Ready);
+        ready.map(|(index, _)| NodeId(index as u32)).collect()
+    }
+
+    /// A node takes no more pods.
+    pub fn cordon(&mut self, id: NodeId) {
+        self.nodes[id.index()].state = NodeState::Cordoned;
+    }
+
+    /// A node's machine is gone, with nothing on it any more; `false` if it was gone already.
+    pub fn lose(&mut self, id: NodeId, now: SimTime) -> bool {
+        let was_there = self.node(id).state != NodeState::Gone;
+        if was_there {
+            self.bill(id, now);
+            self.nodes[id.index()].state = NodeState::Gone;
+        }
+        was_there
     }
 
     /// Removes an empty node if it is still the empty one it was, and the pool may shrink.

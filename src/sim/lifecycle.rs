@@ -95,7 +95,14 @@ impl Run<'_> {
             self.next_stage(id);
         }
         let waiting = unbound(self);
-        for order in self.cluster.order(waiting.len() as u32, self.now) {
+        let orders = self.cluster.order(waiting.len() as u32, self.now).unwrap_or_else(|again| {
+            if self.order_again != Some(again) {
+                self.order_again = Some(again);
+                self.queue.push(again, Rank::Phase, u32::MAX - 3, 0, Event::OrderAgain);
+            }
+            Vec::new()
+        });
+        for order in orders {
             if self.cluster.billed_from() == BilledFrom::Request {
                 self.book_provisioning();
             }

@@ -8,6 +8,7 @@ pub mod capacity;
 pub mod cluster;
 pub mod config;
 pub mod engine;
+pub mod faults;
 pub mod metrics_server;
 pub mod prometheus;
 pub mod replica;
@@ -20,6 +21,7 @@ pub mod telemetry;
 
 mod attribution;
 mod control;
+mod digest;
 mod facts;
 mod fetching;
 mod lifecycle;
@@ -29,6 +31,8 @@ mod traffic;
 
 #[cfg(test)]
 mod data_path_tests;
+#[cfg(test)]
+mod fault_tests;
 #[cfg(test)]
 mod knative_tests;
 #[cfg(test)]
@@ -52,6 +56,7 @@ use crate::policy::api::PodResources;
 use crate::workload::Source;
 use config::{ControlPlaneSpec, GatewaySpec, InitialSpec, PoolSpec, ProbeSpec, ReadinessSpec, TelemetrySpec};
 use engine::{BatchParams, Continuous, Engine, Stepped, Workers, WorkersParams};
+use faults::FaultSpec;
 use telemetry::CpuModel;
 
 /// Everything a run needs but its policy and replication: a resolved scenario.
@@ -73,6 +78,8 @@ pub struct Simulation {
     pub pool: PoolSpec,
     /// Images and weights.
     pub storage: storage::Plan,
+    /// What goes wrong.
+    pub faults: Vec<FaultSpec>,
     /// Price of a GPU-hour, millionths of a US dollar.
     pub price_micro_usd_per_gpu_hour: u64,
     /// Replicas at the start.

@@ -1,14 +1,12 @@
 //! The loop: take the earlier of the next arrival and the next event, and match.
 
 use std::collections::VecDeque;
-use std::fmt::Write;
-
-use sha2::{Digest, Sha256};
 
 use super::books::{Books, Needed};
 use super::cluster::{Cluster, initial_nodes};
 use super::config::InitialState;
 use super::facts::Finished;
+use super::faults::Scarcity;
 use super::metrics_server::MetricsServer;
 use super::prometheus::Prometheus;
 use super::replica::Replica;
@@ -57,6 +55,12 @@ pub(super) enum Event {
     NodeUp(NodeId),
     /// A node that is still empty goes.
     NodeIdle(NodeId, u32),
+    /// Something goes wrong.
+    Fault(usize),
+    /// A node's machine is gone.
+    NodeLost(NodeId),
+    /// Nodes may be to be had again.
+    OrderAgain,
     /// A container has failed its probe for too long, if its server does not answer and it is still that container.
     ProbeFailed(ReplicaId, u32),
     /// Something happens to images or weights.
@@ -100,6 +104,8 @@ pub(super) struct Run<'a> {
     /// When each replica became ready, in that order.
     pub ready_log: Vec<(SimTime, ReplicaId)>,
     pub cluster: Cluster,
+    /// When nodes are asked for again, after they were not to be had.
+    pub order_again: Option<SimTime>,
     /// Images and weights, where they are simulated.
     pub storage: Option<Storage>,
     /// When something happens to them next, and the generation of that event; older ones are stale.
@@ -187,7 +193,14 @@ impl<'a> Run<'a> {
             starting: Vec::new(),
             by_phase: [0; Phase::ALL.len()],
             ready_log: Vec::new(),
-            cluster: Cluster::new(sim.pool.clone(), sim.replica.gpus, nodes, streams),
+            cluster: Cluster::new(
+                sim.pool.clone(),
+                sim.replica.gpus,
+                nodes,
+                streams,
+                Scarcity::new(&sim.faults),
+            ),
+            order_again: None,
             storage: sim.storage.is_needed().then(|| Storage::new(sim.storage.clone())),
             storage_event: (None, 0),
             router: Router::new(sim.gateway.router, &data_path, streams.stream(Purpose::Router, 0)),
@@ -248,6 +261,7 @@ impl<'a> Run<'a> {
             let first = self.phase(telemetry.scrape_phase, resolution, u64::from(u32::MAX) - 1);
             self.queue.push(first, Rank::Scrape, 2, 0, Event::ReadUsage);
         }
+        self.schedule_faults();
         self.set_timer();
         self.queue.push(SimTime::ZERO + telemetry.timeline_step, Rank::Scrape, 1, 0, Event::Tick);
         for index in 0..self.loops.len() {
@@ -315,6 +329,9 @@ impl<'a> Run<'a> {
             Event::Answered => self.answered(),
             Event::NodeBooted(id) => self.node_booted(id),
             Event::NodeUp(id) => self.node_up(id),
+            Event::Fault(index) => self.fault(index),
+            Event::NodeLost(id) => self.node_lost(id),
+            Event::OrderAgain => self.place(),
             Event::ProbeFailed(id, restarts) => self.probe_failed(id, restarts),
             Event::Storage(generation) => self.storage_due(generation),
             Event::NodeIdle(id, generation) => self.node_idle(id, generation),
@@ -402,33 +419,5 @@ impl<'a> Run<'a> {
             facts_digest,
         };
         (outcome, self.record)
-    }
-
-    /// SHA-256 over the running digest, the distributions, the ledger and the counts.
-    fn digest(&self) -> String {
-        let mut hash = Sha256::new();
-        hash.update(self.recorder.digest.bytes());
-        let latency = &self.recorder.latency;
-        for l in [&latency.ttft, &latency.tpot, &latency.itl, &latency.e2e, &latency.queue_wait] {
-            for (to, count) in l.buckets() {
-                hash.update(to.to_le_bytes());
-                hash.update(count.to_le_bytes());
-            }
-            hash.update(l.infinite().to_le_bytes());
-        }
-        for gpu_ns in self.ledger.gpu_ns {
-            hash.update(gpu_ns.to_le_bytes());
-        }
-        hash.update(self.recorder.steps.total.to_le_bytes());
-        hash.update(self.recorder.steps.extrapolated.to_le_bytes());
-        hash.update(self.recorder.counts.preemptions.to_le_bytes());
-        for cause in self.recorder.breaches.by_cause {
-            hash.update(cause.to_le_bytes());
-        }
-        hash.finalize().iter().fold(String::with_capacity(64), |mut text, byte| {
-            // Writing to a string cannot fail.
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
     }
 }

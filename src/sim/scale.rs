@@ -134,6 +134,11 @@ impl Run<'_> {
         }
     }
 
+    /// Pods went that nobody has taken away: the controller makes others.
+    pub(super) fn replace_pods(&mut self) {
+        self.sync();
+    }
+
     fn await_calls(&mut self) {
         let at = self.now.saturating_add(self.control_plane().api_call);
         self.queue.push(at, Rank::Phase, u32::MAX - 1, 0, Event::Answered);

@@ -7,6 +7,7 @@ use rayon::prelude::*;
 
 use super::config::*;
 use super::engine::{BatchParams, WorkersParams};
+use super::faults::{FaultSpec, NoCapacitySpec, SpotReclaimSpec};
 use super::storage::{self as store, ImagePlan, Plan, WeightsPlan};
 use super::{EngineParams, ReplicaParams, Simulation, run};
 use crate::kernel::rng::Purpose;
@@ -103,6 +104,7 @@ pub(super) fn batch_engine(exact_steps: bool) -> EngineParams {
 pub(super) fn simulation(engine: EngineParams, source: Arc<dyn Source>, seed: u64) -> Simulation {
     Simulation {
         storage: super::storage::Plan::default(),
+        faults: Vec::new(),
         seed,
         source,
         engine,
@@ -196,10 +198,19 @@ proptest! {
         ],
         queue_limit in prop::option::of(0u32..10),
         billed_from in prop_oneof![Just(BilledFrom::Request), Just(BilledFrom::Boot), Just(BilledFrom::Ready)],
+        reclaims in prop::collection::vec((0u64..200, 1u32..3, 0u64..40), 0..3),
+        shortage in prop::option::of((0u64..100, 1u64..60)),
         liveness in prop::option::of((0u64..12, 1u64..9, 1u32..4)),
         fetches in prop::option::of((1u32..3, 0u64..4, any::<bool>(), any::<bool>(), 0u64..30)),
     ) {
         let mut sim = simulation(batch_engine(false), packed(&gaps, tail_s), seed);
+        let reclaims = reclaims.into_iter().map(|(at_s, nodes, notice_s)| {
+            FaultSpec::SpotReclaim(SpotReclaimSpec { at: secs(at_s), nodes, notice: secs(notice_s) })
+        });
+        let shortage = shortage.map(|(from_s, lasts_s)| {
+            FaultSpec::NoCapacity(NoCapacitySpec { from: secs(from_s), lasts: secs(lasts_s) })
+        });
+        sim.faults = reclaims.chain(shortage).collect();
         sim.replica.liveness_probe = liveness.map(|(delay_s, period_s, failure_threshold)| ProbeSpec {
             initial_delay: secs(delay_s),
             period: secs(period_s),

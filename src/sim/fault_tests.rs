@@ -1,0 +1,110 @@
+//! Nodes that are taken back and nodes that are not to be had, against pencil and paper.
+
+use super::Simulation;
+use super::faults::{FaultSpec, NoCapacitySpec, Scarcity, SpotReclaimSpec};
+use super::scale_tests::{timed, world};
+use super::storage::{ImagePlan, Plan};
+use super::tests::{check_laws, constant, result, secs};
+use crate::kernel::{SimDuration, SimTime};
+use crate::outcome::{Account, Phase, RunOutcome, StartResult};
+
+fn reclaim(at: u64, nodes: u32, notice: u64) -> FaultSpec {
+    FaultSpec::SpotReclaim(SpotReclaimSpec { at: secs(at), nodes, notice: secs(notice) })
+}
+
+fn none_from(from: u64, lasts: u64) -> FaultSpec {
+    FaultSpec::NoCapacity(NoCapacitySpec { from: secs(from), lasts: secs(lasts) })
+}
+
+/// One replica a node, one a request a second; a start takes 16 s on a node that is there at once.
+fn single(faults: Vec<FaultSpec>) -> Simulation {
+    let mut sim = world(1);
+    sim.pool.gpus_per_node = 2;
+    sim.faults = faults;
+    sim
+}
+
+fn ordered_and_took(outcome: &RunOutcome) -> Vec<(u64, u64)> {
+    let start = |start: &crate::outcome::StartRecord| {
+        assert_eq!(start.result, StartResult::Ready);
+        (start.ordered.as_nanos() / 1_000_000_000, start.duration().unwrap().as_nanos() / 1_000_000_000)
+    };
+    outcome.starts.iter().map(start).collect()
+}
+
+#[test]
+fn a_reclaimed_node_is_drained_replaced_and_gone_after_its_notice() {
+    let outcome = result(&single(vec![reclaim(20, 1, 30)]), timed((2, 0), &[]), 0);
+    check_laws(&outcome);
+    assert_eq!(ordered_and_took(&outcome), [(20, 16)], "its pod is replaced at once");
+    assert_eq!(outcome.counts.killed, 0, "answers take 100 ms and the grace period is 30 s");
+    // The trace ends at 59.25 s: one node is there all the time, the other until 50 s, the third from 20 s on.
+    assert_eq!(outcome.ledger.billed_gpu_ns, 2 * (59_250 + 50_000 + 39_250) * 1_000_000);
+}
+
+#[test]
+fn what_outlasts_the_notice_is_cut() {
+    let mut sim = single(vec![reclaim(20, 2, 1)]);
+    let super::EngineParams::Workers { service, .. } = &mut sim.engine else { unreachable!() };
+    // Both replicas are always busy: two requests are at work when the notice comes, and take another 1 to 3 s.
+    *service = constant(4);
+    let outcome = result(&sim, timed((2, 0), &[]), 0);
+    check_laws(&outcome);
+    assert!(outcome.counts.killed >= 1, "{:?}", outcome.counts);
+    assert_eq!(ordered_and_took(&outcome).len(), 2);
+    let idle = outcome.ledger.account(Account::ServingIdle);
+    assert!(idle > 0);
+}
+
+#[test]
+fn a_reclaim_of_more_than_there_are_takes_all() {
+    let outcome = result(&single(vec![reclaim(20, 9, 5), reclaim(22, 1, 5)]), timed((2, 0), &[]), 0);
+    check_laws(&outcome);
+    // The two new nodes take pods at 20 s; the second reclaim takes one of them.
+    assert_eq!(outcome.starts.iter().filter(|start| start.result == StartResult::Cancelled).count(), 1);
+    assert_eq!(outcome.starts.iter().filter(|start| start.result == StartResult::Ready).count(), 2);
+}
+
+#[test]
+fn the_image_is_lost_with_the_node() {
+    let mut sim = single(vec![reclaim(20, 2, 5)]);
+    sim.storage = Plan {
+        image: Some(ImagePlan {
+            layers: vec![(1, secs(7))],
+            connections: 1,
+            manifest: SimDuration::ZERO,
+            per_request: SimDuration::ZERO,
+        }),
+        ..Plan::default()
+    };
+    let outcome = result(&sim, timed((2, 0), &[]), 0);
+    check_laws(&outcome);
+    let pulled = |start: &crate::outcome::StartRecord| start.time_in(Phase::Pulling) >= secs(7);
+    assert_eq!(outcome.starts.iter().filter(|start| pulled(start)).count(), 2);
+}
+
+#[test]
+fn nodes_that_are_not_to_be_had_are_asked_for_with_a_growing_pause() {
+    let mut scarcity = Scarcity::new(&[none_from(100, 1_000)]);
+    let at = SimTime::from_secs;
+    let mut ask = |secs: u64| scarcity.ask(at(secs)).map_err(|again| again.as_nanos() / 1_000_000_000);
+    assert_eq!(ask(99), Ok(()));
+    assert_eq!(ask(100), Err(400));
+    assert_eq!(ask(250), Err(400), "nobody asks");
+    assert_eq!(ask(400), Err(1_000));
+    assert_eq!(ask(1_000), Err(2_200));
+    assert_eq!(ask(1_100), Err(2_200), "there is capacity, and nobody asks");
+    assert_eq!(ask(2_200), Ok(()));
+}
+
+#[test]
+fn a_pod_waits_for_the_shortage_and_the_rest_of_the_pause() {
+    let mut sim = single(vec![none_from(2, 10)]);
+    let gaps: Vec<_> = (0..400).map(|_| (1_000, 1, 1)).collect();
+    sim.source = super::tests::packed(&gaps, 0);
+    let outcome = result(&sim, timed((1, 0), &[(5, 2, 0)]), 0);
+    check_laws(&outcome);
+    // Asked at 5.5 s, and again 300 s later; then 16 s.
+    assert_eq!(ordered_and_took(&outcome), [(5, 316)]);
+    assert_eq!(outcome.starts[0].time_in(Phase::Pending), secs(300));
+}
