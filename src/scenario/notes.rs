@@ -8,14 +8,13 @@ use super::Scenario;
 use super::fault::in_order;
 use super::lint::{World, lint};
 use crate::experiment::Warning;
-use crate::profile::Profile;
 use crate::sim::Simulation;
 use crate::yaml::Diagnostic;
 
 /// All of a scenario that nothing is wrong with: what was said when it was read, and its lints.
-pub(super) fn notes(scenario: &Scenario, profile: &Profile, simulation: &Simulation) -> Vec<Diagnostic> {
+pub(super) fn notes(scenario: &Scenario, simulation: &Simulation) -> Vec<Diagnostic> {
     let mut notes = scenario.notes.clone();
-    notes.extend(lint(&World { scenario, profile, simulation }));
+    notes.extend(lint(&World { scenario, simulation }));
     in_order(notes, scenario.document.name())
 }
 

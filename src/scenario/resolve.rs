@@ -314,7 +314,7 @@ impl Resolver<'_> {
             capacity_per_s: None,
             measure_from: 0,
         };
-        let notes = notes(self.scenario, profile, &simulation);
+        let notes = notes(self.scenario, &simulation);
         let mut warnings = std::mem::take(&mut self.warnings);
         warnings.extend(notes.iter().map(|note| warning(note, &self.scenario.directory)));
         let (requests, span) = self.extent(workload);

@@ -12,7 +12,6 @@ use crate::policy::keda::triggers::{ExternalTrigger, Source as TriggerSource, Tr
 use crate::policy::keda::validate::{ScaledObject, hpa_max, hpa_min};
 use crate::policy::knative::revision::Revision;
 use crate::policy::{KedaSpec, KnativeSpec, PolicySpec, Setting};
-use crate::profile::Profile;
 use crate::promql::catalogue::{Metric, Quantity};
 use crate::promql::{Query, Selector};
 use crate::scenario::{Scenario, ScenarioSpec};
@@ -23,8 +22,6 @@ use crate::yaml::Path;
 pub(in crate::scenario) struct World<'a> {
     /// The scenario.
     pub scenario: &'a Scenario,
-    /// Its profile.
-    pub profile: &'a Profile,
     /// What it was resolved to.
     pub simulation: &'a Simulation,
 }
@@ -43,7 +40,7 @@ impl<'a> Case<'a> {
     /// Of a scenario.
     pub fn new(world: &World<'a>) -> Self {
         let spec = &world.scenario.spec;
-        let figures = Figures::new(world.profile, world.simulation);
+        let figures = Figures::new(world.simulation);
         let root = Path::keys(["policies"]);
         let scalers = spec.policies.iter().filter_map(|(name, policy)| {
             Scaler::new(name, &root.key(name), policy, 0, &world.simulation.setting)

@@ -3,11 +3,10 @@
 
 use crate::kernel::{Distribution, SimDuration, Streams};
 use crate::outcome::Phase;
-use crate::profile::Profile;
 use crate::profile::step_time::FS_PER_NS;
-use crate::sim::config::{ReadinessSpec, ReadyAfter};
+use crate::sim::config::ReadyAfter;
 use crate::sim::engine::{BLOCK_TOKENS, BatchParams};
-use crate::sim::{EngineParams, Simulation};
+use crate::sim::{EngineParams, Simulation, storage};
 use crate::workload::{self, TraceStats};
 
 /// How long something takes.
@@ -34,10 +33,14 @@ impl Times {
 }
 
 /// From a pod's placement on a node until requests are routed to it.
-fn cold_start(profile: &Profile, readiness: &ReadinessSpec) -> Times {
+fn cold_start(simulation: &Simulation) -> Times {
+    let readiness = &simulation.replica.readiness;
     let probed = |phase| readiness.after == ReadyAfter::WarmUp || phase != Phase::WarmingUp;
     let is_pull = |phase| phase == Phase::Pulling;
-    let stages = || profile.stages().filter(move |(phase, _)| probed(*phase));
+    let (image, weights) = storage::alone(&simulation.storage);
+    let fetched = [(Phase::Pulling, image), (Phase::Loading, weights)];
+    let fetched = fetched.map(|(phase, time)| (phase, Distribution::Constant(time)));
+    let stages = || simulation.replica.stages.iter().chain(&fetched).filter(|(phase, _)| probed(*phase));
     let pull = Times::of_stages(stages().filter(|(phase, _)| is_pull(*phase)).map(|(_, time)| time));
     let start = Times::of_stages(stages().filter(|(phase, _)| !is_pull(*phase)).map(|(_, time)| time));
     // The probe is half a period late on average, and a whole one at worst.
@@ -68,18 +71,20 @@ pub(super) struct Figures {
 
 impl Figures {
     /// Of a scenario.
-    pub fn new(profile: &Profile, simulation: &Simulation) -> Self {
+    pub fn new(simulation: &Simulation) -> Self {
         let (pool, readiness) = (&simulation.pool, &simulation.replica.readiness);
         let gpus = simulation.replica.gpus;
-        let medians = |keep: fn(Phase) -> bool| {
-            profile.stages().filter(|(phase, _)| keep(*phase)).map(|(_, time)| time.median()).sum()
+        let medians = |keep: fn(Phase) -> bool| -> SimDuration {
+            let stages = simulation.replica.stages.iter().filter(|(phase, _)| keep(*phase));
+            stages.map(|(_, time)| time.median()).sum()
         };
         let warm_up: SimDuration = medians(|phase| phase == Phase::WarmingUp);
-        let started: SimDuration = medians(|phase| !matches!(phase, Phase::Pulling | Phase::WarmingUp));
+        let started: SimDuration = medians(|phase| !matches!(phase, Phase::Pulling | Phase::WarmingUp))
+            + storage::alone(&simulation.storage).1;
         let waits = readiness.after == ReadyAfter::WarmUp;
         let grows = pool.min_nodes < pool.max_nodes;
         Self {
-            cold_start: cold_start(profile, readiness),
+            cold_start: cold_start(simulation),
             node: Times::of_stages([&pool.provision, &pool.setup].into_iter().filter(|_| grows)),
             container: if waits { started + warm_up } else { started },
             unwaited: if waits { SimDuration::ZERO } else { warm_up },

@@ -31,8 +31,7 @@ fn scenario(sets: &[&str]) -> Scenario {
 fn found(sets: &[&str]) -> Vec<(&'static str, String)> {
     let scenario = scenario(sets);
     let resolved = resolve(&scenario, false).unwrap_or_else(|faults| panic!("{sets:?}: {faults:#?}"));
-    let (profile, _) = scenario.read_profile().expect("it is shipped");
-    let world = World { scenario: &scenario, profile: &profile, simulation: &resolved.simulation };
+    let world = World { scenario: &scenario, simulation: &resolved.simulation };
     let found = findings(&Case::new(&world));
     for (code, finding) in &found {
         for text in [&finding.message, &finding.why, &finding.mend] {
@@ -552,6 +551,12 @@ fn pods_and_their_room() {
     );
     check(&waiting, &["replica.readiness.initialDelay=1m"], &[]);
 
+    // What is fetched counts as long as it takes alone: 600 s of weights.
+    check(
+        &waiting,
+        &["replica.weights={ size: 600M }", "cluster.modelStore={ bandwidth: 1M }"],
+        &["W0340 hpa.behavior.scaleDown.stabilizationWindowSeconds"],
+    );
     let liveness = "replica.livenessProbe={ failureThreshold: 3 }";
     check(&waiting, &[liveness], &["W0367 replica.livenessProbe"]);
     check(&waiting, &["replica.startupProbe={ failureThreshold: 3 }"], &["W0367 replica.startupProbe"]);

@@ -145,6 +145,26 @@ struct NodeStore {
     waiting: Vec<(Want, ReplicaId)>,
 }
 
+/// How long an image and the weights take to a fresh node that has its sources to itself, one after the other; nothing where they
+/// are there, or not simulated. Disturbances are left out.
+pub fn alone(plan: &Plan) -> (SimDuration, SimDuration) {
+    let undisturbed = |source: &Source| Source { changes: Vec::new(), ..source.clone() };
+    let (registry, model_store) = (undisturbed(&plan.registry), undisturbed(&plan.model_store));
+    let time = |want: Want| {
+        let plan = Plan { registry: registry.clone(), model_store: model_store.clone(), ..plan.clone() };
+        let mut storage = Storage::new(plan);
+        let mut end = SimTime::ZERO;
+        if !storage.want(SimTime::ZERO, NodeId(0), want, ReplicaId(0)) {
+            while let Some(now) = storage.next_event() {
+                storage.advance(now);
+                end = now;
+            }
+        }
+        end.since(SimTime::ZERO)
+    };
+    (time(Want::Image), time(Want::Weights))
+}
+
 /// Images and weights of a run.
 #[derive(Clone, Debug)]
 pub struct Storage {

@@ -133,6 +133,21 @@ fn what_is_there_beforehand_is_not_fetched() {
     assert!(storage.want(at(0), NodeId(4), Want::Weights, ReplicaId(1)));
 }
 
+#[test]
+fn alone_is_one_start_on_a_fresh_node() {
+    let plan = Plan {
+        image: Some(image(&[(600, 1)])),
+        weights: Some(WeightsPlan { with_pull: true, ..weights(300) }),
+        registry: Source { changes: vec![(at(1), 0)], ..from(100) },
+        model_store: from(50),
+        ..Plan::default()
+    };
+    let secs = SimDuration::from_secs;
+    assert_eq!(alone(&plan), (secs(7), secs(6)));
+    assert_eq!(alone(&Plan { image_present: true, ..plan }), (secs(0), secs(6)));
+    assert_eq!(alone(&Plan::default()), (secs(0), secs(0)));
+}
+
 proptest! {
     /// Alone on its node and its registry, a pull takes what the profile's formula says.
     #[test]
