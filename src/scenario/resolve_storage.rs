@@ -16,6 +16,9 @@ const CONNECTIONS: u32 = 3;
 /// Shares of a link are whole bytes a second: on slower ones the rounding would show.
 const SLOWEST: Bytes = Bytes(1_000_000);
 
+/// Each connection is a transfer of its own.
+const MOST_CONNECTIONS: u32 = 1_024;
+
 impl Resolver<'_> {
     /// The plan of what nodes fetch; faults where it makes no sense.
     pub(super) fn storage(&mut self, profile: &Profile, pool_name: &str, pool: &PoolSpec) -> Plan {
@@ -55,7 +58,9 @@ impl Resolver<'_> {
         }
         Plan {
             image,
-            weights,
+            // What a node comes with does not go with a pod.
+            weights: weights
+                .map(|weights| WeightsPlan { kept: weights.kept || pool.weights_present, ..weights }),
             registry: self.source("registry", &spec.cluster.registry),
             model_store: self.source("modelStore", &spec.cluster.model_store),
             node_rate: pool.node_bandwidth.map(|rate| rate.0),
@@ -118,6 +123,11 @@ impl Resolver<'_> {
                     "",
                 );
             }
+        }
+        if spec.connections > MOST_CONNECTIONS {
+            let message = format!("{} connections are beyond the most, {MOST_CONNECTIONS}", spec.connections);
+            let help = "streaming loaders open 8 to 64";
+            self.fault("E0315", &["replica", "weights", "connections"], message, help);
         }
         WeightsPlan {
             bytes: spec.size.0,

@@ -117,12 +117,15 @@ impl Run<'_> {
         let FaultSpec::SpotReclaim(reclaim) = &self.sim.faults[index] else { return };
         let mut rng = self.streams.stream(Purpose::Faults, index as u64);
         let mut nodes = self.cluster.taking_pods();
-        for _ in 0..reclaim.nodes {
-            if nodes.is_empty() {
-                break;
-            }
-            let id = nodes.swap_remove(rng.random_range(0..nodes.len()));
-            self.cluster.cordon(id);
+        let mut taken = Vec::new();
+        while taken.len() < reclaim.nodes as usize && !nodes.is_empty() {
+            taken.push(nodes.swap_remove(rng.random_range(0..nodes.len())));
+        }
+        // All of them before any pod goes: what waits for a node must not come to one that is about to go.
+        for id in &taken {
+            self.cluster.cordon(*id);
+        }
+        for id in taken {
             let over = self.now.saturating_add(reclaim.notice);
             self.queue.push(over, Rank::Phase, id.0, 3, Event::NodeLost(id));
             for replica in self.on_node(id) {

@@ -411,25 +411,18 @@ impl Run<'_> {
         self.by_phase[phase as usize] -= 1;
         self.starting.retain(|s| *s != id);
         let phases = replica.phases.clone();
-        self.starts.push(StartRecord {
-            replica: id,
-            ordered: replica.created,
-            phases,
-            restarts: replica.restarts,
-            result,
-        });
+        self.starts.push(self.start_record(id, phases, result));
     }
 
     /// Writes the record of a start that the end of the run cut short.
     pub(super) fn record_start(&mut self, id: ReplicaId, result: StartResult) {
         let replica = &self.replicas[id.index()];
         let phases = replica.spans(self.now).filter(|s| s.from < s.to).collect();
-        self.starts.push(StartRecord {
-            replica: id,
-            ordered: replica.created,
-            phases,
-            restarts: replica.restarts,
-            result,
-        });
+        self.starts.push(self.start_record(id, phases, result));
+    }
+
+    fn start_record(&self, id: ReplicaId, phases: Vec<PhaseSpan>, result: StartResult) -> StartRecord {
+        let replica = &self.replicas[id.index()];
+        StartRecord { replica: id, ordered: replica.created, phases, restarts: replica.restarts, result }
     }
 }

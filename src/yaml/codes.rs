@@ -228,7 +228,7 @@ const OF_SCENARIOS: &[Code] = &[
     code(
         "E0315",
         "beyond what can be simulated",
-        "A period below 1 ms, a pool of more than a million GPUs, more than 10,000 replications, or a bandwidth below 1 MB/s: the run \
+        "A period below 1 ms, a pool of more than a million GPUs, more than 10,000 replications, a bandwidth below 1 MB/s, or more than 1,024 connections: the run \
          would take forever or all memory. It is most often a slip in the unit.",
     ),
     code(
