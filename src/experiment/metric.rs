@@ -236,7 +236,7 @@ metrics! {
         "coldStarts.median", Seconds, Lower, "Median time from the order of a replica until it is ready.",
             median_start;
         "restarts", Count, Lower, "Containers that a startup or liveness probe had killed before they were ready.",
-            |run| Some(run.starts.iter().map(|start| f64::from(start.restarts)).sum());
+            |run| Some(run.starts.iter().map(|start| u64::from(start.restarts)).sum::<u64>() as f64);
         "replicas.max", Count, Neither, "Most replicas that existed at the end of a timeline step, in any phase.",
             most_replicas;
         "replicas.mean", Count, Neither, "Replicas that existed, in any phase, averaged over the trace.",

@@ -91,6 +91,7 @@ impl Run<'_> {
             self.books.leave(self.now, Account::Unallocated, self.sim.replica.gpus);
             if let Some(storage) = self.storage.as_mut().filter(|storage| storage.fetches_with_pull()) {
                 storage.prepare(self.now, node, Want::Weights);
+                self.watch_storage();
             }
             self.next_stage(id);
         }

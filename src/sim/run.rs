@@ -303,6 +303,7 @@ impl<'a> Run<'a> {
                 }
                 _ => {
                     let Some((now, event)) = self.queue.pop() else { return };
+                    debug_assert!(now >= self.now, "time goes on: {event:?} of {now:?} at {:?}", self.now);
                     self.now = now;
                     self.handle(event);
                     self.over |= next.is_none() && self.trace_end.is_some() && self.requests.is_empty();

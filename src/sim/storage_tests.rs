@@ -99,6 +99,21 @@ fn weights_wait_for_the_engine_or_come_beside_the_image() {
 }
 
 #[test]
+fn weights_that_come_while_the_runtime_starts_are_there_when_it_wants_them() {
+    for (start_s, expected) in [(1, 5_000), (3, 3_000), (10, 3_000)] {
+        let mut sim = pulling();
+        sim.replica.stages.insert(1, (Phase::Starting, constant(start_s)));
+        sim.storage.image_present = true;
+        sim.storage.node_rate = Some(100 * MB);
+        sim.storage.weights =
+            Some(WeightsPlan { bytes: 300 * MB, connections: 2, with_pull: true, kept: true });
+        let outcome = result(&sim, timed((2, 0), &[(2, 3, 0)]), 0);
+        check_laws(&outcome);
+        assert_eq!(spent(&outcome.starts[0], Phase::Loading), expected, "3 s of fetch beside {start_s} s");
+    }
+}
+
+#[test]
 fn breaches_name_the_pull_that_was_waited_for() {
     let mut sim = pulling();
     sim.initial.state = InitialState::Cold;
