@@ -262,6 +262,7 @@ impl<'a> Run<'a> {
             self.queue.push(first, Rank::Scrape, 2, 0, Event::ReadUsage);
         }
         self.schedule_faults();
+        self.watch_storage();
         self.set_timer();
         self.queue.push(SimTime::ZERO + telemetry.timeline_step, Rank::Scrape, 1, 0, Event::Tick);
         for index in 0..self.loops.len() {

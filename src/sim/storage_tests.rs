@@ -129,6 +129,15 @@ fn breaches_name_the_pull_that_was_waited_for() {
 }
 
 #[test]
+fn a_disturbance_that_is_over_before_anybody_pulls_changes_nothing() {
+    let mut sim = pulling();
+    sim.storage.registry.changes = vec![(SimTime::from_secs(2), 0), (SimTime::from_secs(9), 100 * MB)];
+    let outcome = result(&sim, timed((2, 0), &[(20, 3, 0)]), 0);
+    check_laws(&outcome);
+    assert_eq!(pulls(&outcome), [6_000]);
+}
+
+#[test]
 fn nodes_that_come_with_it_pull_nothing() {
     let mut sim = pulling();
     sim.storage.image_present = true;
