@@ -228,6 +228,7 @@ impl Resolver<'_> {
         }
         self.resource_metrics(profile);
         self.room_at_the_start(pool_name, pool, gpus, setting);
+        let storage = self.storage(profile, pool_name, pool);
         let penalties = self.penalties(profile);
         let (engine, engine_spec) = match spec.engine.clone() {
             Some(EngineSpec::Workers(workers)) => workers_engine(workers, &penalties),
@@ -256,7 +257,6 @@ impl Resolver<'_> {
             pre_stop: spec.replica.pre_stop,
             per_request: profile.per_request(),
         };
-        let storage = self.storage(profile, pool_name, pool);
         let price = price?;
         let pool = PoolSpec { price_per_gpu_hour: Some(price), ..pool.clone() };
         Some(Parts { engine, engine_spec, replica, pool, storage, price_micro_usd: price.micro_usd })
