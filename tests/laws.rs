@@ -152,7 +152,7 @@ fn with_every_time_doubled_everything_takes_twice_as_long() {
 fn a_doubled_price_doubles_the_bill_and_nothing_else() {
     let cheap = bursts(1);
     let mut dear = bursts(1);
-    dear.simulation.price_micro_usd_per_gpu_hour *= 2;
+    dear.simulation.cluster.pools[0].price_micro_usd *= 2;
     for policy in ["hpa", "pool"] {
         let (a, b) = (run(&cheap, policy, 0), run(&dear, policy, 0));
         assert!((2.0 * a.ledger.cost_total() - b.ledger.cost_total()).abs() < 1e-9, "{policy}");
@@ -169,7 +169,7 @@ fn without_a_cold_start_no_policy_does_worse() {
     for (_, time) in &mut instant.simulation.replica.stages {
         *time = Distribution::Constant(SimDuration::ZERO);
     }
-    instant.simulation.pool.provision = Distribution::Constant(SimDuration::ZERO);
+    instant.simulation.cluster.pools[0].spec.provision = Distribution::Constant(SimDuration::ZERO);
     for policy in ["hpa", "pool"] {
         let mean = |resolved: &Resolved| (0..5).map(|r| breached(&run(resolved, policy, r))).sum::<u64>() / 5;
         assert!(mean(&instant) < mean(&cold), "{policy}: {} {}", mean(&instant), mean(&cold));

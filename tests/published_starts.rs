@@ -4,13 +4,14 @@
 //! table and says what is circular.
 
 use thawline::kernel::{NodeId, ReplicaId, SimDuration, SimTime};
-use thawline::sim::storage::{ImagePlan, Plan, Storage, Want, WeightsPlan};
+use thawline::sim::storage::{ImagePlan, NodePlan, Plan, Storage, Want, WeightsPlan};
 
 const GB: f64 = 1e9;
 
 /// A pull and a fetch that begin together: (seconds of the pull, seconds of the fetch).
 fn beside(plan: Plan) -> (f64, f64) {
     let mut storage = Storage::new(plan);
+    storage.add_node(NodeId(0), 0);
     let (node, replica) = (NodeId(0), ReplicaId(0));
     let mut ends = [0.0; 2];
     for want in [Want::Image, Want::Weights] {
@@ -33,6 +34,7 @@ fn image(bytes: f64, layers: u32, rate: f64) -> ImagePlan {
         connections: 3,
         manifest: SimDuration::ZERO,
         per_request: SimDuration::ZERO,
+        ..ImagePlan::default()
     }
 }
 
@@ -57,8 +59,9 @@ fn pull_and_weights_beside_each_other_on_sagemaker() {
                     connections: 1,
                     with_pull: true,
                     kept: true,
+                    streaming: false,
                 }),
-                node_rate: Some(link as u64),
+                nodes: vec![NodePlan { rate: Some(link as u64), ..NodePlan::default() }],
                 ..Plan::default()
             })
         };

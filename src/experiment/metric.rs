@@ -126,10 +126,6 @@ fn of_arrived(run: &RunOutcome, part: u64) -> Option<f64> {
     ratio(part as f64, run.counts.arrived as f64)
 }
 
-fn usd(run: &RunOutcome, gpu_ns: Option<f64>) -> Option<f64> {
-    gpu_ns.map(|g| run.ledger.usd(g).max(0.0))
-}
-
 /// What the run would cost in a month of 730 hours, if its period repeated; `None` for a run of no length.
 pub fn monthly(run: &RunOutcome, cost_usd: f64) -> Option<f64> {
     ratio(cost_usd * HOURS_PER_MONTH * 3600.0, run.trace_end.as_secs_f64())
@@ -208,15 +204,15 @@ metrics! {
         "cost.perRequest", Usd, Lower, "The bill per finished request.",
             |run| ratio(run.ledger.cost_total(), run.counts.finished as f64);
         "cost.steady", Usd, Neither, "What the replicas that the traffic needed cost.",
-            |run| usd(run, run.ledger.steady_gpu_ns());
+            |run| run.ledger.steady_usd();
         "cost.buffer", Usd, Lower, "What ready replicas beyond the need cost.",
-            |run| usd(run, run.ledger.buffer_gpu_ns());
+            |run| run.ledger.buffer_usd().map(|usd| usd.max(0.0));
         "cost.scaleUpLoad", Usd, Lower, "What replicas cost before they were first ready.",
-            |run| usd(run, Some(run.ledger.start_up_gpu_ns() as f64));
+            |run| Some(run.ledger.start_up_usd());
         "cost.draining", Usd, Lower, "What draining replicas cost.",
-            |run| usd(run, Some(run.ledger.account(Account::Draining) as f64));
+            |run| Some(run.ledger.account_usd(Account::Draining));
         "cost.unallocated", Usd, Lower, "What GPUs bound to no replica cost.",
-            |run| usd(run, Some(run.ledger.account(Account::Unallocated) as f64));
+            |run| Some(run.ledger.account_usd(Account::Unallocated));
         "utilisation", Share, Higher, "Steady over bill: the share of GPU-hours that the traffic needed.",
             |run| run.ledger.utilisation();
         "gpuHours", GpuHours, Lower, "Billed GPU-hours.",

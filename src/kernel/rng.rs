@@ -36,6 +36,8 @@ pub enum Purpose {
     PodUid = 11,
     /// Which nodes a fault hits; the entity is the fault.
     Faults = 12,
+    /// Which pool a node comes from where that is drawn; the entity is the ordinal of the order.
+    Expander = 20,
 }
 
 /// The family of streams of one replication.

@@ -58,10 +58,12 @@ impl Account {
 pub struct Ledger {
     /// GPU-nanoseconds of each [`Account`], indexed by [`Account::index`].
     pub gpu_ns: [u128; Account::ALL.len()],
+    /// The same, each GPU-nanosecond times the price of its GPU-hour in millionths of a US dollar.
+    pub cost: [u128; Account::ALL.len()],
     /// The bill: GPU-nanoseconds of all billed nodes, added up from the nodes alone.
     pub billed_gpu_ns: u128,
-    /// Price of a GPU-hour, millionths of a US dollar.
-    pub price_micro_usd_per_gpu_hour: u64,
+    /// The bill of each pool.
+    pub pools: Vec<PoolBill>,
     /// GPUs a replica holds.
     pub gpus_per_replica: u32,
     /// The integral of needed(t), replica-nanoseconds; `None` without a capacity, that is without an SLO.
@@ -72,6 +74,22 @@ pub struct Ledger {
     pub cold_starts: u64,
     /// Total time those starts spent loading (all start-up phases with a node), ns.
     pub start_up_ns: u128,
+}
+
+/// What the nodes of a pool cost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PoolBill {
+    /// The pool.
+    pub name: String,
+    /// Price of a GPU-hour, millionths of a US dollar.
+    pub price_micro_usd_per_gpu_hour: u64,
+    /// GPU-nanoseconds of its billed nodes.
+    pub billed_gpu_ns: u128,
+}
+
+/// US dollars for GPU-nanoseconds times the price of a GPU-hour in millionths of a dollar.
+fn usd(cost: u128) -> f64 {
+    cost as f64 / 3.6e12 / 1e6
 }
 
 impl Ledger {
@@ -85,14 +103,29 @@ impl Ledger {
         self.gpu_ns.iter().sum()
     }
 
-    /// US dollars for GPU-nanoseconds.
-    pub fn usd(&self, gpu_ns: f64) -> f64 {
-        gpu_ns / 3.6e12 * self.price_micro_usd_per_gpu_hour as f64 / 1e6
+    /// US dollars of one account.
+    pub fn account_usd(&self, account: Account) -> f64 {
+        usd(self.cost[account.index()])
+    }
+
+    /// The bill: GPU-nanoseconds of each pool times its price. Equal to the sum of [`Ledger::cost`].
+    pub fn billed_cost(&self) -> u128 {
+        let cost = |pool: &PoolBill| pool.billed_gpu_ns * u128::from(pool.price_micro_usd_per_gpu_hour);
+        self.pools.iter().map(cost).sum()
     }
 
     /// Billed US dollars: `cost.total`.
     pub fn cost_total(&self) -> f64 {
-        self.usd(self.billed_gpu_ns as f64)
+        usd(self.billed_cost())
+    }
+
+    /// US dollars of a billed GPU-hour, the mean over what was billed; with nothing billed that of the first pool.
+    pub fn price_usd_per_gpu_hour(&self) -> f64 {
+        let first = self.pools.first().map_or(0.0, |pool| pool.price_micro_usd_per_gpu_hour as f64 / 1e6);
+        if self.billed_gpu_ns == 0 {
+            return first;
+        }
+        self.billed_cost() as f64 / self.billed_gpu_ns as f64 / 1e6
     }
 
     /// GPU-nanoseconds of the start-up accounts: *scale-up load*.
@@ -104,6 +137,29 @@ impl Ledger {
     /// GPU-nanoseconds of replicas that are ready: busy, idle and held.
     pub fn ready_gpu_ns(&self) -> u128 {
         [Account::ServingBusy, Account::ServingIdle, Account::Held].map(|a| self.account(a)).iter().sum()
+    }
+
+    /// US dollars of the start-up accounts.
+    pub fn start_up_usd(&self) -> f64 {
+        let is_start_up = |a: &&Account| matches!(a, Account::StartUp(_));
+        usd(Account::ALL.iter().filter(is_start_up).map(|a| self.cost[a.index()]).sum())
+    }
+
+    /// US dollars of replicas that are ready.
+    pub fn ready_usd(&self) -> f64 {
+        let accounts = [Account::ServingBusy, Account::ServingIdle, Account::Held];
+        usd(accounts.iter().map(|a| self.cost[a.index()]).sum())
+    }
+
+    /// US dollars of *steady*, at the mean price of the replicas that were ready.
+    pub fn steady_usd(&self) -> Option<f64> {
+        let (steady, ready) = (self.steady_gpu_ns()?, self.ready_gpu_ns());
+        Some(if ready == 0 { 0.0 } else { steady / ready as f64 * self.ready_usd() })
+    }
+
+    /// US dollars of *buffer*: what ready replicas cost beyond *steady*.
+    pub fn buffer_usd(&self) -> Option<f64> {
+        self.steady_usd().map(|steady| self.ready_usd() - steady)
     }
 
     /// GPU-nanoseconds that the traffic needed: *steady*.

@@ -11,7 +11,7 @@ pub mod timeline;
 
 pub use breach::{BreachOutcome, Breaches, Cause};
 pub use latency::{Latencies, Latency};
-pub use ledger::{Account, Ledger};
+pub use ledger::{Account, Ledger, PoolBill};
 pub use timeline::{DecisionRecord, PhaseSpan, StartRecord, StartResult, Timeline};
 
 use crate::kernel::SimDuration;

@@ -308,6 +308,18 @@ pub struct BreachesDoc {
     pub first: Vec<RequestRecord>,
 }
 
+/// What the nodes of a pool cost in a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PoolDoc {
+    /// The pool.
+    pub name: String,
+    /// Price of a GPU-hour, millionths of a US dollar.
+    pub price_micro_usd_per_gpu_hour: u64,
+    /// Its bill, GPU-nanoseconds.
+    pub billed_gpu_ns: String,
+}
+
 /// The ledger of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -316,8 +328,8 @@ pub struct LedgerDoc {
     pub billed_gpu_ns: String,
     /// GPU-nanoseconds by account; they sum to the bill.
     pub gpu_ns: IndexMap<String, String>,
-    /// Price of a GPU-hour, millionths of a US dollar.
-    pub price_micro_usd_per_gpu_hour: u64,
+    /// The bill by pool.
+    pub pools: Vec<PoolDoc>,
     /// GPUs of a replica.
     pub gpus_per_replica: u32,
     /// The integral of the need, replica-nanoseconds.

@@ -6,7 +6,7 @@ use crate::outcome::breach::{Capacity, RequestRecord, Slo};
 use crate::outcome::timeline::Point;
 use crate::outcome::{
     Account, BreachOutcome, Breaches, Cause, Counts, DecisionRecord, Latencies, Latency, Ledger, Phase,
-    PhaseSpan, RunOutcome, StartRecord, StartResult, Steps, Timeline,
+    PhaseSpan, PoolBill, RunOutcome, StartRecord, StartResult, Steps, Timeline,
 };
 use crate::policy::Reason;
 
@@ -100,7 +100,6 @@ fn breaches() -> Breaches {
 fn ledger() -> Ledger {
     let mut ledger = Ledger {
         billed_gpu_ns: 4 * HOUR,
-        price_micro_usd_per_gpu_hour: 3_600_000,
         gpus_per_replica: 1,
         needed_replica_ns: Some(2.0 * HOUR as f64),
         replica_ns: 7 * HOUR / 2,
@@ -121,7 +120,18 @@ fn ledger() -> Ledger {
         ledger.gpu_ns[account.index()] = millis * 1_000_000;
     }
     ledger.gpu_ns[Account::Unallocated.index()] = ledger.billed_gpu_ns - ledger.total();
+    price(&mut ledger, 3_600_000);
     ledger
+}
+
+/// Has all GPU-nanoseconds of a ledger cost so much an hour, millionths of a US dollar.
+pub fn price(ledger: &mut Ledger, micro_usd_per_gpu_hour: u64) {
+    ledger.cost = ledger.gpu_ns.map(|gpu_ns| gpu_ns * u128::from(micro_usd_per_gpu_hour));
+    ledger.pools = vec![PoolBill {
+        name: "gpu".to_owned(),
+        price_micro_usd_per_gpu_hour: micro_usd_per_gpu_hour,
+        billed_gpu_ns: ledger.billed_gpu_ns,
+    }];
 }
 
 fn timeline() -> Timeline {

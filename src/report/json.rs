@@ -6,14 +6,15 @@ use indexmap::IndexMap;
 
 use super::document::{
     AccountDoc, BreachesDoc, CellDoc, DecisionDoc, Document, EquationDoc, Figure, GateDoc, LatencyDoc,
-    LedgerDoc, MeanDoc, PolicyDoc, PolicySummaryDoc, RunDoc, SCHEMA_VERSION, ShareDoc, TermDoc, VerdictDoc,
+    LedgerDoc, MeanDoc, PolicyDoc, PolicySummaryDoc, PoolDoc, RunDoc, SCHEMA_VERSION, ShareDoc, TermDoc,
+    VerdictDoc,
 };
 use super::money::Money;
 use super::summary::{GateRow, PolicySummary, Share};
 use super::verdict::Verdict;
 use super::{Report, Summary};
 use crate::experiment::{METRICS, slo_limits};
-use crate::outcome::{Account, BreachOutcome, Breaches, Cause, Latency, Ledger, RunOutcome};
+use crate::outcome::{Account, BreachOutcome, Breaches, Cause, Latency, Ledger, PoolBill, RunOutcome};
 
 /// The whole outcome.
 pub struct Json;
@@ -189,12 +190,20 @@ fn breaches(breaches: &Breaches) -> BreachesDoc {
     }
 }
 
+fn pool(pool: &PoolBill) -> PoolDoc {
+    PoolDoc {
+        name: pool.name.clone(),
+        price_micro_usd_per_gpu_hour: pool.price_micro_usd_per_gpu_hour,
+        billed_gpu_ns: pool.billed_gpu_ns.to_string(),
+    }
+}
+
 fn ledger(ledger: &Ledger) -> LedgerDoc {
     let account = |a: Account| (a.label(), ledger.account(a).to_string());
     LedgerDoc {
         billed_gpu_ns: ledger.billed_gpu_ns.to_string(),
         gpu_ns: Account::ALL.into_iter().map(account).collect(),
-        price_micro_usd_per_gpu_hour: ledger.price_micro_usd_per_gpu_hour,
+        pools: ledger.pools.iter().map(pool).collect(),
         gpus_per_replica: ledger.gpus_per_replica,
         needed_replica_ns: ledger.needed_replica_ns.filter(|n| n.is_finite()),
         replica_ns: ledger.replica_ns.to_string(),

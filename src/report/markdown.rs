@@ -77,8 +77,9 @@ fn ledger(out: &mut dyn Write, summary: &Summary) -> io::Result<()> {
 /// The prices the runs were billed at, each once.
 fn prices(summary: &Summary) -> String {
     let runs = summary.experiment.policies.iter().flat_map(|policy| &policy.runs);
-    let price = |run: &RunOutcome| run.ledger.price_micro_usd_per_gpu_hour;
-    let mut prices: Vec<u64> = runs.map(price).collect();
+    let of_pools =
+        |run: &RunOutcome| run.ledger.pools.iter().map(|pool| pool.price_micro_usd_per_gpu_hour).collect();
+    let mut prices: Vec<u64> = runs.flat_map::<Vec<u64>, _>(of_pools).collect();
     prices.sort_unstable();
     prices.dedup();
     let shown: Vec<String> =

@@ -149,7 +149,7 @@ impl<'a> Bill<'a> {
 
     fn accounts(&self) -> Vec<AccountLine> {
         let part = |account: Account| -> PartOfRun<'_> {
-            (account.label(), Box::new(move |run| run.ledger.usd(run.ledger.account(account) as f64)))
+            (account.label(), Box::new(move |run| run.ledger.account_usd(account)))
         };
         let parts = self.parts(Account::ALL.into_iter().map(part).collect());
         let line = |(account, part)| AccountLine {
@@ -168,7 +168,7 @@ impl<'a> Bill<'a> {
         let mut terms = if is_split {
             vec![term("steady", "cost.steady"), term("buffer", "cost.buffer")]
         } else {
-            let ready = |run: &RunOutcome| run.ledger.usd(run.ledger.ready_gpu_ns() as f64);
+            let ready = |run: &RunOutcome| run.ledger.ready_usd();
             vec![("ready".to_owned(), Box::new(ready) as Box<dyn Fn(&RunOutcome) -> f64>)]
         };
         terms.push(term("scale-up load", "cost.scaleUpLoad"));
@@ -218,7 +218,7 @@ fn equation(runs: &[RunOutcome], is_split: bool) -> Equation {
             let ready_replica_ns = run.ledger.ready_gpu_ns() as f64 / gpus;
             run.ledger.needed_replica_ns.filter(|_| is_split).unwrap_or(ready_replica_ns) / span_ns(run)
         }),
-        price_usd_per_hour: over_runs(&|run| run.ledger.price_micro_usd_per_gpu_hour as f64 / 1e6),
+        price_usd_per_hour: over_runs(&|run| run.ledger.price_usd_per_gpu_hour()),
         starts_per_month: over_runs(&|run| {
             run.ledger.cold_starts as f64 * HOURS_PER_MONTH * 3600.0 / run.trace_end.as_secs_f64()
         }),
@@ -306,7 +306,7 @@ mod tests {
                     *account = u128::from(*ns);
                 }
                 run.ledger.billed_gpu_ns = run.ledger.total();
-                run.ledger.price_micro_usd_per_gpu_hour = price;
+                fixture::price(&mut run.ledger, price);
                 run.ledger.gpus_per_replica = gpus;
                 run.ledger.needed_replica_ns =
                     Some(run.ledger.ready_gpu_ns() as f64 * needed / f64::from(gpus));

@@ -121,7 +121,7 @@ mod tests {
             run.ledger.gpu_ns = Default::default();
             run.ledger.gpu_ns[0] = u128::from(*cents) * 36_000_000_000;
             run.ledger.billed_gpu_ns = run.ledger.total();
-            run.ledger.price_micro_usd_per_gpu_hour = 1_000_000;
+            fixture::price(&mut run.ledger, 1_000_000);
             run.breaches.as_mut().unwrap().total = *breaches;
             PolicyOutcome { name: (*name).to_owned(), runs: vec![run] }
         };

@@ -3,15 +3,13 @@
 use super::load::Scenario;
 use crate::experiment::Gate;
 use crate::kernel::SimDuration;
+use crate::sim::cluster::config::ProvisionerSpec;
 use crate::sim::config::{EngineSpec, ProbeSpec};
 use crate::sim::faults::FaultSpec;
 use crate::yaml::{Diagnostic, Path};
 
 /// Each tick of a period is an event: shorter ones would fill hours and memory to no purpose.
 const SHORTEST_PERIOD: SimDuration = SimDuration::from_millis(1);
-
-/// Each replica takes memory; more GPUs than the largest clusters have are a slip of the finger.
-const MOST_GPUS: u64 = 1_000_000;
 
 /// Every run is kept until the last is over.
 const MOST_REPLICATIONS: u32 = 10_000;
@@ -20,7 +18,7 @@ const MOST_REPLICATIONS: u32 = 10_000;
 pub(super) fn check(scenario: &Scenario) -> Vec<Diagnostic> {
     let mut checker = Checker { scenario, faults: Vec::new() };
     checker.name();
-    checker.pools();
+    checker.cluster();
     checker.periods();
     checker.thresholds();
     checker.faults();
@@ -32,15 +30,20 @@ pub(super) fn check(scenario: &Scenario) -> Vec<Diagnostic> {
     checker.faults
 }
 
-struct Checker<'a> {
-    scenario: &'a Scenario,
+/// A scenario, and what is wrong with it so far.
+pub(super) struct Checker<'a> {
+    pub(super) scenario: &'a Scenario,
     faults: Vec<Diagnostic>,
 }
 
 impl Checker<'_> {
-    fn fault(&mut self, code: &'static str, path: &Path, message: impl Into<String>, help: &str) {
+    pub(super) fn fault(&mut self, code: &'static str, path: &Path, message: impl Into<String>, help: &str) {
         let fault = self.scenario.document.fault(code, path, message);
         self.faults.push(if help.is_empty() { fault } else { fault.helped(help) });
+    }
+
+    pub(super) fn add(&mut self, fault: Diagnostic) {
+        self.faults.push(fault);
     }
 
     fn name(&mut self) {
@@ -53,41 +56,7 @@ impl Checker<'_> {
         }
     }
 
-    fn pools(&mut self) {
-        let pools = &self.scenario.spec.cluster.pools;
-        let at = Path::keys(["cluster", "pools"]);
-        if pools.len() != 1 {
-            let message = format!("exactly one pool is expected, found {}", pools.len());
-            self.fault("E0303", &at, message, "a cluster of several pools is not modelled yet");
-        }
-        for (name, pool) in pools {
-            let at = at.key(name);
-            if pool.gpus_per_node == 0 {
-                self.zero(&at.key("gpusPerNode"), "gpusPerNode");
-            }
-            let gpus = u64::from(pool.gpus_per_node) * u64::from(pool.max_nodes);
-            if gpus > MOST_GPUS {
-                let message = format!("a pool of {gpus} GPUs is beyond the largest, {MOST_GPUS}");
-                self.fault("E0315", &at.key("maxNodes"), message, "");
-            }
-            if pool.max_nodes == 0 {
-                self.zero(&at.key("maxNodes"), "maxNodes");
-            } else if pool.max_nodes < pool.min_nodes {
-                let message = format!("maxNodes {} is below minNodes {}", pool.max_nodes, pool.min_nodes);
-                self.fault("E0305", &at.key("maxNodes"), message, "");
-            }
-            let gpus = self.scenario.spec.replica.gpus;
-            if let Some(gpus) = gpus.filter(|gpus| *gpus > pool.gpus_per_node && pool.gpus_per_node > 0) {
-                let message = format!("a replica of {gpus} GPUs fits no node of {}", pool.gpus_per_node);
-                self.fault("E0304", &Path::keys(["replica", "gpus"]), message, "a replica cannot span nodes");
-            }
-        }
-        if self.scenario.spec.replica.gpus == Some(0) {
-            self.zero(&Path::keys(["replica", "gpus"]), "gpus");
-        }
-    }
-
-    fn zero(&mut self, path: &Path, name: &str) {
+    pub(super) fn zero(&mut self, path: &Path, name: &str) {
         self.fault("E0306", path, format!("`{name}` must not be zero"), "");
     }
 
@@ -105,6 +74,12 @@ impl Checker<'_> {
             (&["replica", "livenessProbe", "period"], probe(&spec.replica.liveness_probe)),
         ];
         periods.extend(probes.into_iter().filter_map(|(keys, period)| Some((keys, period?))));
+        if let ProvisionerSpec::ClusterAutoscaler(flags) = &spec.cluster.provisioner {
+            periods.push((
+                &["cluster", "provisioner", "clusterAutoscaler", "scanInterval"],
+                flags.scan_interval,
+            ));
+        }
         for (keys, value) in periods {
             let path = Path::keys(keys.iter().copied());
             if value.is_zero() {
@@ -120,13 +95,22 @@ impl Checker<'_> {
         for (index, fault) in self.scenario.spec.faults.iter().enumerate() {
             let at = Path::keys(["faults"]).index(index);
             match fault {
-                FaultSpec::SpotReclaim(reclaim) if reclaim.nodes == 0 => {
-                    self.zero(&at.key("spotReclaim").key("nodes"), "nodes");
+                FaultSpec::SpotReclaim(reclaim) => {
+                    let at = at.key("spotReclaim");
+                    if reclaim.nodes == 0 {
+                        self.zero(&at.key("nodes"), "nodes");
+                    }
+                    self.pools_exist(&at.key("pools"), &reclaim.pools);
+                    self.has_spot(&at, &reclaim.pools);
                 }
-                FaultSpec::NoCapacity(shortage) if shortage.lasts.is_zero() => {
-                    self.zero(&at.key("noCapacity").key("lasts"), "lasts");
+                FaultSpec::NoCapacity(shortage) => {
+                    let at = at.key("noCapacity");
+                    if shortage.lasts.is_zero() {
+                        self.zero(&at.key("lasts"), "lasts");
+                    }
+                    self.pools_exist(&at.key("pools"), &shortage.pools);
+                    self.zones_exist(&at.key("zones"), &shortage.zones);
                 }
-                FaultSpec::SpotReclaim(_) | FaultSpec::NoCapacity(_) => {}
             }
         }
     }

@@ -4,6 +4,7 @@
 //! diagnostics, all at once.
 
 mod check;
+mod check_cluster;
 mod explain;
 mod fault;
 mod lint;
@@ -11,6 +12,7 @@ mod load;
 mod manifest;
 mod notes;
 mod resolve;
+mod resolve_cluster;
 mod resolve_engine;
 mod resolve_policies;
 mod resolve_storage;

@@ -14,13 +14,14 @@ use super::notes::{notes, warning};
 use super::resolve_engine::workers_engine;
 use super::resolve_storage::stages;
 use crate::experiment::{Coverage, Gate, Header, Warning};
-use crate::kernel::{Quantity, SimDuration, Streams};
+use crate::kernel::{Price, Quantity, SimDuration, Streams};
 use crate::outcome::Phase;
 use crate::outcome::breach::Slo;
 use crate::policy::api::PodResources;
 use crate::policy::{PolicySpec, Setting};
 use crate::profile::Profile;
-use crate::sim::config::{ContinuousSpec, EngineSpec, PoolSpec, ReadyAfter};
+use crate::sim::cluster;
+use crate::sim::config::{ContinuousSpec, EngineSpec, ReadyAfter};
 use crate::sim::storage::Plan;
 use crate::sim::telemetry::CpuModel;
 use crate::sim::{EngineParams, ReplicaParams, Simulation, capacity};
@@ -143,9 +144,8 @@ struct Parts {
     engine: EngineParams,
     engine_spec: EngineSpec,
     replica: ReplicaParams,
-    pool: PoolSpec,
+    cluster: cluster::Plan,
     storage: Plan,
-    price_micro_usd: u64,
 }
 
 /// A scenario on its way to a simulation, and what is wrong with it so far.
@@ -210,25 +210,11 @@ impl Resolver<'_> {
 
     fn replica(&mut self, profile: &Profile, setting: &Setting, exact_steps: bool) -> Option<Parts> {
         let spec = self.spec().clone();
-        let (pool_name, pool) = spec.cluster.pools.first()?;
         let gpus = spec.replica.gpus.unwrap_or(profile.gpu.count);
-        if spec.replica.gpus.is_none() && gpus > pool.gpus_per_node {
-            let message = format!(
-                "a replica of this profile holds {gpus} GPUs and fits no node of {}",
-                pool.gpus_per_node
-            );
-            let keys = ["cluster", "pools", pool_name, "gpusPerNode"];
-            self.fault("E0304", &keys, message, "a replica cannot span nodes");
-        }
-        let price = pool.price_per_gpu_hour.or(profile.price_per_gpu_hour.as_ref().map(|p| p.value));
-        if price.is_none() {
-            let help = "write e.g. `pricePerGpuHour: $3.60`";
-            let message = "neither the pool nor the profile has a price";
-            self.fault("E0312", &["cluster", "pools", pool_name], message, help);
-        }
+        let cluster = self.cluster(profile, gpus);
         self.resource_metrics(profile);
-        self.room_at_the_start(pool_name, pool, gpus, setting);
-        let storage = self.storage(profile, pool_name, pool);
+        self.room_at_the_start(&cluster, gpus, setting);
+        let storage = self.storage(profile);
         let penalties = self.penalties(profile);
         let (engine, engine_spec) = match spec.engine.clone() {
             Some(EngineSpec::Workers(workers)) => workers_engine(workers, &penalties),
@@ -257,9 +243,7 @@ impl Resolver<'_> {
             pre_stop: spec.replica.pre_stop,
             per_request: profile.per_request(),
         };
-        let price = price?;
-        let pool = PoolSpec { price_per_gpu_hour: Some(price), ..pool.clone() };
-        Some(Parts { engine, engine_spec, replica, pool, storage, price_micro_usd: price.micro_usd })
+        Some(Parts { engine, engine_spec, replica, cluster, storage })
     }
 
     /// What the first requests of a replica that nothing warmed pay. A profile without such a curve
@@ -303,10 +287,9 @@ impl Resolver<'_> {
             replica: parts.replica,
             gateway: spec.gateway.clone(),
             control_plane: spec.cluster.control_plane.clone(),
-            pool: parts.pool.clone(),
+            cluster: parts.cluster,
             storage: parts.storage,
             faults: spec.faults.clone(),
-            price_micro_usd_per_gpu_hour: parts.price_micro_usd,
             initial: spec.initial,
             telemetry: spec.telemetry.clone(),
             setting,
@@ -320,8 +303,8 @@ impl Resolver<'_> {
         let (requests, span) = self.extent(workload);
         spec.engine = Some(parts.engine_spec);
         spec.replica.gpus = Some(simulation.replica.gpus);
-        if let Some((_, pool)) = spec.cluster.pools.first_mut() {
-            *pool = parts.pool;
+        for (pool, plan) in spec.cluster.pools.values_mut().zip(&simulation.cluster.pools) {
+            pool.price_per_gpu_hour = Some(Price { micro_usd: plan.price_micro_usd });
         }
         let trust = profile.trust();
         // The best it can claim; how much of it is assumed stands beside.

@@ -7,7 +7,7 @@ use crate::policy::{self, ResourceRead, Setting};
 use crate::profile::Profile;
 use crate::promql::Release;
 use crate::promql::catalogue::METRICS;
-use crate::sim::config::{EngineExporter, PoolSpec, PrometheusRelease};
+use crate::sim::config::{EngineExporter, PrometheusRelease};
 use crate::yaml::Path;
 
 impl Resolver<'_> {
@@ -79,33 +79,6 @@ impl Resolver<'_> {
                 let message =
                     format!("`{name}` scales on memory utilisation, a share of a request there is not");
                 self.fault("E0313", &["policies", name], message, "set `replica.memoryRequest`");
-            }
-        }
-    }
-
-    /// The replicas a run starts with must fit the pool.
-    pub(super) fn room_at_the_start(
-        &mut self,
-        pool_name: &str,
-        pool: &PoolSpec,
-        gpus: u32,
-        setting: &Setting,
-    ) {
-        let room = u64::from(pool.max_nodes) * u64::from(pool.gpus_per_node / gpus.max(1));
-        let given = self.spec().initial.replicas;
-        let policies = self.spec().policies.clone();
-        for (name, policy) in &policies {
-            if !policy.check(setting).is_empty() {
-                continue;
-            }
-            let (replicas, spare) = policy.build(setting).initial();
-            let needed = u64::from(given.unwrap_or(replicas)) + u64::from(spare);
-            if needed > room {
-                let message = format!(
-                    "`{name}` starts with {needed} replicas, and pool `{pool_name}` has room for {room}"
-                );
-                let help = "raise maxNodes, or start with fewer replicas";
-                self.fault("E0304", &["cluster", "pools", pool_name, "maxNodes"], message, help);
             }
         }
     }

@@ -6,9 +6,9 @@ use crate::kernel::{Bytes, Distribution, SimDuration, SimTime};
 use crate::outcome::Phase;
 use crate::profile::Profile;
 use crate::profile::schema::{Stage, StartUpStage};
-use crate::sim::config::PoolSpec;
+use crate::sim::cluster::config::{PoolSpec, Prefetch};
 use crate::sim::storage::config::{Fetch, ImageSpec, StoreSpec, WeightsSpec};
-use crate::sim::storage::{ImagePlan, Plan, Source, WeightsPlan};
+use crate::sim::storage::{ImagePlan, LazyPlan, NodePlan, Plan, Source, WeightsPlan};
 
 /// containerd's `max_concurrent_downloads`.
 const CONNECTIONS: u32 = 3;
@@ -21,23 +21,13 @@ const MOST_CONNECTIONS: u32 = 1_024;
 
 impl Resolver<'_> {
     /// The plan of what nodes fetch; faults where it makes no sense.
-    pub(super) fn storage(&mut self, profile: &Profile, pool_name: &str, pool: &PoolSpec) -> Plan {
+    pub(super) fn storage(&mut self, profile: &Profile) -> Plan {
         let spec = self.spec().clone();
         let image = spec.replica.image.as_ref().and_then(|image| self.image(image, profile));
         let weights = spec.replica.weights.as_ref().map(|weights| self.weights(weights));
-        let at_pool = ["cluster", "pools", pool_name];
-        self.bandwidth(&[&at_pool[..], &["nodeBandwidth"]].concat(), pool.node_bandwidth);
-        for (field, set, needs) in [
-            ("imagePresent", pool.image_present && spec.replica.image.is_none(), "replica.image"),
-            ("weightsPresent", pool.weights_present && spec.replica.weights.is_none(), "replica.weights"),
-        ] {
-            if set {
-                let message =
-                    format!("`{field}` counts only with `{needs}`, which the scenario does not have");
-                let help = format!("write `{needs}`, or leave `{field}` out");
-                self.fault("E0317", &[&at_pool[..], &[field]].concat(), message, &help);
-            }
-        }
+        let pools = spec.cluster.pools.iter().map(|(name, pool)| self.node_plan(&spec, name, pool));
+        let nodes: Vec<NodePlan> = pools.collect();
+        self.room_for(&spec, image.as_ref(), weights.as_ref());
         let used = [
             ("registry", spec.replica.image.is_some(), "replica.image"),
             ("modelStore", spec.replica.weights.is_some(), "replica.weights"),
@@ -58,14 +48,47 @@ impl Resolver<'_> {
         }
         Plan {
             image,
-            // What a node comes with does not go with a pod.
-            weights: weights
-                .map(|weights| WeightsPlan { kept: weights.kept || pool.weights_present, ..weights }),
+            weights,
             registry: self.source("registry", &spec.cluster.registry),
             model_store: self.source("modelStore", &spec.cluster.model_store),
-            node_rate: pool.node_bandwidth.map(|rate| rate.0),
+            nodes,
+        }
+    }
+
+    fn node_plan(&mut self, spec: &ScenarioSpec, pool_name: &str, pool: &PoolSpec) -> NodePlan {
+        let at_pool = ["cluster", "pools", pool_name];
+        self.bandwidth(&[&at_pool[..], &["nodeBandwidth"]].concat(), pool.node_bandwidth);
+        let (no_image, no_weights) = (spec.replica.image.is_none(), spec.replica.weights.is_none());
+        for (field, set, needs) in [
+            ("imagePresent", pool.image_present && no_image, "replica.image"),
+            ("weightsPresent", pool.weights_present && no_weights, "replica.weights"),
+            ("imageStore", pool.image_store.is_some() && no_image, "replica.image"),
+            ("diskBandwidth", pool.disk_bandwidth.is_some() && no_weights, "replica.weights"),
+            ("pageCache", pool.page_cache.is_some() && no_weights, "replica.weights"),
+            ("modelCache", pool.model_cache.is_some() && no_weights, "replica.weights"),
+            ("prefetch", pool.prefetch.contains(&Prefetch::Image) && no_image, "replica.image"),
+            ("prefetch", pool.prefetch.contains(&Prefetch::Weights) && no_weights, "replica.weights"),
+        ] {
+            if set {
+                let message =
+                    format!("`{field}` counts only with `{needs}`, which the scenario does not have");
+                let help = format!("write `{needs}`, or leave `{field}` out");
+                self.fault("E0317", &[&at_pool[..], &[field]].concat(), message, &help);
+            }
+        }
+        self.bandwidth(&[&at_pool[..], &["diskBandwidth"]].concat(), pool.disk_bandwidth);
+        let prefetches = |what| pool.prefetch.contains(&what);
+        NodePlan {
+            rate: pool.node_bandwidth.map(|rate| rate.0),
             image_present: pool.image_present,
             weights_present: pool.weights_present,
+            prefetch_image: prefetches(Prefetch::Image),
+            prefetch_weights: prefetches(Prefetch::Weights),
+            disk_rate: pool.disk_bandwidth.map(|rate| rate.0),
+            page_cache: pool.page_cache.map_or(0, |size| size.0),
+            model_cache: pool.model_cache.map(|size| size.0),
+            image_store: pool.image_store.map(|size| size.0),
+            turnover_per_hour: pool.cache_turnover.map_or(0, |size| size.0),
         }
     }
 
@@ -105,8 +128,27 @@ impl Resolver<'_> {
         } else {
             spec.layers.iter().map(|layer| (layer.0, unpack(layer.0).unwrap_or(SimDuration::ZERO))).collect()
         };
+        let unpacked = match own.filter(|_| spec.layers.is_empty()) {
+            Some(own) => {
+                own.layers.value.iter().map(|layer| layer.uncompressed.0).fold(0, u64::saturating_add)
+            }
+            None => layers.iter().map(|(bytes, _)| *bytes).fold(0, u64::saturating_add),
+        };
+        let bytes = layers.iter().map(|(bytes, _)| *bytes).fold(0, u64::saturating_add);
+        if let Some(lazy) = spec.lazy.filter(|lazy| lazy.first.0 >= bytes) {
+            let message =
+                format!("{} bytes come before the container runs, and the image has {bytes}", lazy.first);
+            let help = "write what a start reads of the image, or leave `lazy` out";
+            self.fault("E0305", &["replica", "image", "lazy", "first"], message, help);
+        }
+        if spec.lazy.is_some() && spec.unpack_bandwidth.is_some() {
+            let message = "nothing is unpacked of an image that is pulled lazily";
+            self.fault("E0317", &at("unpackBandwidth"), message, "leave `unpackBandwidth` or `lazy` out");
+        }
         Some(ImagePlan {
             layers,
+            unpacked: spec.unpacked.map_or(unpacked, |size| size.0),
+            lazy: spec.lazy.map(|lazy| LazyPlan { first: lazy.first.0, first_touch: lazy.first_touch }),
             connections: spec.connections.or(model.map(|model| model.connections)).unwrap_or(CONNECTIONS),
             manifest: model.map_or(SimDuration::ZERO, |model| model.manifest),
             per_request: model.map_or(SimDuration::ZERO, |model| model.per_request),
@@ -134,15 +176,54 @@ impl Resolver<'_> {
             connections: spec.connections,
             with_pull: spec.fetch == Fetch::WithPull,
             kept: spec.kept,
+            streaming: spec.streaming,
+        }
+    }
+
+    /// What nodes are to hold must fit them.
+    fn room_for(&mut self, spec: &ScenarioSpec, image: Option<&ImagePlan>, weights: Option<&WeightsPlan>) {
+        for (name, pool) in &spec.cluster.pools {
+            let at = |field: &'static str| ["cluster", "pools", name.as_str(), field];
+            let needed = image.map_or(0, |image| image.unpacked);
+            if let Some(store) = pool.image_store.filter(|store| needed > store.0) {
+                let message =
+                    format!("the image takes {needed} bytes, and the nodes have {store} for images");
+                self.fault(
+                    "E0304",
+                    &at("imageStore"),
+                    message,
+                    "pods would wait for ever: give the nodes a larger disk",
+                );
+            }
+            let needed = weights.filter(|weights| weights.kept).map_or(0, |weights| weights.bytes);
+            if let Some(cache) = pool.model_cache.filter(|cache| needed > cache.0) {
+                let message =
+                    format!("the weights are {needed} bytes, and the nodes have {cache} for weights");
+                let help = "give the nodes a larger disk, or do not keep them: `replica.weights.kept: false`";
+                self.fault("E0304", &at("modelCache"), message, help);
+            }
+            let unbounded =
+                pool.image_store.is_none() && pool.model_cache.is_none() && pool.page_cache.is_none();
+            if pool.cache_turnover.is_some() && unbounded {
+                let message = "`cacheTurnover` pushes out of caches that have a size, and none has";
+                self.fault(
+                    "E0317",
+                    &at("cacheTurnover"),
+                    message,
+                    "write `modelCache`, `pageCache` or `imageStore`",
+                );
+            }
         }
     }
 
     fn source(&mut self, name: &'static str, spec: &StoreSpec) -> Source {
         self.bandwidth(&["cluster", name, "bandwidth"], spec.bandwidth);
         self.bandwidth(&["cluster", name, "connectionBandwidth"], spec.connection_bandwidth);
-        let mut changes = Vec::new();
+        self.bandwidth(&["cluster", name, "cacheBandwidth"], spec.cache_bandwidth);
+        let (mut changes, mut failing) = (Vec::new(), Vec::new());
         let mut over = SimTime::ZERO;
-        if let (None, false) = (spec.bandwidth, spec.disturbances.is_empty()) {
+        let slow = spec.disturbances.iter().any(|disturbance| !disturbance.refuses);
+        if spec.bandwidth.is_none() && slow {
             let message =
                 format!("a disturbance of `{name}` ends with its usual `bandwidth`, which is not given");
             self.fault(
@@ -161,10 +242,31 @@ impl Resolver<'_> {
                 );
                 self.fault("E0305", &["cluster", name, "disturbances"], message, "write them in their order");
             }
-            if disturbance.bandwidth.0 > 0 {
+            if disturbance.refuses && name != "registry" {
+                let message = "only the registry can refuse: a loader whose store does ends its container, which is not modelled";
+                self.fault(
+                    "E0317",
+                    &["cluster", name, "disturbances"],
+                    message,
+                    "write `bandwidth: 0`: fetches stand still",
+                );
+            }
+            if disturbance.refuses && disturbance.bandwidth.0 > 0 {
+                let message = "a store that refuses has no bandwidth";
+                self.fault(
+                    "E0305",
+                    &["cluster", name, "disturbances"],
+                    message,
+                    "leave `bandwidth` or `refuses` out",
+                );
+            } else if disturbance.bandwidth.0 > 0 {
                 self.bandwidth(&["cluster", name, "disturbances"], Some(disturbance.bandwidth));
             }
             over = from.saturating_add(disturbance.lasts);
+            if disturbance.refuses {
+                failing.push((from, over));
+                continue;
+            }
             changes.push((from, disturbance.bandwidth.0));
             changes.extend(spec.bandwidth.map(|usual| (over, usual.0)));
         }
@@ -172,6 +274,9 @@ impl Resolver<'_> {
             rate: spec.bandwidth.map(|rate| rate.0),
             connection: spec.connection_bandwidth.map(|rate| rate.0),
             changes,
+            failing,
+            cache: spec.cache_bandwidth.map(|rate| rate.0),
+            peers: spec.peer_to_peer,
         }
     }
 

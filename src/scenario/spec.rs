@@ -12,9 +12,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::kernel::SimDuration;
 use crate::outcome::breach::Slo;
 use crate::policy::PolicySpec;
+use crate::sim::cluster::config::{PlaceholderSpec, PoolSpec, ProvisionerSpec, QuotaSpec, SchedulerSpec};
 use crate::sim::config::{
-    ControlPlaneSpec, EngineSpec, GatewaySpec, InitialSpec, InitialState, PoolSpec, ReplicaSpec,
-    TelemetrySpec,
+    ControlPlaneSpec, EngineSpec, GatewaySpec, InitialSpec, InitialState, ReplicaSpec, TelemetrySpec,
 };
 use crate::sim::faults::FaultSpec;
 use crate::sim::storage::config::StoreSpec;
@@ -109,8 +109,20 @@ impl<'de> Deserialize<'de> for StartTime {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ClusterSpec {
-    /// Node pools by name; exactly one in this version.
+    /// Node pools by name.
     pub pools: IndexMap<String, PoolSpec>,
+    /// GPUs that pools may have together. Default: no limit but each pool's own.
+    #[serde(default)]
+    pub quotas: Vec<QuotaSpec>,
+    /// What orders nodes and removes them: `none`, `atOnce`, `clusterAutoscaler: {}`, `karpenter: {}`.
+    #[serde(default)]
+    pub provisioner: ProvisionerSpec,
+    /// Which node a pod goes to.
+    #[serde(default)]
+    pub scheduler: SchedulerSpec,
+    /// Pods that hold nodes for replicas to come.
+    #[serde(default)]
+    pub placeholders: PlaceholderSpec,
     /// Where images come from; it counts with `replica.image`.
     #[serde(default)]
     pub registry: StoreSpec,

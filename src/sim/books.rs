@@ -13,10 +13,14 @@ const NEEDED_WINDOW: SimDuration = SimDuration::from_secs(60);
 pub struct Books {
     gpus: [u64; Account::ALL.len()],
     gpu_ns: [u128; Account::ALL.len()],
+    /// GPUs times the price of each, and their integrals.
+    rates: [u128; Account::ALL.len()],
+    cost: [u128; Account::ALL.len()],
     replicas: u64,
     replica_ns: u128,
-    /// Busy GPU-nanoseconds, to be moved from idle to busy at the close.
+    /// Busy GPU-nanoseconds, to be moved from idle to busy at the close, and what they cost.
     busy_gpu_ns: u128,
+    busy_cost: u128,
     last: SimTime,
     closed: bool,
 }
@@ -32,19 +36,24 @@ impl Books {
         for (sum, gpus) in self.gpu_ns.iter_mut().zip(self.gpus) {
             *sum += u128::from(gpus) * dt;
         }
+        for (sum, rate) in self.cost.iter_mut().zip(self.rates) {
+            *sum += rate * dt;
+        }
         self.replica_ns += u128::from(self.replicas) * dt;
     }
 
-    /// `gpus` GPUs enter an account.
-    pub fn enter(&mut self, now: SimTime, account: Account, gpus: u32) {
+    /// `gpus` GPUs at `price` millionths of a dollar an hour each enter an account.
+    pub fn enter(&mut self, now: SimTime, account: Account, gpus: u32, price: u64) {
         self.advance(now);
         self.gpus[account.index()] += u64::from(gpus);
+        self.rates[account.index()] += u128::from(gpus) * u128::from(price);
     }
 
-    /// `gpus` GPUs leave an account.
-    pub fn leave(&mut self, now: SimTime, account: Account, gpus: u32) {
+    /// `gpus` GPUs at `price` leave an account.
+    pub fn leave(&mut self, now: SimTime, account: Account, gpus: u32, price: u64) {
         self.advance(now);
         self.gpus[account.index()] -= u64::from(gpus);
+        self.rates[account.index()] -= u128::from(gpus) * u128::from(price);
     }
 
     /// The number of replicas that exist changes.
@@ -54,9 +63,11 @@ impl Books {
     }
 
     /// A serving replica was busy that long. Serving GPUs are booked as idle until then.
-    pub fn busy(&mut self, busy: SimDuration, gpus: u32) {
+    pub fn busy(&mut self, busy: SimDuration, gpus: u32, price: u64) {
         if !self.closed {
-            self.busy_gpu_ns += u128::from(busy.as_nanos()) * u128::from(gpus);
+            let gpu_ns = u128::from(busy.as_nanos()) * u128::from(gpus);
+            self.busy_gpu_ns += gpu_ns;
+            self.busy_cost += gpu_ns * u128::from(price);
         }
     }
 
@@ -76,6 +87,9 @@ impl Books {
         ledger.gpu_ns = self.gpu_ns;
         ledger.gpu_ns[Account::ServingIdle.index()] -= self.busy_gpu_ns;
         ledger.gpu_ns[Account::ServingBusy.index()] += self.busy_gpu_ns;
+        ledger.cost = self.cost;
+        ledger.cost[Account::ServingIdle.index()] -= self.busy_cost;
+        ledger.cost[Account::ServingBusy.index()] += self.busy_cost;
         ledger.replica_ns = self.replica_ns;
     }
 }
@@ -186,12 +200,12 @@ mod tests {
     #[test]
     fn books_stop_at_the_end_of_the_trace() {
         let mut books = Books::default();
-        books.enter(s(0), Account::Unallocated, 8);
-        books.leave(s(10), Account::Unallocated, 2);
-        books.enter(s(10), Account::ServingIdle, 2);
-        books.busy(SimDuration::from_secs(4), 2);
+        books.enter(s(0), Account::Unallocated, 8, 10);
+        books.leave(s(10), Account::Unallocated, 2, 10);
+        books.enter(s(10), Account::ServingIdle, 2, 10);
+        books.busy(SimDuration::from_secs(4), 2, 10);
         books.close(s(20));
-        books.leave(s(30), Account::ServingIdle, 2);
+        books.leave(s(30), Account::ServingIdle, 2, 10);
         let mut ledger = Ledger::default();
         books.write(&mut ledger);
         let secs = |a| ledger.account(a) / 1_000_000_000;
@@ -199,5 +213,6 @@ mod tests {
         assert_eq!(secs(Account::ServingIdle), 20 - 8);
         assert_eq!(secs(Account::ServingBusy), 8);
         assert_eq!(ledger.total() / 1_000_000_000, 8 * 20);
+        assert_eq!(ledger.cost, ledger.gpu_ns.map(|gpu_ns| gpu_ns * 10));
     }
 }

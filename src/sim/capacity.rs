@@ -3,10 +3,12 @@
 
 use std::sync::Arc;
 
-use super::config::{BilledFrom, GatewaySpec, InitialSpec, InitialState, PoolSpec, TelemetrySpec};
+use super::cluster::Plan;
+use super::cluster::config::{BilledFrom, PoolSpec};
+use super::config::{GatewaySpec, InitialSpec, InitialState, TelemetrySpec};
 use super::{Simulation, run};
 use crate::kernel::rng::Purpose;
-use crate::kernel::{Distribution, SimDuration, SimTime, Streams, dist};
+use crate::kernel::{SimDuration, SimTime, Streams, dist};
 use crate::outcome::RunOutcome;
 use crate::policy::{Autoscaler, Decision, Loop, View};
 use crate::workload::{Request, Source};
@@ -130,17 +132,10 @@ fn keeps_up(outcome: &RunOutcome) -> bool {
 fn trial(sim: &Simulation, rate_per_s: f64, lengths: &Arc<[(u32, u32)]>) -> Result<RunOutcome, String> {
     let gpus = sim.replica.gpus;
     let pool = PoolSpec {
-        gpus_per_node: gpus,
         min_nodes: 1,
-        max_nodes: 1,
-        price_per_gpu_hour: None,
-        provision: Distribution::Constant(SimDuration::ZERO),
-        setup: Distribution::Constant(SimDuration::ZERO),
-        scale_down_unneeded: SimDuration::MAX,
+        scale_down_unneeded: Some(SimDuration::MAX),
         billed_from: BilledFrom::Ready,
-        node_bandwidth: None,
-        image_present: false,
-        weights_present: false,
+        ..PoolSpec::plain(gpus, 1)
     };
     // Scrapes change nothing here: one a day.
     let day = SimDuration::from_secs(86_400);
@@ -149,7 +144,7 @@ fn trial(sim: &Simulation, rate_per_s: f64, lengths: &Arc<[(u32, u32)]>) -> Resu
         faults: Vec::new(),
         source: Arc::new(Mix { rate_per_s, lengths: Arc::clone(lengths) }),
         gateway: GatewaySpec { request_timeout: SimDuration::ZERO, ..sim.gateway.clone() },
-        pool,
+        cluster: Plan::of(pool, 0),
         initial: InitialSpec { replicas: Some(1), state: InitialState::Warm },
         telemetry: TelemetrySpec { scrape_interval: day, timeline_step: day, ..sim.telemetry.clone() },
         capacity_per_s: None,

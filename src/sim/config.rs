@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::cluster::ModelAffinity;
 use super::storage::config::{ImageSpec, WeightsSpec};
-use crate::kernel::{Bytes, Distribution, Price, SimDuration};
+use crate::kernel::{Bytes, Distribution, SimDuration};
 use crate::policy::adapter::AdapterSpec;
 use crate::promql::catalogue::Exporter;
 
@@ -119,6 +120,13 @@ pub struct ReplicaSpec {
     pub image: Option<ImageSpec>,
     /// Its weights, to be fetched. Default: the profile's `weightLoad` is drawn, a download included.
     pub weights: Option<WeightsSpec>,
+    /// Labels that a node must have (`nodeSelector`): a pool's own, `topology.kubernetes.io/zone`, `karpenter.sh/capacity-type`.
+    pub node_selector: BTreeMap<String, String>,
+    /// Whether it goes to nodes that hold its weights (`replica.weights`).
+    pub model_affinity: ModelAffinity,
+    /// Whether a provisioner may take it off a node that it wants to remove (annotation
+    /// `cluster-autoscaler.kubernetes.io/safe-to-evict`, `karpenter.sh/do-not-disrupt`).
+    pub safe_to_evict: bool,
     /// When the replica counts as ready.
     pub readiness: ReadinessSpec,
     /// Probes the server before the readiness probe does, and has a container that fails it for too long killed and
@@ -148,6 +156,9 @@ impl Default for ReplicaSpec {
             memory_usage: None,
             image: None,
             weights: None,
+            node_selector: BTreeMap::new(),
+            model_affinity: ModelAffinity::default(),
+            safe_to_evict: true,
             readiness: ReadinessSpec::default(),
             startup_probe: None,
             liveness_probe: None,
@@ -240,64 +251,6 @@ impl Default for ControlPlaneSpec {
     fn default() -> Self {
         Self { watch_delay: SimDuration::from_millis(100), api_call: SimDuration::from_millis(20) }
     }
-}
-
-/// The one node pool.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct PoolSpec {
-    /// GPUs of a node.
-    pub gpus_per_node: u32,
-    /// Nodes that are always there.
-    #[serde(default)]
-    pub min_nodes: u32,
-    /// Most nodes.
-    pub max_nodes: u32,
-    /// Price of a GPU-hour, US dollars. Default: the profile's, with its source and date.
-    #[serde(default)]
-    pub price_per_gpu_hour: Option<Price>,
-    /// Rate of a node's network interface, bytes/s, which what it pulls and fetches shares. Default: never the limit.
-    #[serde(default)]
-    pub node_bandwidth: Option<Bytes>,
-    /// Whether nodes come with the image (`replica.image`): baked in, or a disk attached.
-    #[serde(default)]
-    pub image_present: bool,
-    /// Whether nodes come with the weights (`replica.weights`).
-    #[serde(default)]
-    pub weights_present: bool,
-    /// From the order of a node until its machine has booted.
-    #[serde(default = "no_time")]
-    pub provision: Distribution,
-    /// From boot until the node takes pods: driver, device plugin.
-    #[serde(default = "no_time")]
-    pub setup: Distribution,
-    /// An empty node above `minNodes` is removed after this long. Default: cluster-autoscaler's 10 minutes.
-    #[serde(default = "ten_minutes")]
-    pub scale_down_unneeded: SimDuration,
-    /// When the bill of a node starts.
-    #[serde(default)]
-    pub billed_from: BilledFrom,
-}
-
-fn no_time() -> Distribution {
-    Distribution::Constant(SimDuration::ZERO)
-}
-
-fn ten_minutes() -> SimDuration {
-    SimDuration::from_secs(600)
-}
-
-/// When the bill of a node starts. It ends with the node's deletion, and in any case with the trace.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub enum BilledFrom {
-    /// When it is asked for.
-    Request,
-    /// When its machine has booted: after `provision`.
-    #[default]
-    Boot,
-    /// When it takes pods.
-    Ready,
 }
 
 /// Replicas that are there at the start.

@@ -1,25 +1,30 @@
 //! Nodes that are taken back and nodes that are not to be had, against pencil and paper.
 
 use super::Simulation;
-use super::faults::{FaultSpec, NoCapacitySpec, Scarcity, SpotReclaimSpec};
+use super::faults::{FaultSpec, NoCapacitySpec, SpotReclaimSpec};
 use super::scale_tests::{timed, world};
 use super::storage::{ImagePlan, Plan};
-use super::tests::{check_laws, constant, result, secs};
-use crate::kernel::{SimDuration, SimTime};
+use super::tests::{check_laws, constant, packed, result, secs};
+use crate::kernel::SimDuration;
 use crate::outcome::{Account, Phase, RunOutcome, StartResult};
 
 fn reclaim(at: u64, nodes: u32, notice: u64) -> FaultSpec {
-    FaultSpec::SpotReclaim(SpotReclaimSpec { at: secs(at), nodes, notice: secs(notice) })
+    FaultSpec::SpotReclaim(SpotReclaimSpec { at: secs(at), nodes, notice: secs(notice), pools: Vec::new() })
 }
 
 fn none_from(from: u64, lasts: u64) -> FaultSpec {
-    FaultSpec::NoCapacity(NoCapacitySpec { from: secs(from), lasts: secs(lasts) })
+    FaultSpec::NoCapacity(NoCapacitySpec {
+        from: secs(from),
+        lasts: secs(lasts),
+        pools: Vec::new(),
+        zones: Vec::new(),
+    })
 }
 
 /// One replica a node, one a request a second; a start takes 16 s on a node that is there at once.
 fn single(faults: Vec<FaultSpec>) -> Simulation {
     let mut sim = world(1);
-    sim.pool.gpus_per_node = 2;
+    sim.cluster.pools[0].spec.gpus_per_node = 2;
     sim.faults = faults;
     sim
 }
@@ -74,6 +79,7 @@ fn the_image_is_lost_with_the_node() {
             connections: 1,
             manifest: SimDuration::ZERO,
             per_request: SimDuration::ZERO,
+            ..ImagePlan::default()
         }),
         ..Plan::default()
     };
@@ -85,16 +91,15 @@ fn the_image_is_lost_with_the_node() {
 
 #[test]
 fn nodes_that_are_not_to_be_had_are_asked_for_with_a_growing_pause() {
-    let mut scarcity = Scarcity::new(&[none_from(100, 1_000)]);
-    let at = SimTime::from_secs;
-    let mut ask = |secs: u64| scarcity.ask(at(secs)).map_err(|again| again.as_nanos() / 1_000_000_000);
-    assert_eq!(ask(99), Ok(()));
-    assert_eq!(ask(100), Err(400));
-    assert_eq!(ask(250), Err(400), "nobody asks");
-    assert_eq!(ask(400), Err(1_000));
-    assert_eq!(ask(1_000), Err(2_200));
-    assert_eq!(ask(1_100), Err(2_200), "there is capacity, and nobody asks");
-    assert_eq!(ask(2_200), Ok(()));
+    // Each replica has a node of its own; there is none from 10 s to 1,010 s.
+    let mut sim = single(vec![none_from(10, 1_000)]);
+    sim.source = packed(&[(0, 1, 1)], 4_000);
+    let outcome = result(&sim, timed((1, 0), &[(20, 2, 0)]), 0);
+    check_laws(&outcome);
+    let start = &outcome.starts[0];
+    // Asked at 20 s, at 320 s, at 920 s, and, although there are nodes from 1,010 s on, at 2,120 s.
+    assert_eq!(start.time_in(Phase::Pending), secs(2_100));
+    assert_eq!(start.result, StartResult::Ready);
 }
 
 #[test]

@@ -4,12 +4,11 @@ use rand::RngExt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::replica::State;
+use super::cluster::Plan;
 use super::run::{Event, Run};
 use crate::kernel::queue::Rank;
 use crate::kernel::rng::Purpose;
-use crate::kernel::{NodeId, ReplicaId, SimDuration, SimTime};
-use crate::outcome::Account;
+use crate::kernel::{SimDuration, SimTime};
 
 /// Something that goes wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -18,8 +17,8 @@ pub enum FaultSpec {
     /// The cloud takes spot nodes back. They take no more pods and their pods are deleted, as a termination handler does;
     /// when the notice is over the machines are gone, and whatever still ran on them.
     SpotReclaim(SpotReclaimSpec),
-    /// No node is to be had. Orders meanwhile fail, and after each failure nobody orders for 5 minutes, then 10, 20 and 30, as
-    /// cluster-autoscaler backs off from a node group; nodes that were ordered before come.
+    /// No node is to be had. Orders meanwhile fail, and after each failure the pool is left alone for 5 minutes, then 10, 20 and 30, as
+    /// cluster-autoscaler backs off from a node group (Karpenter: for 3 minutes each time); nodes that were ordered before come.
     NoCapacity(NoCapacitySpec),
 }
 
@@ -35,6 +34,9 @@ pub struct SpotReclaimSpec {
     /// From the notice to the end of the machines.
     #[serde(default = "two_minutes")]
     pub notice: SimDuration,
+    /// Of which pools. Default: all whose `capacityType` is `spot`.
+    #[serde(default)]
+    pub pools: Vec<String>,
 }
 
 /// An interval without capacity.
@@ -45,6 +47,12 @@ pub struct NoCapacitySpec {
     pub from: SimDuration,
     /// How long it lasts.
     pub lasts: SimDuration,
+    /// Of which pools. Default: all.
+    #[serde(default)]
+    pub pools: Vec<String>,
+    /// In which of their zones. Default: all.
+    #[serde(default)]
+    pub zones: Vec<String>,
 }
 
 fn one() -> u32 {
@@ -55,49 +63,48 @@ fn two_minutes() -> SimDuration {
     SimDuration::from_secs(120)
 }
 
-/// When no node is to be had, and how the autoscaler of the nodes takes it (cluster-autoscaler
-/// `--initial-node-group-backoff-duration` and `--max-node-group-backoff-duration`).
+/// When no node is to be had, and where.
 #[derive(Clone, Debug, Default)]
-pub struct Scarcity {
-    /// Intervals without capacity: from, to.
-    intervals: Vec<(SimTime, SimTime)>,
-    /// The length of the last back-off; zero after an order that went through.
-    last: SimDuration,
-    /// Until when nobody orders.
-    until: SimTime,
+pub struct Shortages {
+    list: Vec<Shortage>,
 }
 
-/// The first back-off from a node group.
-const BACK_OFF: SimDuration = SimDuration::from_secs(300);
-/// The longest one.
-const BACK_OFF_MAX: SimDuration = SimDuration::from_secs(1_800);
+#[derive(Clone, Debug)]
+struct Shortage {
+    from: SimTime,
+    to: SimTime,
+    /// The pools' places; `None`: all.
+    pools: Option<Vec<usize>>,
+    /// Names of zones; none: all.
+    zones: Vec<String>,
+}
 
-impl Scarcity {
+impl Shortages {
     /// Of a scenario's faults.
-    pub fn new(faults: &[FaultSpec]) -> Self {
-        let interval = |fault: &FaultSpec| match fault {
-            FaultSpec::NoCapacity(NoCapacitySpec { from, lasts }) => {
+    pub fn new(faults: &[FaultSpec], cluster: &Plan) -> Self {
+        let shortage = |fault: &FaultSpec| match fault {
+            FaultSpec::NoCapacity(NoCapacitySpec { from, lasts, pools, zones }) => {
                 let from = SimTime::ZERO + *from;
-                Some((from, from.saturating_add(*lasts)))
+                let place = |name: &String| cluster.pools.iter().position(|pool| pool.name == *name);
+                Some(Shortage {
+                    from,
+                    to: from.saturating_add(*lasts),
+                    pools: (!pools.is_empty()).then(|| pools.iter().filter_map(place).collect()),
+                    zones: zones.clone(),
+                })
             }
             FaultSpec::SpotReclaim(_) => None,
         };
-        Self { intervals: faults.iter().filter_map(interval).collect(), ..Self::default() }
+        Self { list: faults.iter().filter_map(shortage).collect() }
     }
 
-    /// Somebody wants to order a node. `Err` says when to ask again.
-    pub fn ask(&mut self, now: SimTime) -> Result<(), SimTime> {
-        if now < self.until {
-            return Err(self.until);
-        }
-        if !self.intervals.iter().any(|(from, to)| (*from..*to).contains(&now)) {
-            self.last = SimDuration::ZERO;
-            return Ok(());
-        }
-        let doubled = SimDuration::from_nanos(self.last.as_nanos().saturating_mul(2));
-        self.last = doubled.clamp(BACK_OFF, BACK_OFF_MAX);
-        self.until = now.saturating_add(self.last);
-        Err(self.until)
+    /// Whether nodes of a pool are to be had in a zone now.
+    pub fn has(&self, now: SimTime, pool: usize, zone: &str) -> bool {
+        !self.list.iter().any(|shortage| {
+            (shortage.from..shortage.to).contains(&now)
+                && shortage.pools.as_ref().is_none_or(|pools| pools.contains(&pool))
+                && (shortage.zones.is_empty() || shortage.zones.iter().any(|name| name == zone))
+        })
     }
 }
 
@@ -116,14 +123,14 @@ impl Run<'_> {
     pub(super) fn fault(&mut self, index: usize) {
         let FaultSpec::SpotReclaim(reclaim) = &self.sim.faults[index] else { return };
         let mut rng = self.streams.stream(Purpose::Faults, index as u64);
-        let mut nodes = self.cluster.taking_pods();
+        let mut nodes = self.cluster.reclaimable(&reclaim.pools);
         let mut taken = Vec::new();
         while taken.len() < reclaim.nodes as usize && !nodes.is_empty() {
             taken.push(nodes.swap_remove(rng.random_range(0..nodes.len())));
         }
         // All of them before any pod goes: what waits for a node must not come to one that is about to go.
         for id in &taken {
-            self.cluster.cordon(*id);
+            self.cluster.cordon(*id, self.now);
         }
         for id in taken {
             let over = self.now.saturating_add(reclaim.notice);
@@ -133,27 +140,6 @@ impl Run<'_> {
             }
         }
         self.replace_pods();
-    }
-
-    /// A node's machine is gone, and what still ran on it.
-    pub(super) fn node_lost(&mut self, id: NodeId) {
-        for replica in self.on_node(id) {
-            match self.replicas[replica.index()].state {
-                State::Draining(_) => self.grace_over(replica),
-                _ => self.remove(replica),
-            }
-        }
-        if self.cluster.lose(id, self.now) {
-            self.books.leave(self.now, Account::Unallocated, self.cluster.gpus_per_node());
-            if let Some(storage) = &mut self.storage {
-                storage.node_gone(self.now, id);
-            }
-            self.watch_storage();
-        }
-        self.replace_pods();
-    }
-
-    fn on_node(&self, id: NodeId) -> Vec<ReplicaId> {
-        self.live.iter().copied().filter(|replica| self.replicas[replica.index()].node == Some(id)).collect()
+        self.place();
     }
 }

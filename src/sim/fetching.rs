@@ -17,11 +17,16 @@ pub(super) fn fetched(
 ) -> Option<(Phase, Work)> {
     loop {
         let (phase, work) = stages.pop()?;
-        let (Work::Fetch(want), Some(storage), Some(node)) = (work, storage.as_mut(), node) else {
+        let (Work::Fetch(want) | Work::Beside(want, _), Some(storage), Some(node)) =
+            (work, storage.as_mut(), node)
+        else {
             return Some((phase, work));
         };
-        if !storage.want(now, node, want, id) {
-            return Some((phase, work));
+        let is_there = storage.want(now, node, want, id);
+        match work {
+            Work::Beside(_, time) if is_there => return Some((phase, Work::For(time))),
+            _ if is_there => {}
+            _ => return Some((phase, work)),
         }
     }
 }

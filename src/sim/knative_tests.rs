@@ -4,9 +4,10 @@
 
 use std::sync::Arc;
 
+use super::cluster;
 use super::config::InitialState;
 use super::engine::WorkersParams;
-use super::tests::{check_laws, constant, pool, result, secs, simulation};
+use super::tests::{PRICE, check_laws, constant, pool, result, secs, simulation};
 use super::{EngineParams, Simulation};
 use crate::kernel::{SimDuration, SimTime};
 use crate::outcome::{Counts, DecisionRecord, Phase, RunOutcome};
@@ -36,9 +37,9 @@ fn world(loads: &[Load], span_s: u64, service: SimDuration, start_s: u64) -> Sim
     sim.gateway.request_timeout = SimDuration::ZERO;
     sim.replica.per_request = SimDuration::ZERO;
     sim.replica.stages = vec![(Phase::Loading, constant(start_s))];
-    sim.pool = pool(8, 32);
-    sim.pool.provision = constant(0);
-    sim.pool.setup = constant(0);
+    sim.cluster = cluster::Plan::of(pool(8, 32), PRICE);
+    sim.cluster.pools[0].spec.provision = constant(0);
+    sim.cluster.pools[0].spec.setup = constant(0);
     sim
 }
 

@@ -4,16 +4,15 @@ use std::collections::VecDeque;
 
 use rand::Rng;
 
-use super::config::{BilledFrom, ReadyAfter};
+use super::config::ReadyAfter;
 use super::engine::Engine;
 use super::fetching::fetched;
 use super::replica::{Replica, Serving, Stalls, Starting, State, Work};
 use super::run::{Event, Run};
-use super::storage::Want;
 use super::telemetry::Exporter;
 use crate::kernel::queue::Rank;
 use crate::kernel::rng::Purpose;
-use crate::kernel::{NodeId, ReplicaId, SimDuration, SimTime};
+use crate::kernel::{ReplicaId, SimDuration, SimTime};
 use crate::outcome::{Account, BreachOutcome, Phase, PhaseSpan, StartRecord, StartResult};
 use crate::policy::meter::Meter;
 
@@ -32,8 +31,14 @@ impl Run<'_> {
             self.sim.storage.put_fetches(&mut stages);
             stages.reverse();
             let again = self.stages_again(&stages);
-            let starting =
-                Starting { phase: Phase::Pending, since: now, stages, container_started: None, again };
+            let starting = Starting {
+                phase: Phase::Pending,
+                since: now,
+                stages,
+                not_before: None,
+                container_started: None,
+                again,
+            };
             self.add(id, true, State::Starting(starting));
             self.by_phase[Phase::Pending as usize] += 1;
             self.starting.push(id);
@@ -44,10 +49,12 @@ impl Run<'_> {
     /// A replica that is there and warm when the run starts.
     pub(super) fn create_warm(&mut self, in_rotation: bool) {
         let id = ReplicaId(self.replicas.len() as u32);
-        let node = self.cluster.bind().expect("the pool starts with nodes for its first replicas");
-        self.books.leave(self.now, Account::Unallocated, self.sim.replica.gpus);
+        let node = self.cluster.bind(self.now, None).expect("a run starts with nodes for its first replicas");
+        let (gpus, price) = self.lot(node);
+        self.books.leave(self.now, Account::Unallocated, gpus, price);
         if let Some(storage) = &mut self.storage {
             storage.fill(node);
+            storage.pod_came(node);
         }
         self.add(id, false, State::Gone);
         let replica = &mut self.replicas[id.index()];
@@ -55,6 +62,11 @@ impl Run<'_> {
         replica.bound_at = Some(SimTime::ZERO);
         replica.container_started = Some(SimTime::ZERO);
         self.serve(id, in_rotation, true);
+    }
+
+    /// GPUs that a replica holds, and their price; without a node they cost nothing.
+    fn lot_of(&self, id: ReplicaId) -> (u32, u64) {
+        self.replicas[id.index()].node.map_or((self.sim.replica.gpus, 0), |node| self.lot(node))
     }
 
     fn add(&mut self, id: ReplicaId, cold: bool, state: State) {
@@ -78,90 +90,10 @@ impl Run<'_> {
         self.books.set_replicas(self.now, self.live.len() as u64);
     }
 
-    /// Binds waiting replicas to nodes with room, oldest first, and orders nodes for the rest.
-    pub(super) fn place(&mut self) {
-        let unbound = |run: &Self| -> Vec<ReplicaId> {
-            run.starting.iter().copied().filter(|id| run.replicas[id.index()].node.is_none()).collect()
-        };
-        for id in unbound(self) {
-            let Some(node) = self.cluster.bind() else { break };
-            let replica = &mut self.replicas[id.index()];
-            replica.node = Some(node);
-            replica.bound_at = Some(self.now);
-            self.books.leave(self.now, Account::Unallocated, self.sim.replica.gpus);
-            if let Some(storage) = self.storage.as_mut().filter(|storage| storage.fetches_with_pull()) {
-                storage.prepare(self.now, node, Want::Weights);
-                self.watch_storage();
-            }
-            self.next_stage(id);
-        }
-        let waiting = unbound(self);
-        let orders = self.cluster.order(waiting.len() as u32, self.now).unwrap_or_else(|again| {
-            if self.order_again != Some(again) {
-                self.order_again = Some(again);
-                self.queue.push(again, Rank::Phase, u32::MAX - 3, 0, Event::OrderAgain);
-            }
-            Vec::new()
-        });
-        for order in orders {
-            if self.cluster.billed_from() == BilledFrom::Request {
-                self.book_provisioning();
-            }
-            self.queue.push(order.boots, Rank::Phase, order.node.0, 0, Event::NodeBooted(order.node));
-            self.queue.push(order.ready, Rank::Phase, order.node.0, 1, Event::NodeUp(order.node));
-        }
-        let room = self.cluster.room_on_the_way();
-        for (index, id) in waiting.into_iter().enumerate() {
-            let phase = if index < room { Phase::Provisioning } else { Phase::Pending };
-            if self.replicas[id.index()].phase() != Some(phase) {
-                self.enter(id, phase);
-            }
-        }
-    }
-
-    /// A node that is billed before it takes pods belongs to the starts it was ordered for.
-    fn book_provisioning(&mut self) {
-        let gpus = self.cluster.gpus_per_node();
-        self.books.enter(self.now, Account::StartUp(Phase::Provisioning), gpus);
-    }
-
-    pub(super) fn node_booted(&mut self, id: NodeId) {
-        self.cluster.booted(id, self.now);
-        if self.cluster.billed_from() == BilledFrom::Boot {
-            self.book_provisioning();
-        }
-    }
-
-    pub(super) fn node_up(&mut self, id: NodeId) {
-        self.cluster.ready(id, self.now);
-        let gpus = self.cluster.gpus_per_node();
-        if self.cluster.billed_from() != BilledFrom::Ready {
-            self.books.leave(self.now, Account::StartUp(Phase::Provisioning), gpus);
-        }
-        self.books.enter(self.now, Account::Unallocated, gpus);
-        self.place();
-        self.watch_empty(id);
-    }
-
-    fn watch_empty(&mut self, id: NodeId) {
-        if let Some((at, generation)) = self.cluster.removal(id, self.now) {
-            self.queue.push(at, Rank::Phase, id.0, 2, Event::NodeIdle(id, generation));
-        }
-    }
-
-    pub(super) fn node_idle(&mut self, id: NodeId, generation: u32) {
-        if self.cluster.remove(id, generation, self.now) {
-            if let Some(storage) = &mut self.storage {
-                storage.node_gone(self.now, id);
-                self.watch_storage();
-            }
-            self.books.leave(self.now, Account::Unallocated, self.cluster.gpus_per_node());
-        }
-    }
-
     /// Ends the phase a starting replica is in and begins another; GPUs follow.
-    fn enter(&mut self, id: ReplicaId, phase: Phase) {
-        let (now, gpus) = (self.now, self.sim.replica.gpus);
+    pub(super) fn enter(&mut self, id: ReplicaId, phase: Phase) {
+        let now = self.now;
+        let (gpus, price) = self.lot_of(id);
         let replica = &mut self.replicas[id.index()];
         replica.generation += 1;
         let had_gpus = !matches!(replica.phase(), Some(Phase::Pending | Phase::Provisioning));
@@ -175,10 +107,10 @@ impl Run<'_> {
         self.by_phase[before as usize] -= 1;
         self.by_phase[phase as usize] += 1;
         if had_gpus {
-            self.books.leave(now, Account::StartUp(before), gpus);
+            self.books.leave(now, Account::StartUp(before), gpus, price);
         }
         if replica.node.is_some() {
-            self.books.enter(now, Account::StartUp(phase), gpus);
+            self.books.enter(now, Account::StartUp(phase), gpus, price);
         }
     }
 
@@ -187,7 +119,15 @@ impl Run<'_> {
         let now = self.now;
         let replica = &mut self.replicas[id.index()];
         let State::Starting(starting) = &mut replica.state else { return };
-        let stage = fetched(&mut self.storage, now, replica.node, id, &mut starting.stages);
+        // What was waited for is there; the stage may take longer of itself.
+        let rest = starting.not_before.take().filter(|until| *until > now);
+        let stage = match rest {
+            Some(until) => Some((starting.phase, Work::For(until.since(now)))),
+            None => fetched(&mut self.storage, now, replica.node, id, &mut starting.stages),
+        };
+        if let Some((_, Work::Beside(_, time))) = stage {
+            starting.not_before = Some(now.saturating_add(time));
+        }
         let in_container =
             stage.is_none_or(|(phase, work)| phase != Phase::Pulling && !matches!(work, Work::BackOff(_)));
         let starts = in_container && starting.container_started.is_none();
@@ -201,7 +141,9 @@ impl Run<'_> {
         }
         let (phase, work) =
             stage.unwrap_or_else(|| (Phase::Probing, Work::For(self.probe_wait(id, container_started))));
-        self.enter(id, phase);
+        if rest.is_none() {
+            self.enter(id, phase);
+        }
         let (Work::For(time) | Work::BackOff(time)) = work else { return self.watch_storage() };
         let generation = self.replicas[id.index()].generation;
         self.queue.push(now + time, Rank::Phase, id.0, generation, Event::PhaseDone(id, generation));
@@ -255,18 +197,19 @@ impl Run<'_> {
 
     /// Books a ready replica's arrival in, or departure from, rotation or the spares.
     fn count_ready(&mut self, id: ReplicaId, in_rotation: bool, comes: bool) {
-        let (now, gpus) = (self.now, self.sim.replica.gpus);
+        let now = self.now;
+        let (gpus, price) = self.lot_of(id);
         let (phase, account) =
             if in_rotation { (Phase::Serving, Account::ServingIdle) } else { (Phase::Held, Account::Held) };
         if comes {
             self.by_phase[phase as usize] += 1;
-            self.books.enter(now, account, gpus);
+            self.books.enter(now, account, gpus, price);
         } else {
             if in_rotation {
                 self.book_busy(id);
             }
             self.by_phase[phase as usize] -= 1;
-            self.books.leave(now, account, gpus);
+            self.books.leave(now, account, gpus, price);
         }
         let ready = self.by_phase[Phase::Serving as usize] + self.by_phase[Phase::Held as usize];
         if let Some(needed) = &mut self.needed {
@@ -277,12 +220,13 @@ impl Run<'_> {
 
     /// Books how long a replica in rotation has been busy since it was last asked.
     pub(super) fn book_busy(&mut self, id: ReplicaId) {
-        let (now, gpus) = (self.now, self.sim.replica.gpus);
+        let now = self.now;
+        let (gpus, price) = self.lot_of(id);
         if let State::Ready(serving, true) = &mut self.replicas[id.index()].state {
             let busy = serving.engine.busy(now);
             let since = busy - serving.busy_base;
             serving.busy_base = busy;
-            self.books.busy(since, gpus);
+            self.books.busy(since, gpus, price);
         }
     }
 
@@ -341,7 +285,8 @@ impl Run<'_> {
             _ => State::Draining(None),
         };
         self.by_phase[Phase::Draining as usize] += 1;
-        self.books.enter(self.now, Account::Draining, self.sim.replica.gpus);
+        let (gpus, price) = self.lot_of(id);
+        self.books.enter(self.now, Account::Draining, gpus, price);
         let over = self.now.saturating_add(self.sim.replica.termination_grace_period);
         self.queue.push(over, Rank::Phase, id.0, u32::MAX, Event::GraceOver(id));
         if self.sim.replica.pre_stop.is_zero() {
@@ -364,7 +309,8 @@ impl Run<'_> {
         if replica.stopping && serving.as_ref().is_none_or(|serving| serving.outstanding == 0) {
             replica.state = State::Gone;
             self.by_phase[Phase::Draining as usize] -= 1;
-            self.books.leave(self.now, Account::Draining, self.sim.replica.gpus);
+            let (gpus, price) = self.lot_of(id);
+            self.books.leave(self.now, Account::Draining, gpus, price);
             self.gone(id);
         }
     }
@@ -386,16 +332,16 @@ impl Run<'_> {
         self.prometheus.pod_gone(now, &self.replicas[id.index()]);
         self.books.set_replicas(now, self.live.len() as u64);
         if let Some(node) = self.replicas[id.index()].node.take() {
-            self.books.enter(now, Account::Unallocated, self.sim.replica.gpus);
-            self.cluster.unbind(node, now);
-            self.place();
-            self.watch_empty(node);
+            let (gpus, price) = self.lot(node);
+            self.books.enter(now, Account::Unallocated, gpus, price);
+            self.left_node(node);
         }
     }
 
     /// Ends a start: its last phase, its books, its record.
     fn leave_start(&mut self, id: ReplicaId, result: StartResult) {
-        let (now, gpus) = (self.now, self.sim.replica.gpus);
+        let now = self.now;
+        let (gpus, price) = self.lot_of(id);
         let replica = &mut self.replicas[id.index()];
         replica.generation += 1;
         let State::Starting(starting) = &replica.state else { return };
@@ -404,7 +350,7 @@ impl Run<'_> {
             replica.phases.push(PhaseSpan { phase, from: since, to: now });
         }
         if let Some(node) = replica.node {
-            self.books.leave(now, Account::StartUp(phase), gpus);
+            self.books.leave(now, Account::StartUp(phase), gpus, price);
             if let Some(storage) = &mut self.storage {
                 storage.forget(node, id);
             }

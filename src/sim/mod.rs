@@ -25,10 +25,13 @@ mod digest;
 mod facts;
 mod fetching;
 mod lifecycle;
+mod nodes;
 mod probes;
 mod scale;
 mod traffic;
 
+#[cfg(test)]
+mod cluster_tests;
 #[cfg(test)]
 mod data_path_tests;
 #[cfg(test)]
@@ -43,6 +46,8 @@ mod scale_tests;
 mod storage_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod world_tests;
 
 use std::sync::Arc;
 
@@ -54,7 +59,7 @@ use crate::outcome::breach::Slo;
 use crate::policy::Setting;
 use crate::policy::api::PodResources;
 use crate::workload::Source;
-use config::{ControlPlaneSpec, GatewaySpec, InitialSpec, PoolSpec, ProbeSpec, ReadinessSpec, TelemetrySpec};
+use config::{ControlPlaneSpec, GatewaySpec, InitialSpec, ProbeSpec, ReadinessSpec, TelemetrySpec};
 use engine::{BatchParams, Continuous, Engine, Stepped, Workers, WorkersParams};
 use faults::FaultSpec;
 use telemetry::CpuModel;
@@ -74,14 +79,12 @@ pub struct Simulation {
     pub gateway: GatewaySpec,
     /// What lies between an order and its pods.
     pub control_plane: ControlPlaneSpec,
-    /// The node pool.
-    pub pool: PoolSpec,
+    /// The nodes.
+    pub cluster: cluster::Plan,
     /// Images and weights.
     pub storage: storage::Plan,
     /// What goes wrong.
     pub faults: Vec<FaultSpec>,
-    /// Price of a GPU-hour, millionths of a US dollar.
-    pub price_micro_usd_per_gpu_hour: u64,
     /// Replicas at the start.
     pub initial: InitialSpec,
     /// Metrics.

@@ -57,6 +57,7 @@ impl Run<'_> {
         }
         replica.restarts += 1;
         starting.stages.clone_from(&starting.again);
+        starting.not_before = None;
         starting.container_started = None;
         replica.container_started = None;
         if restarts > 0 {

@@ -22,8 +22,20 @@ pub enum Work {
     For(SimDuration),
     /// It takes until the node has this.
     Fetch(Want),
+    /// It takes that long, and until this is there.
+    Beside(Want, SimDuration),
     /// The kubelet waits that long before it starts the container again.
     BackOff(SimDuration),
+}
+
+impl Work {
+    /// How long it takes of itself.
+    pub fn time(self) -> SimDuration {
+        match self {
+            Self::For(time) | Self::Beside(_, time) | Self::BackOff(time) => time,
+            Self::Fetch(_) => SimDuration::ZERO,
+        }
+    }
 }
 
 /// A replica on its way.
@@ -35,6 +47,8 @@ pub struct Starting {
     pub since: SimTime,
     /// Stages it still has to go through, the next one last.
     pub stages: Vec<(Phase, Work)>,
+    /// When the stage it is in ends at the earliest, although what it waits for may be there before.
+    pub not_before: Option<SimTime>,
     /// When its container started, once it has.
     pub container_started: Option<SimTime>,
     /// The stages of a container that is started again, the next one last; empty where nothing ever does that.

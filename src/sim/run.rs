@@ -3,11 +3,12 @@
 use std::collections::VecDeque;
 
 use super::books::{Books, Needed};
-use super::cluster::{Cluster, initial_nodes};
+use super::cluster::{Cluster, PoolPlan};
 use super::config::InitialState;
 use super::facts::Finished;
-use super::faults::Scarcity;
+use super::faults::Shortages;
 use super::metrics_server::MetricsServer;
+use super::nodes::Provisioning;
 use super::prometheus::Prometheus;
 use super::replica::Replica;
 use super::requests::{Limit, Requests};
@@ -21,7 +22,7 @@ use crate::kernel::{EventQueue, NodeId, ReplicaId, SimDuration, SimTime, Streams
 use crate::outcome::breach::RequestRecord;
 use crate::outcome::recorder::Recorder;
 use crate::outcome::timeline::Point;
-use crate::outcome::{Account, DecisionRecord, Ledger, Phase, RunOutcome, StartRecord, Timeline};
+use crate::outcome::{Account, DecisionRecord, Ledger, Phase, PoolBill, RunOutcome, StartRecord, Timeline};
 use crate::policy::api::{DataPath, Path, PodView};
 use crate::policy::meter::Meter;
 use crate::policy::{Autoscaler, Loop};
@@ -61,6 +62,10 @@ pub(super) enum Event {
     NodeLost(NodeId),
     /// Nodes may be to be had again.
     OrderAgain,
+    /// The provisioner of nodes has its turn.
+    Provision(u32),
+    /// Karpenter looks for nodes to take away.
+    Disrupt,
     /// A container has failed its probe for too long, if its server does not answer and it is still that container.
     ProbeFailed(ReplicaId, u32),
     /// Something happens to images or weights.
@@ -104,8 +109,7 @@ pub(super) struct Run<'a> {
     /// When each replica became ready, in that order.
     pub ready_log: Vec<(SimTime, ReplicaId)>,
     pub cluster: Cluster,
-    /// When nodes are asked for again, after they were not to be had.
-    pub order_again: Option<SimTime>,
+    pub provisioning: Provisioning,
     /// Images and weights, where they are simulated.
     pub storage: Option<Storage>,
     /// When something happens to them next, and the generation of that event; older ones are stale.
@@ -175,7 +179,6 @@ impl<'a> Run<'a> {
         let ordered = sim.initial.replicas.unwrap_or(replicas);
         let warm = sim.initial.state == InitialState::Warm;
         let at_start = if warm { ordered + spare } else { 0 };
-        let nodes = initial_nodes(&sim.pool, sim.replica.gpus, at_start);
         let data_path = policy.data_path();
         let queries = policy.queries();
         let prefix = policy.workload().unwrap_or("replica");
@@ -194,13 +197,13 @@ impl<'a> Run<'a> {
             by_phase: [0; Phase::ALL.len()],
             ready_log: Vec::new(),
             cluster: Cluster::new(
-                sim.pool.clone(),
+                sim.cluster.clone(),
                 sim.replica.gpus,
-                nodes,
+                at_start,
                 streams,
-                Scarcity::new(&sim.faults),
+                Shortages::new(&sim.faults, &sim.cluster),
             ),
-            order_again: None,
+            provisioning: Provisioning::default(),
             storage: sim.storage.is_needed().then(|| Storage::new(sim.storage.clone())),
             storage_event: (None, 0),
             router: Router::new(sim.gateway.router, &data_path, streams.stream(Purpose::Router, 0)),
@@ -219,11 +222,7 @@ impl<'a> Run<'a> {
             deadline_pending: [false; Limit::ALL.len()],
             books: Books::default(),
             needed: sim.capacity_per_s.map(Needed::new),
-            ledger: Ledger {
-                price_micro_usd_per_gpu_hour: sim.price_micro_usd_per_gpu_hour,
-                gpus_per_replica: sim.replica.gpus,
-                ..Ledger::default()
-            },
+            ledger: Ledger { gpus_per_replica: sim.replica.gpus, ..Ledger::default() },
             recorder: Recorder::default(),
             prometheus,
             metrics_server: MetricsServer::default(),
@@ -244,8 +243,13 @@ impl<'a> Run<'a> {
     /// Puts the first replicas and the first event of every loop in place.
     fn start(&mut self) {
         let sim = self.sim;
-        let gpus = self.cluster.count() * self.cluster.gpus_per_node();
-        self.books.enter(SimTime::ZERO, Account::Unallocated, gpus);
+        for id in self.cluster.there().to_vec() {
+            let (gpus, price) = (self.cluster.gpus_of(id), self.cluster.price_of(id));
+            self.books.enter(SimTime::ZERO, Account::Unallocated, gpus, price);
+            if let Some(storage) = &mut self.storage {
+                storage.add_node(id, self.cluster.node(id).pool);
+            }
+        }
         let count = self.ordered + self.spare;
         match self.sim.initial.state {
             InitialState::Warm => (0..count).for_each(|i| self.create_warm(i < self.ordered)),
@@ -261,7 +265,14 @@ impl<'a> Run<'a> {
             let first = self.phase(telemetry.scrape_phase, resolution, u64::from(u32::MAX) - 1);
             self.queue.push(first, Rank::Scrape, 2, 0, Event::ReadUsage);
         }
+        self.cluster.bind_placeholders(SimTime::ZERO);
+        self.start_provisioner();
         self.schedule_faults();
+        for id in self.cluster.there().to_vec() {
+            if let Some(storage) = &mut self.storage {
+                storage.node_up(SimTime::ZERO, id);
+            }
+        }
         self.watch_storage();
         self.set_timer();
         self.queue.push(SimTime::ZERO + telemetry.timeline_step, Rank::Scrape, 1, 0, Event::Tick);
@@ -276,7 +287,7 @@ impl<'a> Run<'a> {
     }
 
     /// The first turn of a loop: as given, or drawn uniformly within its period.
-    fn phase(&self, given: Option<SimDuration>, period: SimDuration, entity: u64) -> SimTime {
+    pub(super) fn phase(&self, given: Option<SimDuration>, period: SimDuration, entity: u64) -> SimTime {
         let drawn = || {
             let share = dist::uniform(&mut self.streams.stream(Purpose::LoopPhase, entity));
             SimDuration::from_nanos((period.as_nanos() as f64 * share) as u64)
@@ -334,6 +345,8 @@ impl<'a> Run<'a> {
             Event::Fault(index) => self.fault(index),
             Event::NodeLost(id) => self.node_lost(id),
             Event::OrderAgain => self.place(),
+            Event::Provision(generation) => self.provision(generation),
+            Event::Disrupt => self.disrupt(),
             Event::ProbeFailed(id, restarts) => self.probe_failed(id, restarts),
             Event::Storage(generation) => self.storage_due(generation),
             Event::NodeIdle(id, generation) => self.node_idle(id, generation),
@@ -385,7 +398,14 @@ impl<'a> Run<'a> {
         }
         self.books.close(now);
         self.books.write(&mut self.ledger);
-        self.ledger.billed_gpu_ns = self.cluster.close_bill(now);
+        let billed = self.cluster.close_bill(now);
+        self.ledger.billed_gpu_ns = billed.iter().sum();
+        let bill = |(pool, billed_gpu_ns): (&PoolPlan, u128)| PoolBill {
+            name: pool.name.clone(),
+            price_micro_usd_per_gpu_hour: pool.price_micro_usd,
+            billed_gpu_ns,
+        };
+        self.ledger.pools = self.sim.cluster.pools.iter().zip(billed).map(bill).collect();
         self.ledger.needed_replica_ns = self.needed.as_mut().map(|n| n.close(now));
         let starts = self.replicas.iter().filter(|r| r.cold);
         self.ledger.cold_starts = starts.clone().count() as u64;

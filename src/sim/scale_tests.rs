@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use super::cluster;
 use super::config::{ControlPlaneSpec, RouterKind};
 use super::engine::WorkersParams;
-use super::tests::{batch_engine, check_laws, constant, packed, pool, result, secs, simulation};
+use super::tests::{PRICE, batch_engine, check_laws, constant, packed, pool, result, secs, simulation};
 use super::{EngineParams, Simulation};
 use crate::kernel::{SimDuration, SimTime};
 use crate::outcome::{Account, BreachOutcome, Cause, Phase, RunOutcome, StartResult};
@@ -59,9 +60,9 @@ pub(super) fn world(per_second: u64) -> Simulation {
     sim.replica.stages = vec![(Phase::Pulling, constant(2)), (Phase::Loading, constant(14))];
     sim.replica.readiness.period = secs(1);
     sim.replica.termination_grace_period = secs(30);
-    sim.pool = pool(4, 40);
-    sim.pool.provision = constant(0);
-    sim.pool.setup = constant(0);
+    sim.cluster = cluster::Plan::of(pool(4, 40), PRICE);
+    sim.cluster.pools[0].spec.provision = constant(0);
+    sim.cluster.pools[0].spec.setup = constant(0);
     sim
 }
 
@@ -141,7 +142,7 @@ fn a_start_that_is_ready_before_the_controller_acts_serves() {
 fn doubled_up_pods_go_first() {
     // Three replicas on nodes for two: the pair loses one, and both nodes stay.
     let mut sim = world(1);
-    sim.pool.scale_down_unneeded = secs(5);
+    sim.cluster.pools[0].spec.scale_down_unneeded = Some(secs(5));
     let outcome = result(&sim, timed((3, 0), &[(3, 2, 0)]), 0);
     check_laws(&outcome);
     let nodes = |outcome: &RunOutcome| -> Vec<u32> {

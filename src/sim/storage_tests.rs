@@ -3,7 +3,7 @@
 use super::Simulation;
 use super::config::InitialState;
 use super::scale_tests::{timed, world};
-use super::storage::{ImagePlan, Plan, Source, WeightsPlan};
+use super::storage::{ImagePlan, NodePlan, Plan, Source, WeightsPlan};
 use super::tests::{check_laws, constant, result, secs};
 use crate::kernel::{ReplicaId, SimDuration, SimTime};
 use crate::outcome::{Cause, Phase, RunOutcome, StartRecord, StartResult};
@@ -20,6 +20,7 @@ fn pulling() -> Simulation {
             connections: 3,
             manifest: SimDuration::ZERO,
             per_request: SimDuration::ZERO,
+            ..ImagePlan::default()
         }),
         registry: Source { rate: Some(100 * MB), ..Source::default() },
         ..Plan::default()
@@ -59,8 +60,8 @@ fn a_node_forgets_the_image_with_its_end_and_a_pod_does_not() {
     let mut sim = pulling();
     // One replica a node. The second pulls from 2.5 s on; it is gone at 20.5 s, and its node at 25.5 s. The next one
     // pulls anew; the one soon after that has its node.
-    sim.pool.gpus_per_node = 2;
-    sim.pool.scale_down_unneeded = secs(5);
+    sim.cluster.pools[0].spec.gpus_per_node = 2;
+    sim.cluster.pools[0].spec.scale_down_unneeded = Some(secs(5));
     let orders = [(2, 2, 0), (20, 1, 0), (30, 2, 0), (42, 1, 0), (44, 2, 0)];
     let outcome = result(&sim, timed((1, 0), &orders), 0);
     check_laws(&outcome);
@@ -83,8 +84,9 @@ fn a_pull_outlives_its_pod() {
 fn weights_wait_for_the_engine_or_come_beside_the_image() {
     let loads = |with_pull: bool, kept: bool| {
         let mut sim = pulling();
-        sim.storage.weights = Some(WeightsPlan { bytes: 300 * MB, connections: 2, with_pull, kept });
-        sim.storage.node_rate = Some(100 * MB);
+        sim.storage.weights =
+            Some(WeightsPlan { bytes: 300 * MB, connections: 2, with_pull, kept, streaming: false });
+        sim.storage.nodes = vec![NodePlan { rate: Some(100 * MB), ..NodePlan::default() }];
         let outcome = result(&sim, timed((2, 0), &[(2, 3, 0), (30, 4, 0)]), 0);
         check_laws(&outcome);
         let starts = outcome.starts.iter();
@@ -103,10 +105,15 @@ fn weights_that_come_while_the_runtime_starts_are_there_when_it_wants_them() {
     for (start_s, expected) in [(1, 5_000), (3, 3_000), (10, 3_000)] {
         let mut sim = pulling();
         sim.replica.stages.insert(1, (Phase::Starting, constant(start_s)));
-        sim.storage.image_present = true;
-        sim.storage.node_rate = Some(100 * MB);
-        sim.storage.weights =
-            Some(WeightsPlan { bytes: 300 * MB, connections: 2, with_pull: true, kept: true });
+        sim.storage.nodes =
+            vec![NodePlan { rate: Some(100 * MB), image_present: true, ..NodePlan::default() }];
+        sim.storage.weights = Some(WeightsPlan {
+            bytes: 300 * MB,
+            connections: 2,
+            with_pull: true,
+            kept: true,
+            streaming: false,
+        });
         let outcome = result(&sim, timed((2, 0), &[(2, 3, 0)]), 0);
         check_laws(&outcome);
         assert_eq!(spent(&outcome.starts[0], Phase::Loading), expected, "3 s of fetch beside {start_s} s");
@@ -140,8 +147,41 @@ fn a_disturbance_that_is_over_before_anybody_pulls_changes_nothing() {
 #[test]
 fn nodes_that_come_with_it_pull_nothing() {
     let mut sim = pulling();
-    sim.storage.image_present = true;
+    sim.storage.nodes = vec![NodePlan { image_present: true, ..NodePlan::default() }];
     let outcome = result(&sim, timed((1, 0), &[(2, 9, 0)]), 0);
     check_laws(&outcome);
     assert_eq!(pulls(&outcome), [0; 8]);
+}
+
+#[test]
+fn a_load_takes_as_long_as_the_longer_of_reading_and_loading() {
+    // 3 s of load of its own beside a read of 300 MB.
+    for (disk_mb, expected) in [(50, 6_000), (100, 3_000), (300, 3_000)] {
+        let mut sim = pulling();
+        sim.storage.image = None;
+        sim.replica.stages = vec![(Phase::Loading, constant(3))];
+        sim.storage.weights =
+            Some(WeightsPlan { bytes: 300 * MB, connections: 1, kept: true, ..WeightsPlan::default() });
+        let node = NodePlan { disk_rate: Some(disk_mb * MB), weights_present: true, ..NodePlan::default() };
+        sim.storage.nodes = vec![node];
+        let outcome = result(&sim, timed((2, 0), &[(2, 3, 0)]), 0);
+        check_laws(&outcome);
+        assert_eq!(spent(&outcome.starts[0], Phase::Loading), expected, "{disk_mb} MB/s");
+    }
+}
+
+#[test]
+fn streamed_weights_are_loaded_while_they_come() {
+    for (streaming, expected) in [(false, 6_000), (true, 3_000)] {
+        let mut sim = pulling();
+        sim.storage.image = None;
+        sim.replica.stages = vec![(Phase::Loading, constant(3))];
+        let weights = WeightsPlan { bytes: 300 * MB, connections: 1, streaming, ..WeightsPlan::default() };
+        sim.storage.weights = Some(weights);
+        sim.storage.model_store = Source { rate: Some(100 * MB), ..Source::default() };
+        let outcome = result(&sim, timed((2, 0), &[(2, 3, 0)]), 0);
+        check_laws(&outcome);
+        assert_eq!(spent(&outcome.starts[0], Phase::Loading), expected);
+        // Loads, or fetches, the second time as the first: nothing is kept.
+    }
 }

@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use proptest::prelude::*;
 use rayon::prelude::*;
 
+use super::cluster;
+use super::cluster::config::{CapacityType, PoolSpec};
 use super::config::*;
 use super::engine::{BatchParams, WorkersParams};
-use super::faults::{FaultSpec, NoCapacitySpec, SpotReclaimSpec};
-use super::storage::{self as store, ImagePlan, Plan, WeightsPlan};
 use super::{EngineParams, ReplicaParams, Simulation, run};
 use crate::kernel::rng::Purpose;
 use crate::kernel::{Distribution, SimDuration, SimTime, Streams, dist};
@@ -31,7 +30,7 @@ pub(super) fn constant(s: u64) -> Distribution {
 
 /// Orders what a script says, turn by turn, round and round.
 #[derive(Clone)]
-struct Script {
+pub(super) struct Script {
     orders: Vec<(u32, u32)>,
     period: SimDuration,
     turn: usize,
@@ -40,7 +39,7 @@ struct Script {
 }
 
 impl Script {
-    fn boxed(orders: &[(u32, u32)], period: SimDuration) -> Box<dyn Autoscaler> {
+    pub(super) fn boxed(orders: &[(u32, u32)], period: SimDuration) -> Box<dyn Autoscaler> {
         let queries =
             ["{__name__=~\"vllm:.+\"}", "gateway_queue_length"].map(|text| Query::compile(text).unwrap());
         Box::new(Self { orders: orders.to_vec(), period, turn: 0, queries: queries.into() })
@@ -67,19 +66,16 @@ impl Autoscaler for Script {
     }
 }
 
+/// Of a GPU-hour, millionths of a dollar.
+pub(super) const PRICE: u64 = 3_600_000;
+
 pub(super) fn pool(gpus_per_node: u32, max_nodes: u32) -> PoolSpec {
     PoolSpec {
-        gpus_per_node,
-        min_nodes: 0,
-        max_nodes,
-        price_per_gpu_hour: None,
         provision: constant(40),
         setup: constant(7),
-        scale_down_unneeded: secs(60),
-        billed_from: BilledFrom::Boot,
-        node_bandwidth: None,
-        image_present: false,
-        weights_present: false,
+        scale_down_unneeded: Some(secs(60)),
+        capacity_type: CapacityType::Spot,
+        ..PoolSpec::plain(gpus_per_node, max_nodes)
     }
 }
 
@@ -128,8 +124,7 @@ pub(super) fn simulation(engine: EngineParams, source: Arc<dyn Source>, seed: u6
         },
         gateway: GatewaySpec { request_timeout: secs(20), ..GatewaySpec::default() },
         control_plane: ControlPlaneSpec { watch_delay: SimDuration::ZERO, api_call: SimDuration::ZERO },
-        pool: pool(4, 3),
-        price_micro_usd_per_gpu_hour: 3_600_000,
+        cluster: cluster::Plan::of(pool(4, 3), PRICE),
         initial: InitialSpec { replicas: None, state: InitialState::Warm },
         telemetry: TelemetrySpec::default(),
         setting: Arc::new(Setting::default()),
@@ -149,6 +144,11 @@ pub(super) fn check_laws(outcome: &RunOutcome) {
     let ended = counts.finished + counts.rejected + counts.timed_out + counts.killed;
     assert_eq!(counts.arrived, ended, "every request ends exactly once");
     assert_eq!(outcome.ledger.total(), outcome.ledger.billed_gpu_ns, "the accounts are the bill");
+    assert_eq!(
+        outcome.ledger.cost.iter().sum::<u128>(),
+        outcome.ledger.billed_cost(),
+        "at each pool's price"
+    );
     for latency in [&outcome.latency.ttft, &outcome.latency.e2e] {
         assert_eq!(latency.count(), counts.arrived);
         assert_eq!(latency.infinite(), ended - counts.finished);
@@ -178,96 +178,12 @@ pub(super) fn packed(gaps: &[(u64, u32, u32)], tail_s: u64) -> Arc<dyn Source> {
     Arc::new(Packed { requests, span: at.since(SimTime::ZERO) + secs(tail_s) })
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 800, ..ProptestConfig::default() })]
-    #[test]
-    fn any_world_keeps_the_laws_and_steps_like_the_oracle(
-        gaps in prop::collection::vec((prop_oneof![0u64..400, 1_000u64..30_000], 1u32..700, 1u32..160), 1..120),
-        orders in prop::collection::vec((0u32..6, 0u32..3), 1..6),
-        period_s in 5u64..40,
-        tail_s in 0u64..50,
-        seed in 0u64..4,
-        after_weights: bool,
-        cold: bool,
-        watch_ms in prop_oneof![Just(0u64), 1u64..20_000],
-        call_ms in prop_oneof![Just(0u64), 1u64..4_000],
-        removal_ms in prop_oneof![Just(0u64), 1u64..8_000],
-        pre_stop_ms in prop_oneof![Just(0u64), 1u64..=5_000],
-        router in prop_oneof![
-            Just(RouterKind::LeastOutstanding), Just(RouterKind::RoundRobin), Just(RouterKind::PowerOfTwo)
-        ],
-        queue_limit in prop::option::of(0u32..10),
-        billed_from in prop_oneof![Just(BilledFrom::Request), Just(BilledFrom::Boot), Just(BilledFrom::Ready)],
-        reclaims in prop::collection::vec((0u64..200, 1u32..3, 0u64..40), 0..3),
-        shortage in prop::option::of((0u64..100, 1u64..60)),
-        liveness in prop::option::of((0u64..12, 1u64..9, 1u32..4)),
-        fetches in prop::option::of((1u32..3, 0u64..4, any::<bool>(), any::<bool>(), 0u64..30)),
-    ) {
-        let mut sim = simulation(batch_engine(false), packed(&gaps, tail_s), seed);
-        let reclaims = reclaims.into_iter().map(|(at_s, nodes, notice_s)| {
-            FaultSpec::SpotReclaim(SpotReclaimSpec { at: secs(at_s), nodes, notice: secs(notice_s) })
-        });
-        let shortage = shortage.map(|(from_s, lasts_s)| {
-            FaultSpec::NoCapacity(NoCapacitySpec { from: secs(from_s), lasts: secs(lasts_s) })
-        });
-        sim.faults = reclaims.chain(shortage).collect();
-        sim.replica.liveness_probe = liveness.map(|(delay_s, period_s, failure_threshold)| ProbeSpec {
-            initial_delay: secs(delay_s),
-            period: secs(period_s),
-            failure_threshold,
-        });
-        if let Some((connections, layers, with_pull, kept, down_s)) = fetches {
-            let at = |s: u64| SimTime::from_secs(s);
-            sim.storage = Plan {
-                image: Some(ImagePlan {
-                    layers: (0..layers).map(|i| (100 * (i + 1), secs(i))).collect(),
-                    connections,
-                    manifest: secs(1),
-                    per_request: SimDuration::from_millis(100),
-                }),
-                weights: Some(WeightsPlan { bytes: 101, connections, with_pull, kept }),
-                registry: store::Source { rate: Some(70), connection: Some(40), changes: vec![(at(down_s), 0), (at(down_s + 9), 70)] },
-                model_store: store::Source { rate: Some(30), ..store::Source::default() },
-                node_rate: Some(50),
-                ..Plan::default()
-            };
-        }
-        sim.gateway.router = router;
-        sim.gateway.queue_limit = queue_limit;
-        sim.pool.billed_from = billed_from;
-        sim.control_plane.watch_delay = SimDuration::from_millis(watch_ms);
-        sim.control_plane.api_call = SimDuration::from_millis(call_ms);
-        sim.replica.endpoint_removal_delay = SimDuration::from_millis(removal_ms);
-        sim.replica.pre_stop = SimDuration::from_millis(pre_stop_ms);
-        if after_weights {
-            sim.replica.readiness.after = ReadyAfter::Weights;
-        }
-        if cold {
-            sim.initial.state = InitialState::Cold;
-        }
-        let policy = || Script::boxed(&orders, secs(period_s));
-        let fast = result(&sim, policy(), 0);
-        check_laws(&fast);
-        sim.engine = batch_engine(true);
-        let slow = result(&sim, policy(), 0);
-        prop_assert_eq!(&fast.counts, &slow.counts);
-        prop_assert_eq!(&fast.breaches, &slow.breaches);
-        prop_assert_eq!(&fast.latency, &slow.latency);
-        prop_assert_eq!(&fast.steps, &slow.steps);
-        prop_assert_eq!(&fast.ledger, &slow.ledger);
-        prop_assert_eq!(&fast.timeline, &slow.timeline);
-        prop_assert_eq!(&fast.facts_digest, &slow.facts_digest);
-        let again = result(&sim, policy(), 0);
-        prop_assert_eq!(&slow.facts_digest, &again.facts_digest);
-    }
-}
-
 #[test]
 fn prices_scale_cost_and_nothing_else() {
     let gaps: Vec<_> = (0..80).map(|i| (300 + i * 7 % 900, 100 + (i as u32 * 37) % 500, 20)).collect();
     let mut sim = simulation(batch_engine(false), packed(&gaps, 10), 1);
     let base = result(&sim, Script::boxed(&[(1, 1), (3, 0), (2, 1)], secs(15)), 0);
-    sim.price_micro_usd_per_gpu_hour *= 2;
+    sim.cluster.pools[0].price_micro_usd *= 2;
     let dear = result(&sim, Script::boxed(&[(1, 1), (3, 0), (2, 1)], secs(15)), 0);
     assert_eq!(base.facts_digest, dear.facts_digest);
     assert!((dear.ledger.cost_total() - 2.0 * base.ledger.cost_total()).abs() < 1e-9);

@@ -169,13 +169,14 @@ const OF_SCENARIOS: &[Code] = &[
     ),
     code(
         "E0303",
-        "not exactly one pool",
-        "A cluster has one node pool in this version: `cluster: { pools: { NAME: {..} } }` with one name.",
+        "no pool",
+        "A cluster needs a node pool for replicas to run on: `cluster: { pools: { NAME: { gpusPerNode: 8, maxNodes: 4 } } }`.",
     ),
     code(
         "E0304",
         "a replica fits no node",
-        "A replica holds all its GPUs on one node, so it cannot have more than `gpusPerNode`.",
+        "A replica holds all its GPUs on one node, so it cannot have more than `gpusPerNode`; and some pool must have the profile's GPU, \
+         and the labels that `replica.nodeSelector` asks for.",
     ),
     code(
         "E0305",

@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 
 use super::{DEPTH_MAX, Diagnostic, Document, FAULTS_MAX, Path, Style, read, render};
 use crate::kernel::{Distribution, Price, SimDuration};
-use crate::sim::config::{EngineSpec, GatewaySpec, PoolSpec};
+use crate::sim::cluster::config::PoolSpec;
+use crate::sim::config::{EngineSpec, GatewaySpec};
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -37,7 +37,7 @@ fn cold_start(simulation: &Simulation) -> Times {
     let readiness = &simulation.replica.readiness;
     let probed = |phase| readiness.after == ReadyAfter::WarmUp || phase != Phase::WarmingUp;
     let is_pull = |phase| phase == Phase::Pulling;
-    let (image, weights) = storage::alone(&simulation.storage);
+    let (image, weights) = storage::alone(&simulation.storage, first_pool(simulation));
     let fetched = [(Phase::Pulling, image), (Phase::Loading, weights)];
     let fetched = fetched.map(|(phase, time)| (phase, Distribution::Constant(time)));
     let stages = || simulation.replica.stages.iter().chain(&fetched).filter(|(phase, _)| probed(*phase));
@@ -69,10 +69,15 @@ pub(super) struct Figures {
     engine: EngineParams,
 }
 
+/// The pool that a first replica would come to: the first that takes replicas.
+fn first_pool(simulation: &Simulation) -> usize {
+    simulation.cluster.pools.iter().position(|pool| !pool.takes.is_empty()).unwrap_or(0)
+}
+
 impl Figures {
     /// Of a scenario.
     pub fn new(simulation: &Simulation) -> Self {
-        let (pool, readiness) = (&simulation.pool, &simulation.replica.readiness);
+        let (cluster, readiness) = (&simulation.cluster, &simulation.replica.readiness);
         let gpus = simulation.replica.gpus;
         let medians = |keep: fn(Phase) -> bool| -> SimDuration {
             let stages = simulation.replica.stages.iter().filter(|(phase, _)| keep(*phase));
@@ -80,15 +85,16 @@ impl Figures {
         };
         let warm_up: SimDuration = medians(|phase| phase == Phase::WarmingUp);
         let started: SimDuration = medians(|phase| !matches!(phase, Phase::Pulling | Phase::WarmingUp))
-            + storage::alone(&simulation.storage).1;
+            + storage::alone(&simulation.storage, first_pool(simulation)).1;
         let waits = readiness.after == ReadyAfter::WarmUp;
+        let pool = &cluster.pools[first_pool(simulation)].spec;
         let grows = pool.min_nodes < pool.max_nodes;
         Self {
             cold_start: cold_start(simulation),
             node: Times::of_stages([&pool.provision, &pool.setup].into_iter().filter(|_| grows)),
             container: if waits { started + warm_up } else { started },
             unwaited: if waits { SimDuration::ZERO } else { warm_up },
-            room: pool.max_nodes.saturating_mul(pool.gpus_per_node / gpus.max(1)),
+            room: cluster.room(gpus),
             traffic: workload::stats(&*simulation.source, &Streams::new(simulation.seed, 0)),
             engine: simulation.engine.clone(),
         }

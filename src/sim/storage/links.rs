@@ -100,11 +100,24 @@ impl<T: Copy> Links<T> {
         Some(transfer.left)
     }
 
-    /// Ends all transfers of some kind early.
-    pub fn cancel_if(&mut self, now: SimTime, is_over: impl Fn(&T) -> bool) {
+    /// Ends all transfers of some kind early; gives what was left of each, nanobytes.
+    pub fn take_if(&mut self, now: SimTime, is_over: impl Fn(&T) -> bool) -> Vec<(T, u128)> {
         self.advance(now);
-        self.transfers.retain(|_, transfer| !is_over(&transfer.of));
-        self.settled = false;
+        let mut taken = Vec::new();
+        self.transfers.retain(|_, transfer| {
+            let goes = is_over(&transfer.of);
+            if goes {
+                taken.push((transfer.of, transfer.left));
+            }
+            !goes
+        });
+        self.settled &= taken.is_empty();
+        taken
+    }
+
+    /// How many transfers there are of some kind.
+    pub fn count(&self, is: impl Fn(&T) -> bool) -> usize {
+        self.transfers.values().filter(|transfer| is(&transfer.of)).count()
     }
 
     /// When the next transfer ends, if things stay as they are.

@@ -1,111 +1,69 @@
 //! Images and weights on their way to nodes, and what nodes have of them.
 //!
-//! A node pulls an image once, however many of its pods wait for it, and goes on when they are gone, as a kubelet does.
-//! A pull: the manifest; layers in its order, a few at a time, each over the registry's link and the node's; one after
-//! the other, as each is there, they are decompressed and written (`profile::image` has the same as a formula).
-//! Weights come over the model store's link and the node's, in as many connections as the loader opens. Whatever crosses
-//! a link at the same time shares it.
+//! A node pulls an image once, however many of its pods wait for it, and goes on when they are gone, as a kubelet does ([`pull`]).
+//! Weights come over the model store's link and the node's, in as many connections as the loader opens, and are read from the node's
+//! copy ([`weights`]). Whatever crosses a link at the same time shares it ([`links`]).
 
 pub mod config;
 pub mod links;
 
+mod plan;
+mod pull;
+mod weights;
+
 use std::collections::BTreeSet;
 
-use super::replica::Work;
 use crate::kernel::{NodeId, ReplicaId, SimDuration, SimTime};
-use crate::outcome::Phase;
-use links::{LinkId, Links, NANOBYTES};
-
-/// What the nodes of a run fetch, from where, and over what.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Plan {
-    /// The image; `None`: its pull is a stage of the profile.
-    pub image: Option<ImagePlan>,
-    /// The weights; `None`: fetching them is part of the profile's weight load.
-    pub weights: Option<WeightsPlan>,
-    /// Where images come from.
-    pub registry: Source,
-    /// Where weights come from.
-    pub model_store: Source,
-    /// Rate of a node's network interface, bytes/s; `None` where it is never the limit.
-    pub node_rate: Option<u64>,
-    /// Whether every node has the image from the start.
-    pub image_present: bool,
-    /// Whether every node has the weights from the start.
-    pub weights_present: bool,
-}
-
-impl Plan {
-    /// Whether there is anything to simulate.
-    pub fn is_needed(&self) -> bool {
-        self.image.is_some() || self.weights.is_some()
-    }
-
-    /// Puts what is fetched into the stages of a start, in order: the image in the place of its pull, the weights
-    /// before they are loaded.
-    pub(super) fn put_fetches(&self, stages: &mut Vec<(Phase, Work)>) {
-        if self.image.is_some() {
-            stages.retain(|(phase, _)| *phase != Phase::Pulling);
-            stages.insert(0, (Phase::Pulling, Work::Fetch(Want::Image)));
-        }
-        if self.weights.is_some() {
-            let load = stages.iter().position(|(phase, _)| *phase >= Phase::Loading).unwrap_or(stages.len());
-            stages.insert(load, (Phase::Loading, Work::Fetch(Want::Weights)));
-        }
-    }
-}
-
-/// An image and how a node pulls it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ImagePlan {
-    /// Of each layer, in the order of the manifest: its bytes in the registry, and the time to decompress and write it.
-    pub layers: Vec<(u64, SimDuration)>,
-    /// Layers downloaded at a time.
-    pub connections: u32,
-    /// Until the manifest is there.
-    pub manifest: SimDuration,
-    /// From asking for a layer to its first byte.
-    pub per_request: SimDuration,
-}
-
-/// A model's weights and how a node fetches them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct WeightsPlan {
-    /// Bytes.
-    pub bytes: u64,
-    /// Connections at a time, each with an equal part.
-    pub connections: u32,
-    /// Whether they are asked for when a pod comes to its node, beside the image, and not when its engine wants them.
-    pub with_pull: bool,
-    /// Whether a node keeps them for its next pod.
-    pub kept: bool,
-}
-
-/// A registry or a model store.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Source {
-    /// Rate of all that comes from it, bytes/s; `None` where it is never the limit.
-    pub rate: Option<u64>,
-    /// Rate of one connection, bytes/s.
-    pub connection: Option<u64>,
-    /// Rates from instants on, in their order: it is slow, down, back.
-    pub changes: Vec<(SimTime, u64)>,
-}
+use links::{LinkId, Links};
+pub use plan::{ImagePlan, LazyPlan, NodePlan, Plan, Source, WeightsPlan};
+use pull::Pull;
+use weights::Copies;
 
 /// What a pod waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Want {
     /// Its image.
     Image,
-    /// Its model's weights.
+    /// Its model's weights, on the node or on their way to the GPU.
     Weights,
+    /// The weights read from the node's copy.
+    Read,
+    /// The weights on their way to the GPU, from wherever they are.
+    Stream,
+    /// What its runtime touches first of an image that is not there yet.
+    Touch,
 }
 
-/// What a transfer is of.
-#[derive(Clone, Copy, Debug)]
+/// What a transfer is of, and from which node it comes, if from one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Piece {
-    Layer(NodeId, u32),
-    Weights(NodeId),
+    Layer(NodeId, u32, Option<NodeId>),
+    /// Of a lazily pulled image, what the container needs at first.
+    First(NodeId, Option<NodeId>),
+    /// The rest of it.
+    Rest(NodeId, Option<NodeId>),
+    Weights(NodeId, Option<NodeId>),
+    /// From the node's own disk, for one replica or for all that wait.
+    Read(NodeId, Option<ReplicaId>),
+}
+
+impl Piece {
+    /// Where it goes.
+    fn to(self) -> NodeId {
+        match self {
+            Self::Layer(id, ..) | Self::First(id, _) | Self::Rest(id, _) => id,
+            Self::Weights(id, _) | Self::Read(id, _) => id,
+        }
+    }
+
+    /// The node it comes from.
+    fn from(self) -> Option<NodeId> {
+        match self {
+            Self::Layer(_, _, from) | Self::First(_, from) => from,
+            Self::Rest(_, from) | Self::Weights(_, from) => from,
+            Self::Read(..) => None,
+        }
+    }
 }
 
 /// What happens at an instant that is known beforehand.
@@ -119,45 +77,66 @@ enum Timer {
     Unpacked(NodeId),
     /// A link changes its rate.
     Rate(LinkId, u64),
+    /// The registry begins to refuse.
+    Refuse,
+    /// A pull that failed is tried again.
+    Retry(NodeId),
+    /// A runtime has what it touched first.
+    Touched(NodeId, ReplicaId),
 }
 
-/// A node's copy.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Presence {
-    Absent,
-    Fetching,
-    Present,
+impl Timer {
+    fn of(self) -> Option<NodeId> {
+        match self {
+            Self::Layer(id, _) | Self::Manifest(id) | Self::Unpacked(id) => Some(id),
+            Self::Retry(id) | Self::Touched(id, _) => Some(id),
+            Self::Rate(..) | Self::Refuse => None,
+        }
+    }
 }
 
+/// What a node has, and what is on its way to it.
 #[derive(Clone, Debug)]
 struct NodeStore {
-    link: Option<LinkId>,
-    image: Presence,
-    /// Of the pull under way: layers asked for, and which are there.
-    asked: u32,
-    downloaded: Vec<bool>,
-    unpacked: u32,
-    unpacking: bool,
-    weights: Presence,
-    /// Connections that still fetch.
-    fetching: u32,
+    plan: NodePlan,
+    /// Its network interface, inwards and outwards, and its disk.
+    inwards: Option<LinkId>,
+    outwards: Option<LinkId>,
+    disk: Option<LinkId>,
+    is_gone: bool,
+    /// Pods on it, which use the image; and when the last one left.
+    pods: u32,
+    image_used: SimTime,
+    pull: Pull,
+    copies: Copies,
     /// Who waits, in the order of asking.
     waiting: Vec<(Want, ReplicaId)>,
 }
 
-/// How long an image and the weights take to a fresh node that has its sources to itself, one after the other; nothing where they
+/// A source of images or weights, and its links.
+#[derive(Clone, Copy, Debug, Default)]
+struct Store {
+    link: Option<LinkId>,
+    cache: Option<LinkId>,
+}
+
+/// How long an image and the weights take to a fresh node of a pool that has its sources to itself, one after the other; nothing where they
 /// are there, or not simulated. Disturbances are left out.
-pub fn alone(plan: &Plan) -> (SimDuration, SimDuration) {
-    let undisturbed = |source: &Source| Source { changes: Vec::new(), ..source.clone() };
+pub fn alone(plan: &Plan, pool: usize) -> (SimDuration, SimDuration) {
+    let undisturbed = |source: &Source| Source { changes: Vec::new(), failing: Vec::new(), ..source.clone() };
     let (registry, model_store) = (undisturbed(&plan.registry), undisturbed(&plan.model_store));
     let time = |want: Want| {
         let plan = Plan { registry: registry.clone(), model_store: model_store.clone(), ..plan.clone() };
         let mut storage = Storage::new(plan);
+        storage.add_node(NodeId(0), pool);
         let mut end = SimTime::ZERO;
         if !storage.want(SimTime::ZERO, NodeId(0), want, ReplicaId(0)) {
             while let Some(now) = storage.next_event() {
-                storage.advance(now);
                 end = now;
+                // What comes in the background comes after that.
+                if !storage.advance(now).is_empty() {
+                    break;
+                }
             }
         }
         end.since(SimTime::ZERO)
@@ -170,10 +149,13 @@ pub fn alone(plan: &Plan) -> (SimDuration, SimDuration) {
 pub struct Storage {
     plan: Plan,
     links: Links<Piece>,
-    registry: Option<LinkId>,
-    model_store: Option<LinkId>,
+    registry: Store,
+    model_store: Store,
     nodes: Vec<NodeStore>,
     timers: BTreeSet<(SimTime, Timer)>,
+    /// Layers, and the weights, that the caches of the cluster have.
+    cached_layers: BTreeSet<u32>,
+    cached_weights: bool,
     /// Who has got what since it was last asked.
     served: Vec<(Want, ReplicaId)>,
 }
@@ -183,42 +165,91 @@ impl Storage {
     pub fn new(plan: Plan) -> Self {
         let mut links = Links::default();
         let mut timers = BTreeSet::new();
-        let mut link = |source: &Source| {
-            let link = source.rate.map(|rate| links.add(rate))?;
-            timers.extend(source.changes.iter().map(|(at, rate)| (*at, Timer::Rate(link, *rate))));
-            Some(link)
+        let mut store = |source: &Source| {
+            let link = source.rate.map(|rate| links.add(rate));
+            let changes = source.changes.iter();
+            timers.extend(changes.filter_map(|(at, rate)| Some((*at, Timer::Rate(link?, *rate)))));
+            Store { link, cache: source.cache.map(|rate| links.add(rate)) }
         };
-        let (registry, model_store) = (link(&plan.registry), link(&plan.model_store));
-        Self { plan, links, registry, model_store, nodes: Vec::new(), timers, served: Vec::new() }
+        let (registry, model_store) = (store(&plan.registry), store(&plan.model_store));
+        timers.extend(plan.registry.failing.iter().map(|(from, _)| (*from, Timer::Refuse)));
+        Self {
+            plan,
+            links,
+            registry,
+            model_store,
+            nodes: Vec::new(),
+            timers,
+            cached_layers: BTreeSet::new(),
+            cached_weights: false,
+            served: Vec::new(),
+        }
     }
 
-    /// The node's place, made at its first use; nodes are numbered from 0.
+    /// There is a node, of a pool; nodes are added in the order of their numbers, from 0.
+    pub fn add_node(&mut self, id: NodeId, pool: usize) {
+        debug_assert_eq!(id.index(), self.nodes.len());
+        let plan = self.plan.nodes.get(pool).copied().unwrap_or_default();
+        let peers = self.plan.registry.peers || self.plan.model_store.peers;
+        let mut link = |rate: Option<u64>| rate.map(|rate| self.links.add(rate));
+        self.nodes.push(NodeStore {
+            inwards: link(plan.rate),
+            outwards: link(plan.rate.filter(|_| peers)),
+            disk: link(plan.disk_rate),
+            plan,
+            is_gone: false,
+            pods: 0,
+            image_used: SimTime::ZERO,
+            pull: Pull::new(plan.image_present || self.plan.image.is_none()),
+            copies: Copies::new(plan.weights_present || self.plan.weights.is_none()),
+            waiting: Vec::new(),
+        });
+    }
+
     fn node(&mut self, id: NodeId) -> &mut NodeStore {
-        while self.nodes.len() <= id.index() {
-            let present = |yes: bool| if yes { Presence::Present } else { Presence::Absent };
-            self.nodes.push(NodeStore {
-                link: self.plan.node_rate.map(|rate| self.links.add(rate)),
-                image: present(self.plan.image_present || self.plan.image.is_none()),
-                asked: 0,
-                downloaded: Vec::new(),
-                unpacked: 0,
-                unpacking: false,
-                weights: present(self.plan.weights_present || self.plan.weights.is_none()),
-                fetching: 0,
-                waiting: Vec::new(),
-            });
-        }
         &mut self.nodes[id.index()]
+    }
+
+    /// A node takes pods: what its pool fetches beforehand begins to come.
+    pub fn node_up(&mut self, now: SimTime, id: NodeId) {
+        let plan = self.nodes[id.index()].plan;
+        let beforehand = [(plan.prefetch_image, Want::Image), (plan.prefetch_weights, Want::Weights)];
+        for (_, want) in beforehand.into_iter().filter(|(does, _)| *does) {
+            self.prepare(now, id, want);
+        }
+    }
+
+    /// Whether a node has the image, or the weights, for the next pod that wants it.
+    pub fn holds(&self, now: SimTime, id: NodeId, want: Want) -> bool {
+        match want {
+            Want::Image | Want::Touch => self.has_image(now, id),
+            Want::Weights | Want::Read | Want::Stream => self.has_weights(now, id),
+        }
+    }
+
+    /// Bytes of the image in the registry.
+    pub fn image_bytes(&self) -> u64 {
+        self.plan.image.as_ref().map_or(0, ImagePlan::bytes)
     }
 
     /// A node has everything: a replica runs on it when the run begins.
     pub fn fill(&mut self, id: NodeId) {
         let kept = self.plan.weights.is_none_or(|weights| weights.kept);
         let node = self.node(id);
-        node.image = Presence::Present;
-        if kept {
-            node.weights = Presence::Present;
-        }
+        node.pull = Pull::new(true);
+        node.copies.fill(kept);
+    }
+
+    /// A pod comes to a node.
+    pub fn pod_came(&mut self, id: NodeId) {
+        self.node(id).pods += 1;
+    }
+
+    /// A pod leaves a node: it uses the image no longer.
+    pub fn pod_left(&mut self, now: SimTime, id: NodeId) {
+        let node = self.node(id);
+        node.pods = node.pods.saturating_sub(1);
+        node.image_used = now;
     }
 
     /// Whether weights are asked for when a pod comes to its node.
@@ -228,47 +259,27 @@ impl Storage {
 
     /// Has a node begin to fetch, unless it does or has it.
     pub fn prepare(&mut self, now: SimTime, id: NodeId, want: Want) {
-        let node = self.node(id);
         match want {
-            Want::Image if node.image == Presence::Absent => {
-                node.image = Presence::Fetching;
-                (node.asked, node.unpacked, node.unpacking) = (0, 0, false);
-                let Some(image) = &self.plan.image else { return };
-                let manifest = now.saturating_add(image.manifest);
-                self.nodes[id.index()].downloaded = vec![false; image.layers.len()];
-                self.timers.insert((manifest, Timer::Manifest(id)));
-            }
-            Want::Weights if node.weights == Presence::Absent => {
-                let link = node.link;
-                let Some(weights) = self.plan.weights else { return };
-                let connections = u64::from(weights.connections.max(1));
-                let node = self.node(id);
-                (node.weights, node.fetching) = (Presence::Fetching, connections as u32);
-                let over: Vec<LinkId> = self.model_store.into_iter().chain(link).collect();
-                for part in 0..connections {
-                    // Parts differ by a byte where they must.
-                    let bytes = weights.bytes / connections + u64::from(part < weights.bytes % connections);
-                    let limit = self.plan.model_store.connection;
-                    self.links.begin(now, Piece::Weights(id), &over, limit, u128::from(bytes) * NANOBYTES);
-                }
-            }
-            _ => {}
+            Want::Image => self.begin_pull(now, id),
+            Want::Weights | Want::Stream => self.begin_fetch(now, id),
+            Want::Read | Want::Touch => {}
         }
     }
 
     /// A pod on a node wants something. `true`: it is there; else the pod is told when it is ([`Storage::advance`]).
     pub fn want(&mut self, now: SimTime, id: NodeId, want: Want, replica: ReplicaId) -> bool {
         self.prepare(now, id, want);
-        let node = self.node(id);
-        let copy = if want == Want::Image { &node.image } else { &node.weights };
-        if *copy != Presence::Present {
-            node.waiting.push((want, replica));
-            return false;
+        let there = match want {
+            Want::Image => self.nodes[id.index()].pull.runs(),
+            Want::Weights => self.take_weights(now, id),
+            Want::Read => self.begin_read(now, id, replica),
+            Want::Stream => self.take_weights(now, id) && self.begin_read(now, id, replica),
+            Want::Touch => self.touch(now, id, replica),
+        };
+        if !there {
+            self.node(id).waiting.push((want, replica));
         }
-        if want == Want::Weights && self.plan.weights.is_some_and(|weights| !weights.kept) {
-            self.node(id).weights = Presence::Absent;
-        }
-        true
+        there
     }
 
     /// A pod waits no longer. What it asked for comes all the same.
@@ -277,14 +288,14 @@ impl Storage {
         self.served.retain(|(_, served)| *served != replica);
     }
 
-    /// A node is no more, and with it what it has and what is on its way to it.
+    /// A node is no more, and with it what it has and what is on its way to it. What came from it comes from elsewhere, from where it was.
     pub fn node_gone(&mut self, now: SimTime, id: NodeId) {
-        self.links
-            .cancel_if(now, |piece| matches!(piece, Piece::Layer(of, _) | Piece::Weights(of) if *of == id));
-        self.timers.retain(|(_, timer)| match timer {
-            Timer::Layer(of, _) | Timer::Manifest(of) | Timer::Unpacked(of) => *of != id,
-            Timer::Rate(..) => true,
-        });
+        self.node(id).is_gone = true;
+        let cut = self.links.take_if(now, |piece| piece.to() == id || piece.from() == Some(id));
+        self.timers.retain(|(_, timer)| timer.of() != Some(id));
+        for (piece, left) in cut.into_iter().filter(|(piece, _)| piece.to() != id) {
+            self.resume(now, piece, left);
+        }
     }
 
     /// When something happens next.
@@ -314,80 +325,60 @@ impl Storage {
 
     fn timed(&mut self, now: SimTime, timer: Timer) {
         match timer {
-            Timer::Manifest(id) => {
-                self.ask_for_layers(now, id);
-                self.unpack(now, id);
-            }
-            Timer::Layer(id, layer) => {
-                let Some(image) = &self.plan.image else { return };
-                let over: Vec<LinkId> =
-                    self.registry.into_iter().chain(self.nodes[id.index()].link).collect();
-                let amount = u128::from(image.layers[layer as usize].0) * NANOBYTES;
-                self.links.begin(now, Piece::Layer(id, layer), &over, self.plan.registry.connection, amount);
-            }
-            Timer::Unpacked(id) => {
-                let node = &mut self.nodes[id.index()];
-                (node.unpacked, node.unpacking) = (node.unpacked + 1, false);
-                self.unpack(now, id);
-            }
+            Timer::Manifest(id) => self.manifest(now, id),
+            Timer::Layer(id, layer) => self.begin_layer(now, id, layer),
+            Timer::Unpacked(id) => self.unpacked(now, id),
             Timer::Rate(link, rate) => self.links.set_rate(now, link, rate),
+            Timer::Refuse => self.refuse(now),
+            Timer::Retry(id) => self.ask_for_manifest(now, id),
+            Timer::Touched(id, replica) => self.serve_one(id, Want::Touch, replica),
         }
     }
 
     fn arrived(&mut self, now: SimTime, piece: Piece) {
         match piece {
-            Piece::Layer(id, layer) => {
-                self.nodes[id.index()].downloaded[layer as usize] = true;
-                self.ask_for_layers(now, id);
-                self.unpack(now, id);
-            }
-            Piece::Weights(id) => {
-                let kept = self.plan.weights.is_some_and(|weights| weights.kept);
-                let node = &mut self.nodes[id.index()];
-                node.fetching -= 1;
-                if node.fetching == 0 {
-                    node.weights = Presence::Present;
-                    let served = self.serve(id, Want::Weights);
-                    // Without a copy of the node's own they are in the engine that asked.
-                    if !kept && served > 0 {
-                        self.nodes[id.index()].weights = Presence::Absent;
-                    }
-                }
-            }
+            Piece::Layer(id, layer, from) => self.layer_arrived(now, id, layer, from),
+            Piece::First(id, _) => self.first_arrived(now, id),
+            Piece::Rest(id, _) => self.rest_arrived(id),
+            Piece::Weights(id, from) => self.weights_arrived(now, id, from),
+            Piece::Read(id, replica) => self.read(now, id, replica),
         }
     }
 
-    /// Asks for as many further layers as there are connections free.
-    fn ask_for_layers(&mut self, now: SimTime, id: NodeId) {
-        let Some(image) = &self.plan.image else { return };
-        let node = &mut self.nodes[id.index()];
-        let there = node.downloaded.iter().filter(|there| **there).count() as u32;
-        while node.asked < image.layers.len() as u32 && node.asked - there < image.connections.max(1) {
-            let first_byte = now.saturating_add(image.per_request);
-            self.timers.insert((first_byte, Timer::Layer(id, node.asked)));
-            node.asked += 1;
+    /// Goes on with a transfer whose source is gone.
+    fn resume(&mut self, now: SimTime, piece: Piece, left: u128) {
+        let to = piece.to();
+        match piece {
+            Piece::Weights(..) => {
+                let from = self.peer(now, to, Want::Weights);
+                self.fetch(now, to, from, left);
+            }
+            Piece::Layer(_, layer, _) => {
+                self.transfer_of_image(now, to, |from| Piece::Layer(to, layer, from), Some(layer), left)
+            }
+            Piece::First(..) => self.transfer_of_image(now, to, |from| Piece::First(to, from), None, left),
+            Piece::Rest(..) => self.transfer_of_image(now, to, |from| Piece::Rest(to, from), None, left),
+            Piece::Read(..) => {}
         }
     }
 
-    /// Takes up the next layer, if it is there; after the last one the image is.
-    fn unpack(&mut self, now: SimTime, id: NodeId) {
-        let Some(image) = &self.plan.image else { return };
-        let node = &mut self.nodes[id.index()];
-        if node.unpacking {
-            return;
+    /// The node that gives another one what it wants: of those that have it the one that gives to fewest, of equals the oldest.
+    fn peer(&self, now: SimTime, to: NodeId, want: Want) -> Option<NodeId> {
+        let source = if want == Want::Image { &self.plan.registry } else { &self.plan.model_store };
+        if !source.peers {
+            return None;
         }
-        let next = node.unpacked as usize;
-        match node.downloaded.get(next) {
-            None => {
-                node.image = Presence::Present;
-                self.serve(id, Want::Image);
-            }
-            Some(true) => {
-                node.unpacking = true;
-                self.timers.insert((now.saturating_add(image.layers[next].1), Timer::Unpacked(id)));
-            }
-            Some(false) => {}
-        }
+        let ids = (0..self.nodes.len() as u32).map(NodeId);
+        let can = ids.filter(|id| *id != to && !self.nodes[id.index()].is_gone && self.holds(now, *id, want));
+        can.min_by_key(|id| (self.links.count(|piece| piece.from() == Some(*id)), *id))
+    }
+
+    /// The links of a transfer to a node: from a peer, from the cache of the cluster, or from the source and into the cache.
+    fn way(&self, store: Store, to: NodeId, from: Option<NodeId>, is_cached: bool) -> Vec<LinkId> {
+        let outwards = from.and_then(|from| self.nodes[from.index()].outwards);
+        let source = store.link.filter(|_| from.is_none() && !(is_cached && store.cache.is_some()));
+        let cache = store.cache.filter(|_| from.is_none());
+        [outwards, source, cache, self.nodes[to.index()].inwards].into_iter().flatten().collect()
     }
 
     /// Tells those who wait that it is there; gives how many.
@@ -398,8 +389,19 @@ impl Storage {
         node.waiting.retain(|(wanted, _)| *wanted != want);
         self.served.len() - before
     }
+
+    /// Tells one of them.
+    fn serve_one(&mut self, id: NodeId, want: Want, replica: ReplicaId) {
+        let node = &mut self.nodes[id.index()];
+        let waits = (want, replica);
+        if node.waiting.contains(&waits) {
+            node.waiting.retain(|waiting| *waiting != waits);
+            self.served.push(waits);
+        }
+    }
 }
 
 #[cfg(test)]
-#[path = "tests.rs"]
+mod copies_tests;
+#[cfg(test)]
 mod tests;

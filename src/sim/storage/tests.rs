@@ -4,31 +4,42 @@ use super::*;
 use crate::kernel::Bytes;
 use crate::profile::image::{Compression, ImageLayer, PullModel};
 
-const MB: u64 = 1_000_000;
+pub(super) const MB: u64 = 1_000_000;
 
-fn at(secs: u64) -> SimTime {
+pub(super) fn at(secs: u64) -> SimTime {
     SimTime::from_secs(secs)
 }
 
-fn image(layers: &[(u64, u64)]) -> ImagePlan {
+pub(super) fn image(layers: &[(u64, u64)]) -> ImagePlan {
     ImagePlan {
         layers: layers.iter().map(|(mb, secs)| (mb * MB, SimDuration::from_secs(*secs))).collect(),
         connections: 3,
         manifest: SimDuration::ZERO,
         per_request: SimDuration::ZERO,
+        ..ImagePlan::default()
     }
 }
 
-fn weights(mb: u64) -> WeightsPlan {
-    WeightsPlan { bytes: mb * MB, connections: 1, with_pull: false, kept: true }
+pub(super) fn weights(mb: u64) -> WeightsPlan {
+    WeightsPlan { bytes: mb * MB, connections: 1, with_pull: false, kept: true, streaming: false }
 }
 
 fn from(rate: u64) -> Source {
     Source { rate: Some(rate * MB), ..Source::default() }
 }
 
-/// Plays until nothing happens any more; gives who was served what, and when.
-fn play(storage: &mut Storage) -> Vec<(u64, Want, u32)> {
+/// Some nodes of one pool.
+pub(super) fn fresh(plan: Plan) -> Storage {
+    let mut storage = Storage::new(plan);
+    (0..25).for_each(|node| storage.add_node(NodeId(node), 0));
+    storage
+}
+
+fn nodes(rate: Option<u64>, image_present: bool) -> Vec<NodePlan> {
+    vec![NodePlan { rate, image_present, ..NodePlan::default() }]
+}
+
+pub(super) fn play(storage: &mut Storage) -> Vec<(u64, Want, u32)> {
     let mut served = Vec::new();
     while let Some(now) = storage.next_event() {
         let got = storage.advance(now);
@@ -42,7 +53,7 @@ fn play(storage: &mut Storage) -> Vec<(u64, Want, u32)> {
 fn a_node_pulls_once_for_all_its_pods_and_unpacks_in_order() {
     // 100 MB/s for both layers: 50 each. The second is there at 4 s and waits for the first: 8 s, and then 1 and 2 s.
     let plan = Plan { image: Some(image(&[(600, 1), (200, 2)])), registry: from(100), ..Plan::default() };
-    let mut storage = Storage::new(plan);
+    let mut storage = fresh(plan);
     let node = NodeId(0);
     assert!(!storage.want(at(0), node, Want::Image, ReplicaId(0)));
     storage.advance(at(1));
@@ -56,13 +67,13 @@ fn nodes_share_the_registry_and_have_their_own_interfaces() {
     let plan = Plan {
         image: Some(image(&[(600, 0)])),
         registry: from(100),
-        node_rate: Some(60 * MB),
+        nodes: nodes(Some(60 * MB), false),
         ..Plan::default()
     };
-    let mut storage = Storage::new(plan.clone());
+    let mut storage = fresh(plan.clone());
     storage.want(at(0), NodeId(0), Want::Image, ReplicaId(0));
     assert_eq!(play(&mut storage), [(10, Want::Image, 0)], "its interface is the limit");
-    let mut storage = Storage::new(plan);
+    let mut storage = fresh(plan);
     (0..20).for_each(|i| assert!(!storage.want(at(0), NodeId(i), Want::Image, ReplicaId(i))));
     assert!(play(&mut storage).iter().all(|(at, ..)| *at == 120), "twenty share the registry");
 }
@@ -72,10 +83,10 @@ fn pull_and_weights_share_the_interface() {
     let plan = Plan {
         image: Some(image(&[(600, 0)])),
         weights: Some(WeightsPlan { with_pull: true, ..weights(300) }),
-        node_rate: Some(100 * MB),
+        nodes: nodes(Some(100 * MB), false),
         ..Plan::default()
     };
-    let mut storage = Storage::new(plan);
+    let mut storage = fresh(plan);
     assert!(storage.fetches_with_pull());
     storage.prepare(at(0), NodeId(0), Want::Weights);
     storage.want(at(0), NodeId(0), Want::Image, ReplicaId(0));
@@ -87,7 +98,7 @@ fn pull_and_weights_share_the_interface() {
 #[test]
 fn who_is_gone_is_not_served_and_its_pull_goes_on() {
     let plan = Plan { image: Some(image(&[(600, 0)])), registry: from(100), ..Plan::default() };
-    let mut storage = Storage::new(plan);
+    let mut storage = fresh(plan);
     storage.want(at(0), NodeId(0), Want::Image, ReplicaId(0));
     storage.forget(NodeId(0), ReplicaId(0));
     assert_eq!(play(&mut storage), []);
@@ -98,7 +109,7 @@ fn who_is_gone_is_not_served_and_its_pull_goes_on() {
 fn a_registry_that_is_down_holds_pulls_until_it_is_back() {
     let changes = vec![(at(2), 0), (at(10), 50 * MB)];
     let registry = Source { changes, ..from(100) };
-    let mut storage = Storage::new(Plan { image: Some(image(&[(600, 0)])), registry, ..Plan::default() });
+    let mut storage = fresh(Plan { image: Some(image(&[(600, 0)])), registry, ..Plan::default() });
     storage.want(at(0), NodeId(0), Want::Image, ReplicaId(0));
     assert_eq!(play(&mut storage), [(18, Want::Image, 0)]);
 }
@@ -111,7 +122,7 @@ fn weights_that_are_not_kept_are_fetched_for_each_pod() {
         ..Plan::default()
     };
     for (kept, expected) in [(true, true), (false, false)] {
-        let mut storage = Storage::new(plan(kept));
+        let mut storage = fresh(plan(kept));
         assert!(!storage.want(at(0), NodeId(0), Want::Weights, ReplicaId(0)));
         assert_eq!(play(&mut storage), [(5, Want::Weights, 0)], "four connections of 5 MB/s");
         assert_eq!(storage.want(at(9), NodeId(0), Want::Weights, ReplicaId(1)), expected);
@@ -123,10 +134,10 @@ fn what_is_there_beforehand_is_not_fetched() {
     let plan = Plan {
         image: Some(image(&[(600, 0)])),
         weights: Some(weights(100)),
-        image_present: true,
+        nodes: nodes(None, true),
         ..Plan::default()
     };
-    let mut storage = Storage::new(plan);
+    let mut storage = fresh(plan);
     assert!(storage.want(at(0), NodeId(3), Want::Image, ReplicaId(0)));
     assert!(!storage.want(at(0), NodeId(3), Want::Weights, ReplicaId(0)));
     storage.fill(NodeId(4));
@@ -143,9 +154,9 @@ fn alone_is_one_start_on_a_fresh_node() {
         ..Plan::default()
     };
     let secs = SimDuration::from_secs;
-    assert_eq!(alone(&plan), (secs(7), secs(6)));
-    assert_eq!(alone(&Plan { image_present: true, ..plan }), (secs(0), secs(6)));
-    assert_eq!(alone(&Plan::default()), (secs(0), secs(0)));
+    assert_eq!(alone(&plan, 0), (secs(7), secs(6)));
+    assert_eq!(alone(&Plan { nodes: nodes(None, true), ..plan }, 0), (secs(0), secs(6)));
+    assert_eq!(alone(&Plan::default(), 0), (secs(0), secs(0)));
 }
 
 proptest! {
@@ -185,11 +196,12 @@ proptest! {
                 connections,
                 manifest: model.manifest,
                 per_request: model.per_request,
+                ..ImagePlan::default()
             }),
-            registry: Source { rate: link.map(|mb| mb * MB), connection: connection.map(|mb| mb * MB), changes: Vec::new() },
+            registry: Source { rate: link.map(|mb| mb * MB), connection: connection.map(|mb| mb * MB), ..Source::default() },
             ..Plan::default()
         };
-        let mut storage = Storage::new(plan);
+        let mut storage = fresh(plan);
         storage.want(SimTime::ZERO, NodeId(0), Want::Image, ReplicaId(0));
         let mut end = None;
         while let Some(now) = storage.next_event() {

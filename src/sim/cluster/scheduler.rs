@@ -1,0 +1,106 @@
+//! Which node a pod goes to: filter and score, as kube-scheduler does with its plug-ins for GPUs, images and labels.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::config::ScoringStrategy;
+use super::{Cluster, Node};
+use crate::kernel::{NodeId, SimTime};
+use crate::sim::storage::{Storage, Want};
+
+/// Whether pods go to nodes that hold the weights (node affinity to a label that says so).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum ModelAffinity {
+    /// Wherever there is room.
+    #[default]
+    None,
+    /// Rather there (`preferredDuringSchedulingIgnoredDuringExecution`).
+    Preferred,
+    /// Only there (`requiredDuringSchedulingIgnoredDuringExecution`): a pod waits until some node holds them and has room.
+    Required,
+}
+
+/// Weights of the plug-ins (`NodeResourcesFit` 1, `ImageLocality` 1, `NodeAffinity` 2), as kube-scheduler has them.
+const AFFINITY_WEIGHT: u64 = 2;
+
+/// `ImageLocality`: images below this share of their bytes a node count for nothing, those above the most count in full.
+const IMAGE_LEAST: u64 = 23 << 20;
+const IMAGE_MOST: u64 = 1000 << 20;
+
+impl Cluster {
+    /// Binds a replica to the best node that has room; placeholders give way where no other has. Of equals the fullest, then the oldest.
+    pub fn bind(&mut self, now: SimTime, storage: Option<&Storage>) -> Option<NodeId> {
+        let gpus = self.gpus_per_replica;
+        if let Some(id) = self.best(now, storage, |node| node.free_gpus >= gpus) {
+            self.occupy(id, now);
+            return Some(id);
+        }
+        // As preemption does: the node where the fewest have to go, and all placeholders are one replica large.
+        let id = self.best(now, storage, |node| node.placeholders > 0)?;
+        self.nodes[id.index()].placeholders -= 1;
+        self.placeholders_waiting += 1;
+        self.vacate(id, now);
+        self.occupy(id, now);
+        Some(id)
+    }
+
+    /// Binds waiting placeholders to what room is left.
+    pub fn bind_placeholders(&mut self, now: SimTime) {
+        let gpus = self.gpus_per_replica;
+        while self.placeholders_waiting > 0 {
+            let Some(id) = self.best(now, None, |node| node.free_gpus >= gpus) else { return };
+            self.placeholders_waiting -= 1;
+            self.nodes[id.index()].placeholders += 1;
+            self.occupy(id, now);
+        }
+    }
+
+    pub(super) fn evict_placeholders(&mut self, id: NodeId, now: SimTime) {
+        while self.nodes[id.index()].placeholders > 0 {
+            self.nodes[id.index()].placeholders -= 1;
+            self.placeholders_waiting += 1;
+            self.vacate(id, now);
+        }
+    }
+
+    fn best(
+        &self,
+        now: SimTime,
+        storage: Option<&Storage>,
+        has_room: impl Fn(&Node) -> bool,
+    ) -> Option<NodeId> {
+        let holds = |id: NodeId, want| storage.is_some_and(|storage| storage.holds(now, id, want));
+        // Placeholders need no weights.
+        let required = self.plan.model_affinity == ModelAffinity::Required && storage.is_some();
+        let fits = |id: &NodeId| {
+            self.takes(*id) && has_room(self.node(*id)) && (!required || holds(*id, Want::Weights))
+        };
+        let image = self.image_score(now, storage);
+        let score = |id: NodeId| {
+            let (gpus, free) = (u64::from(self.gpus_of(id).max(1)), u64::from(self.node(id).free_gpus));
+            let left = free.saturating_sub(u64::from(self.gpus_per_replica));
+            let resources = match self.plan.scheduler.scoring_strategy {
+                ScoringStrategy::MostAllocated => (gpus - left) * 100 / gpus,
+                ScoringStrategy::LeastAllocated => left * 100 / gpus,
+            };
+            let image = if holds(id, Want::Image) { image } else { 0 };
+            let prefers = self.plan.model_affinity == ModelAffinity::Preferred;
+            let affinity = if prefers && holds(id, Want::Weights) { 100 } else { 0 };
+            resources + image + AFFINITY_WEIGHT * affinity
+        };
+        // The better one is the smaller key: higher score, then fuller, then older.
+        let key = |id: &NodeId| (std::cmp::Reverse(score(*id)), self.node(*id).free_gpus, *id);
+        self.there.iter().copied().filter(fits).min_by_key(key)
+    }
+
+    /// What a node scores that has the image (`ImageLocality`): its size, scaled by the share of nodes that have it.
+    fn image_score(&self, now: SimTime, storage: Option<&Storage>) -> u64 {
+        let Some(storage) = storage.filter(|_| self.plan.scheduler.image_locality) else { return 0 };
+        let nodes = self.there.len().max(1) as u64;
+        let with = self.there.iter().filter(|id| storage.holds(now, **id, Want::Image)).count() as u64;
+        let scaled = u128::from(storage.image_bytes()) * u128::from(with) / u128::from(nodes);
+        let scaled = u64::try_from(scaled).unwrap_or(u64::MAX).clamp(IMAGE_LEAST, IMAGE_MOST);
+        100 * (scaled - IMAGE_LEAST) / (IMAGE_MOST - IMAGE_LEAST)
+    }
+}
