@@ -15,7 +15,7 @@ fn beside(plan: Plan) -> (f64, f64) {
     let (node, replica) = (NodeId(0), ReplicaId(0));
     let mut ends = [0.0; 2];
     for want in [Want::Image, Want::Weights] {
-        storage.want(SimTime::ZERO, node, want, replica);
+        storage.want(SimTime::ZERO, node, want, replica, 0);
     }
     while let Some(now) = storage.next_event() {
         for (want, _) in storage.advance(now) {

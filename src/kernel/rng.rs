@@ -38,6 +38,8 @@ pub enum Purpose {
     Faults = 12,
     /// Which pool a node comes from where that is drawn; the entity is the ordinal of the order.
     Expander = 20,
+    /// Which of several equal nodes a pod is bound to; the entity is the ordinal of the binding.
+    Scheduler = 21,
 }
 
 /// The family of streams of one replication.

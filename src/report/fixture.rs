@@ -221,6 +221,7 @@ pub fn good_run(number: u64) -> RunOutcome {
         run.ledger.gpu_ns[account.index()] = 0;
     }
     run.ledger.start_up_ns = 0;
+    price(&mut run.ledger, 3_600_000);
     run.starts.clear();
     run.facts_digest = format!("{:064x}", number + 1000);
     run

@@ -118,7 +118,10 @@ impl Checker<'_> {
     /// Names must be of zones that some pool has.
     pub(super) fn zones_exist(&mut self, at: &Path, names: &[String]) {
         let pools = self.scenario.spec.cluster.pools.values();
-        let zones: Vec<&str> = pools.flat_map(|pool| &pool.zones).map(String::as_str).collect();
+        let mut zones: Vec<&str> = pools.flat_map(|pool| &pool.zones).map(String::as_str).collect();
+        zones.retain(|zone| !zone.trim().is_empty());
+        zones.sort_unstable();
+        zones.dedup();
         self.names_exist(at, names, "zone", &zones);
     }
 

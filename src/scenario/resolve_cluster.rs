@@ -138,7 +138,8 @@ impl Resolver<'_> {
             }
             let (replicas, spare) = policy.build(setting).initial();
             let needed = u64::from(given.unwrap_or(replicas)) + u64::from(spare);
-            if needed > room {
+            // Where nothing fits at all, that has been said.
+            if needed > room && room > 0 {
                 let where_ = if pools.len() == 1 {
                     format!("pool `{}` has", last.name)
                 } else {

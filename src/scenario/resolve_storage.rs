@@ -48,6 +48,8 @@ impl Resolver<'_> {
         }
         Plan {
             image,
+            later_images: Vec::new(),
+            serial_pulls: true,
             weights,
             registry: self.source("registry", &spec.cluster.registry),
             model_store: self.source("modelStore", &spec.cluster.model_store),
@@ -137,7 +139,7 @@ impl Resolver<'_> {
         let bytes = layers.iter().map(|(bytes, _)| *bytes).fold(0, u64::saturating_add);
         if let Some(lazy) = spec.lazy.filter(|lazy| lazy.first.0 >= bytes) {
             let message =
-                format!("{} bytes come before the container runs, and the image has {bytes}", lazy.first);
+                format!("{} bytes come before the container runs, and the image has {bytes}", lazy.first.0);
             let help = "write what a start reads of the image, or leave `lazy` out";
             self.fault("E0305", &["replica", "image", "lazy", "first"], message, help);
         }
@@ -147,6 +149,7 @@ impl Resolver<'_> {
         }
         Some(ImagePlan {
             layers,
+            shared: 0,
             unpacked: spec.unpacked.map_or(unpacked, |size| size.0),
             lazy: spec.lazy.map(|lazy| LazyPlan { first: lazy.first.0, first_touch: lazy.first_touch }),
             connections: spec.connections.or(model.map(|model| model.connections)).unwrap_or(CONNECTIONS),
@@ -187,7 +190,7 @@ impl Resolver<'_> {
             let needed = image.map_or(0, |image| image.unpacked);
             if let Some(store) = pool.image_store.filter(|store| needed > store.0) {
                 let message =
-                    format!("the image takes {needed} bytes, and the nodes have {store} for images");
+                    format!("the image takes {needed} bytes, and the nodes have {} for images", store.0);
                 self.fault(
                     "E0304",
                     &at("imageStore"),
@@ -198,7 +201,7 @@ impl Resolver<'_> {
             let needed = weights.filter(|weights| weights.kept).map_or(0, |weights| weights.bytes);
             if let Some(cache) = pool.model_cache.filter(|cache| needed > cache.0) {
                 let message =
-                    format!("the weights are {needed} bytes, and the nodes have {cache} for weights");
+                    format!("the weights are {needed} bytes, and the nodes have {} for weights", cache.0);
                 let help = "give the nodes a larger disk, or do not keep them: `replica.weights.kept: false`";
                 self.fault("E0304", &at("modelCache"), message, help);
             }

@@ -311,10 +311,18 @@ fn pods_are_packed_or_spread() {
         let mut plan = Plan::of(PoolSpec { min_nodes: 3, ..pool(4, 3) }, PRICE);
         plan.scheduler.scoring_strategy = scoring_strategy;
         let mut cluster = nodes(plan, 0);
-        (0..6).map(|_| cluster.bind(SimTime::ZERO, None).unwrap().0).collect()
+        (0..6).map(|_| cluster.bind(SimTime::ZERO, None, 0).unwrap().0).collect()
     };
-    assert_eq!(bound(ScoringStrategy::MostAllocated), [0, 0, 0, 0, 1, 1]);
-    assert_eq!(bound(ScoringStrategy::LeastAllocated), [0, 1, 2, 0, 1, 2]);
+    // How many go to which node, whichever is drawn first.
+    let counts = |bound: &[u32]| {
+        let mut counts = [0, 0, 0];
+        bound.iter().for_each(|id| counts[*id as usize] += 1);
+        counts.sort_unstable();
+        counts
+    };
+    assert_eq!(counts(&bound(ScoringStrategy::MostAllocated)), [0, 2, 4]);
+    assert_eq!(counts(&bound(ScoringStrategy::LeastAllocated)), [2, 2, 2]);
+    assert_eq!(counts(&bound(ScoringStrategy::LeastAllocated)[..3]), [1, 1, 1]);
 }
 
 #[test]
@@ -339,8 +347,8 @@ fn pods_go_where_image_and_weights_are() {
             ..storage::Plan::default()
         });
         (0..3).for_each(|id| storage.add_node(NodeId(id), 0));
-        storage.want(SimTime::ZERO, NodeId(2), Want::Image, ReplicaId(0));
-        storage.want(SimTime::ZERO, NodeId(1), Want::Weights, ReplicaId(1));
+        storage.want(SimTime::ZERO, NodeId(2), Want::Image, ReplicaId(0), 0);
+        storage.want(SimTime::ZERO, NodeId(1), Want::Weights, ReplicaId(1), 0);
         while let Some(at) = storage.next_event() {
             storage.advance(at);
         }
@@ -351,11 +359,12 @@ fn pods_go_where_image_and_weights_are() {
         plan.model_affinity = affinity;
         plan.scheduler.image_locality = image_locality;
         let mut cluster = nodes(plan, 0);
-        (0..4).map(|_| cluster.bind(SimTime::ZERO, Some(&store())).map(|id| id.0)).collect()
+        (0..4).map(|_| cluster.bind(SimTime::ZERO, Some(&store()), 0).map(|id| id.0)).collect()
     };
-    assert_eq!(bound(ModelAffinity::None, false), [Some(0), Some(0), Some(1), Some(1)]);
+    // Without preferences they are packed on one that is drawn; with them nothing is left to chance.
+    assert!(bound(ModelAffinity::None, false).chunks(2).all(|pair| pair[0] == pair[1]));
     // 3 GiB on one node of three count as 1 GiB, which is more than a full score takes.
-    assert_eq!(bound(ModelAffinity::None, true), [Some(2), Some(2), Some(0), Some(0)]);
+    assert_eq!(bound(ModelAffinity::None, true)[..2], [Some(2), Some(2)]);
     // An affinity weighs twice as much.
     assert_eq!(bound(ModelAffinity::Preferred, true), [Some(1), Some(1), Some(2), Some(2)]);
     assert_eq!(bound(ModelAffinity::Required, true), [Some(1), Some(1), None, None]);

@@ -12,7 +12,7 @@ pub(super) fn fetched(
     storage: &mut Option<Storage>,
     now: SimTime,
     node: Option<NodeId>,
-    id: ReplicaId,
+    (id, version): (ReplicaId, u32),
     stages: &mut Vec<(Phase, Work)>,
 ) -> Option<(Phase, Work)> {
     loop {
@@ -22,7 +22,7 @@ pub(super) fn fetched(
         else {
             return Some((phase, work));
         };
-        let is_there = storage.want(now, node, want, id);
+        let is_there = storage.want(now, node, want, id, version);
         match work {
             Work::Beside(_, time) if is_there => return Some((phase, Work::For(time))),
             _ if is_there => {}

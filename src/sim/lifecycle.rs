@@ -49,7 +49,8 @@ impl Run<'_> {
     /// A replica that is there and warm when the run starts.
     pub(super) fn create_warm(&mut self, in_rotation: bool) {
         let id = ReplicaId(self.replicas.len() as u32);
-        let node = self.cluster.bind(self.now, None).expect("a run starts with nodes for its first replicas");
+        let node =
+            self.cluster.bind(self.now, None, 0).expect("a run starts with nodes for its first replicas");
         let (gpus, price) = self.lot(node);
         self.books.leave(self.now, Account::Unallocated, gpus, price);
         if let Some(storage) = &mut self.storage {
@@ -123,7 +124,7 @@ impl Run<'_> {
         let rest = starting.not_before.take().filter(|until| *until > now);
         let stage = match rest {
             Some(until) => Some((starting.phase, Work::For(until.since(now)))),
-            None => fetched(&mut self.storage, now, replica.node, id, &mut starting.stages),
+            None => fetched(&mut self.storage, now, replica.node, (id, 0), &mut starting.stages),
         };
         if let Some((_, Work::Beside(_, time))) = stage {
             starting.not_before = Some(now.saturating_add(time));

@@ -31,7 +31,7 @@ impl Run<'_> {
     /// Binds waiting replicas to nodes with room, oldest first, and has nodes ordered for the rest.
     pub(super) fn place(&mut self) {
         for id in self.unbound() {
-            let Some(node) = self.cluster.bind(self.now, self.storage.as_ref()) else { break };
+            let Some(node) = self.cluster.bind(self.now, self.storage.as_ref(), 0) else { break };
             let replica = &mut self.replicas[id.index()];
             replica.node = Some(node);
             replica.bound_at = Some(self.now);
@@ -40,7 +40,7 @@ impl Run<'_> {
             if let Some(storage) = &mut self.storage {
                 storage.pod_came(node);
                 if storage.fetches_with_pull() {
-                    storage.prepare(self.now, node, Want::Weights);
+                    storage.prepare(self.now, node, Want::Weights, 0);
                 }
                 self.watch_storage();
             }

@@ -137,6 +137,7 @@ proptest! {
                     connections,
                     manifest: secs(1),
                     per_request: SimDuration::from_millis(100),
+                    shared: 0,
                     unpacked: 1_000,
                     lazy: (layers == 3).then_some(LazyPlan { first: 50, first_touch: secs(5) }),
                 }),
@@ -159,6 +160,7 @@ proptest! {
                     prefetch_weights: with_pull,
                     ..NodePlan::default()
                 }],
+                ..Plan::default()
             };
         }
         nodes.put_into(&mut sim);

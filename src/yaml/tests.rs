@@ -124,7 +124,7 @@ pair: [1]
         |
       5 |     max_nodes: 4
         |     ^^^^^^^^^ did you mean `maxNodes`?
-      help: one of gpusPerNode, minNodes, maxNodes, pricePerGpuHour, nodeBandwidth, imagePresent, weightsPresent, provision, setup, scaleDownUnneeded, billedFrom
+      help: one of gpu, gpusPerNode, minNodes, maxNodes, pricePerGpuHour, capacityType, zones, labels, priority, nodeBandwidth, imagePresent, weightsPresent, prefetch, diskBandwidth, pageCache, modelCache, imageStore, cacheTurnover, provision, setup, scaleDownUnneeded, billedFrom
 
       error[E0205]: p95 is below the median
        --> s.yaml:6:16
@@ -405,7 +405,7 @@ fn set_writes_over_the_tree() {
         |
       1 | pools.a.maxNods=9
         | ^^^^^^^^^^^^^^^
-      help: one of gpusPerNode, minNodes, maxNodes, pricePerGpuHour, nodeBandwidth, imagePresent, weightsPresent, provision, setup, scaleDownUnneeded, billedFrom
+      help: one of gpu, gpusPerNode, minNodes, maxNodes, pricePerGpuHour, capacityType, zones, labels, priority, nodeBandwidth, imagePresent, weightsPresent, prefetch, diskBandwidth, pageCache, modelCache, imageStore, cacheTurnover, provision, setup, scaleDownUnneeded, billedFrom
     "##);
 }
 

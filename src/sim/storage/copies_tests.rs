@@ -18,7 +18,7 @@ fn want(storage: &mut Storage, secs: u64, node: u32, want: Want, replica: u32) -
         let next = storage.next_event().unwrap();
         assert!(storage.advance(next).is_empty(), "nobody waits");
     }
-    storage.want(at(secs), NodeId(node), want, ReplicaId(replica))
+    storage.want(at(secs), NodeId(node), want, ReplicaId(replica), 0)
 }
 
 #[test]
@@ -64,8 +64,8 @@ fn caches_lose_what_was_not_used_while_others_filled_them() {
     let plan =
         Plan { weights: Some(weights(600)), model_store: from(50), nodes: of(node), ..Plan::default() };
     let mut storage = fresh(plan);
-    assert!(storage.holds(at(400), NodeId(0), Want::Weights));
-    assert!(!storage.holds(at(401), NodeId(0), Want::Weights));
+    assert!(storage.holds(at(400), NodeId(0), Want::Weights, 0));
+    assert!(!storage.holds(at(401), NodeId(0), Want::Weights, 0));
     // Used at 300 s, so it is there until 700 s; read until 306 s, so it is in memory until 406 s.
     assert!(want(&mut storage, 300, 0, Want::Weights, 0));
     assert!(!want(&mut storage, 300, 0, Want::Read, 0));
@@ -73,10 +73,10 @@ fn caches_lose_what_was_not_used_while_others_filled_them() {
     assert!(want(&mut storage, 400, 0, Want::Read, 1));
     assert!(!want(&mut storage, 502, 0, Want::Read, 2), "read at 400 s, in memory until 500 s");
     assert_eq!(play(&mut storage), [(508, Want::Read, 2)]);
-    assert!(storage.holds(at(700), NodeId(0), Want::Weights));
+    assert!(storage.holds(at(700), NodeId(0), Want::Weights, 0));
     assert!(!want(&mut storage, 701, 0, Want::Weights, 3), "on disk until 700 s");
     assert_eq!(play(&mut storage), [(713, Want::Weights, 3)]);
-    assert!(storage.holds(at(1_113), NodeId(0), Want::Weights));
+    assert!(storage.holds(at(1_113), NodeId(0), Want::Weights, 0));
 }
 
 #[test]
@@ -92,10 +92,10 @@ fn the_kubelet_collects_images_that_no_pod_uses() {
     let plan = Plan { image: Some(pulled), registry: from(100), nodes: of(node), ..Plan::default() };
     let mut storage = fresh(plan);
     storage.pod_came(NodeId(0));
-    assert!(storage.holds(at(5_000), NodeId(0), Want::Image), "in use");
+    assert!(storage.holds(at(5_000), NodeId(0), Want::Image, 0), "in use");
     storage.pod_left(at(5_000), NodeId(0));
-    assert!(storage.holds(at(6_000), NodeId(0), Want::Image));
-    assert!(!storage.holds(at(6_001), NodeId(0), Want::Image));
+    assert!(storage.holds(at(6_000), NodeId(0), Want::Image, 0));
+    assert!(!storage.holds(at(6_001), NodeId(0), Want::Image, 0));
     assert!(!want(&mut storage, 6_001, 0, Want::Image, 0));
     assert_eq!(play(&mut storage), [(6_004, Want::Image, 0)]);
 }
@@ -109,6 +109,7 @@ fn nodes_fetch_beforehand_what_their_pool_says() {
         registry: from(100),
         model_store: from(100),
         nodes: of(node),
+        ..Plan::default()
     };
     let mut storage = fresh(plan);
     storage.node_up(at(0), NodeId(0));
@@ -192,14 +193,14 @@ fn of_a_lazily_pulled_image_the_container_waits_for_the_first_bytes_only() {
     assert!(storage.advance(at(0)).is_empty(), "the manifest");
     assert_eq!(storage.next_event(), Some(at(1)));
     assert_eq!(storage.advance(at(1)), [(Want::Image, ReplicaId(0))]);
-    assert!(!storage.want(at(1), NodeId(0), Want::Touch, ReplicaId(0)));
+    assert!(!storage.want(at(1), NodeId(0), Want::Touch, ReplicaId(0), 0));
     assert_eq!(storage.next_event(), Some(at(5)));
     assert_eq!(storage.advance(at(5)), [(Want::Touch, ReplicaId(0))]);
-    assert!(!storage.holds(at(9), NodeId(0), Want::Image), "the rest takes until 10 s");
+    assert!(!storage.holds(at(9), NodeId(0), Want::Image, 0), "the rest takes until 10 s");
     assert_eq!(storage.next_event(), Some(at(10)));
     storage.advance(at(10));
-    assert!(storage.holds(at(10), NodeId(0), Want::Image));
-    assert!(storage.want(at(10), NodeId(0), Want::Touch, ReplicaId(1)));
+    assert!(storage.holds(at(10), NodeId(0), Want::Image, 0));
+    assert!(storage.want(at(10), NodeId(0), Want::Touch, ReplicaId(1), 0));
 }
 
 #[test]
@@ -212,4 +213,49 @@ fn streamed_weights_come_from_wherever_they_are() {
     assert_eq!(play(&mut storage), [(6, Want::Stream, 0)], "from the store, and to the disk");
     assert!(!want(&mut storage, 10, 0, Want::Stream, 1));
     assert_eq!(play(&mut storage), [(13, Want::Stream, 1)], "from the disk");
+}
+
+/// Version 1 has the first layer of version 0 and one of its own.
+fn two_versions() -> Plan {
+    let later = ImagePlan { shared: 1, ..image(&[(600, 1), (200, 1)]) };
+    Plan {
+        image: Some(image(&[(600, 1), (400, 1)])),
+        later_images: vec![None, Some(later)],
+        registry: from(100),
+        serial_pulls: true,
+        ..Plan::default()
+    }
+}
+
+#[test]
+fn a_new_version_pulls_what_it_does_not_share() {
+    let mut storage = fresh(two_versions());
+    storage.fill(NodeId(0));
+    assert!(storage.want(at(0), NodeId(0), Want::Image, ReplicaId(0), 1), "a rollout that changes no image");
+    assert!(!storage.holds(at(0), NodeId(0), Want::Image, 2));
+    assert!(!storage.want(at(0), NodeId(0), Want::Image, ReplicaId(1), 2));
+    assert!(!storage.want(at(0), NodeId(1), Want::Image, ReplicaId(2), 2));
+    // Node 0: 200 MB beside the others' 800, three at a time: 4 to 6 s, and a second. Node 1: all of it.
+    let served = play(&mut storage);
+    assert_eq!(served.iter().map(|served| served.2).collect::<Vec<_>>(), [1, 2]);
+    assert!(served[0].0 < served[1].0 && served[1].0 == 11, "{served:?}");
+    // Back to version 0: on node 1 its own layer is missing.
+    assert!(!storage.want(at(20), NodeId(1), Want::Image, ReplicaId(3), 0));
+    assert_eq!(play(&mut storage), [(25, Want::Image, 3)]);
+}
+
+#[test]
+fn a_kubelet_pulls_one_image_after_the_other_unless_told_otherwise() {
+    let ends = |serial_pulls: bool| -> Vec<u64> {
+        let mut plan = Plan { serial_pulls, ..two_versions() };
+        plan.later_images[1].as_mut().unwrap().shared = 0;
+        let mut storage = fresh(plan);
+        assert!(!storage.want(at(0), NodeId(0), Want::Image, ReplicaId(0), 0));
+        assert!(!storage.want(at(0), NodeId(0), Want::Image, ReplicaId(1), 2));
+        play(&mut storage).into_iter().map(|(at, ..)| at).collect()
+    };
+    // 1,000 MB and a second for the last layer; then 800 MB and the same.
+    assert_eq!(ends(true), [11, 20]);
+    let together = ends(false);
+    assert!(together.iter().all(|end| (17..=20).contains(end)), "{together:?}");
 }

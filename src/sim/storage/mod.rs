@@ -37,11 +37,11 @@ pub enum Want {
 /// What a transfer is of, and from which node it comes, if from one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Piece {
-    Layer(NodeId, u32, Option<NodeId>),
+    Layer(Pulled, u32, Option<NodeId>),
     /// Of a lazily pulled image, what the container needs at first.
-    First(NodeId, Option<NodeId>),
+    First(Pulled, Option<NodeId>),
     /// The rest of it.
-    Rest(NodeId, Option<NodeId>),
+    Rest(Pulled, Option<NodeId>),
     Weights(NodeId, Option<NodeId>),
     /// From the node's own disk, for one replica or for all that wait.
     Read(NodeId, Option<ReplicaId>),
@@ -51,7 +51,7 @@ impl Piece {
     /// Where it goes.
     fn to(self) -> NodeId {
         match self {
-            Self::Layer(id, ..) | Self::First(id, _) | Self::Rest(id, _) => id,
+            Self::Layer(pulled, ..) | Self::First(pulled, _) | Self::Rest(pulled, _) => pulled.node,
             Self::Weights(id, _) | Self::Read(id, _) => id,
         }
     }
@@ -66,21 +66,28 @@ impl Piece {
     }
 }
 
+/// A version of the image, on a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Pulled {
+    node: NodeId,
+    version: u32,
+}
+
 /// What happens at an instant that is known beforehand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Timer {
     /// The first byte of a layer comes.
-    Layer(NodeId, u32),
+    Layer(Pulled, u32),
     /// The manifest is there.
-    Manifest(NodeId),
+    Manifest(Pulled),
     /// A layer is decompressed and written.
-    Unpacked(NodeId),
+    Unpacked(Pulled),
     /// A link changes its rate.
     Rate(LinkId, u64),
     /// The registry begins to refuse.
     Refuse,
     /// A pull that failed is tried again.
-    Retry(NodeId),
+    Retry(Pulled),
     /// A runtime has what it touched first.
     Touched(NodeId, ReplicaId),
 }
@@ -88,8 +95,9 @@ enum Timer {
 impl Timer {
     fn of(self) -> Option<NodeId> {
         match self {
-            Self::Layer(id, _) | Self::Manifest(id) | Self::Unpacked(id) => Some(id),
-            Self::Retry(id) | Self::Touched(id, _) => Some(id),
+            Self::Layer(pulled, _) | Self::Manifest(pulled) | Self::Unpacked(pulled) => Some(pulled.node),
+            Self::Retry(pulled) => Some(pulled.node),
+            Self::Touched(id, _) => Some(id),
             Self::Rate(..) | Self::Refuse => None,
         }
     }
@@ -107,10 +115,11 @@ struct NodeStore {
     /// Pods on it, which use the image; and when the last one left.
     pods: u32,
     image_used: SimTime,
-    pull: Pull,
+    /// By version of the image.
+    pulls: Vec<Pull>,
     copies: Copies,
-    /// Who waits, in the order of asking.
-    waiting: Vec<(Want, ReplicaId)>,
+    /// Who waits, for which version, in the order of asking.
+    waiting: Vec<(Want, ReplicaId, u32)>,
 }
 
 /// A source of images or weights, and its links.
@@ -130,7 +139,7 @@ pub fn alone(plan: &Plan, pool: usize) -> (SimDuration, SimDuration) {
         let mut storage = Storage::new(plan);
         storage.add_node(NodeId(0), pool);
         let mut end = SimTime::ZERO;
-        if !storage.want(SimTime::ZERO, NodeId(0), want, ReplicaId(0)) {
+        if !storage.want(SimTime::ZERO, NodeId(0), want, ReplicaId(0), 0) {
             while let Some(now) = storage.next_event() {
                 end = now;
                 // What comes in the background comes after that.
@@ -154,7 +163,7 @@ pub struct Storage {
     nodes: Vec<NodeStore>,
     timers: BTreeSet<(SimTime, Timer)>,
     /// Layers, and the weights, that the caches of the cluster have.
-    cached_layers: BTreeSet<u32>,
+    cached_layers: BTreeSet<(u32, u32)>,
     cached_weights: bool,
     /// Who has got what since it was last asked.
     served: Vec<(Want, ReplicaId)>,
@@ -200,7 +209,7 @@ impl Storage {
             is_gone: false,
             pods: 0,
             image_used: SimTime::ZERO,
-            pull: Pull::new(plan.image_present || self.plan.image.is_none()),
+            pulls: self.new_pulls(plan.image_present),
             copies: Copies::new(plan.weights_present || self.plan.weights.is_none()),
             waiting: Vec::new(),
         });
@@ -215,28 +224,28 @@ impl Storage {
         let plan = self.nodes[id.index()].plan;
         let beforehand = [(plan.prefetch_image, Want::Image), (plan.prefetch_weights, Want::Weights)];
         for (_, want) in beforehand.into_iter().filter(|(does, _)| *does) {
-            self.prepare(now, id, want);
+            self.prepare(now, id, want, 0);
         }
     }
 
-    /// Whether a node has the image, or the weights, for the next pod that wants it.
-    pub fn holds(&self, now: SimTime, id: NodeId, want: Want) -> bool {
+    /// Whether a node has a version of the image, or the weights, for the next pod that wants it.
+    pub fn holds(&self, now: SimTime, id: NodeId, want: Want, version: u32) -> bool {
         match want {
-            Want::Image | Want::Touch => self.has_image(now, id),
+            Want::Image | Want::Touch => self.has_image(now, Pulled { node: id, version }),
             Want::Weights | Want::Read | Want::Stream => self.has_weights(now, id),
         }
     }
 
-    /// Bytes of the image in the registry.
-    pub fn image_bytes(&self) -> u64 {
-        self.plan.image.as_ref().map_or(0, ImagePlan::bytes)
+    /// Bytes of a version of the image in the registry.
+    pub fn image_bytes(&self, version: u32) -> u64 {
+        self.plan.image_of(version).map_or(0, ImagePlan::bytes)
     }
 
     /// A node has everything: a replica runs on it when the run begins.
     pub fn fill(&mut self, id: NodeId) {
         let kept = self.plan.weights.is_none_or(|weights| weights.kept);
         let node = self.node(id);
-        node.pull = Pull::new(true);
+        node.pulls[0] = Pull::new(true);
         node.copies.fill(kept);
     }
 
@@ -258,33 +267,33 @@ impl Storage {
     }
 
     /// Has a node begin to fetch, unless it does or has it.
-    pub fn prepare(&mut self, now: SimTime, id: NodeId, want: Want) {
+    pub fn prepare(&mut self, now: SimTime, id: NodeId, want: Want, version: u32) {
         match want {
-            Want::Image => self.begin_pull(now, id),
+            Want::Image => self.begin_pull(now, Pulled { node: id, version }),
             Want::Weights | Want::Stream => self.begin_fetch(now, id),
             Want::Read | Want::Touch => {}
         }
     }
 
-    /// A pod on a node wants something. `true`: it is there; else the pod is told when it is ([`Storage::advance`]).
-    pub fn want(&mut self, now: SimTime, id: NodeId, want: Want, replica: ReplicaId) -> bool {
-        self.prepare(now, id, want);
+    /// A pod of a version on a node wants something. `true`: it is there; else the pod is told when it is ([`Storage::advance`]).
+    pub fn want(&mut self, now: SimTime, id: NodeId, want: Want, replica: ReplicaId, version: u32) -> bool {
+        self.prepare(now, id, want, version);
         let there = match want {
-            Want::Image => self.nodes[id.index()].pull.runs(),
+            Want::Image => self.pull_of(Pulled { node: id, version }).runs(),
             Want::Weights => self.take_weights(now, id),
             Want::Read => self.begin_read(now, id, replica),
             Want::Stream => self.take_weights(now, id) && self.begin_read(now, id, replica),
-            Want::Touch => self.touch(now, id, replica),
+            Want::Touch => self.touch(now, Pulled { node: id, version }, replica),
         };
         if !there {
-            self.node(id).waiting.push((want, replica));
+            self.node(id).waiting.push((want, replica, version));
         }
         there
     }
 
     /// A pod waits no longer. What it asked for comes all the same.
     pub fn forget(&mut self, id: NodeId, replica: ReplicaId) {
-        self.node(id).waiting.retain(|(_, waiting)| *waiting != replica);
+        self.node(id).waiting.retain(|(_, waiting, _)| *waiting != replica);
         self.served.retain(|(_, served)| *served != replica);
     }
 
@@ -325,21 +334,21 @@ impl Storage {
 
     fn timed(&mut self, now: SimTime, timer: Timer) {
         match timer {
-            Timer::Manifest(id) => self.manifest(now, id),
-            Timer::Layer(id, layer) => self.begin_layer(now, id, layer),
-            Timer::Unpacked(id) => self.unpacked(now, id),
+            Timer::Manifest(pulled) => self.manifest(now, pulled),
+            Timer::Layer(pulled, layer) => self.begin_layer(now, pulled, layer),
+            Timer::Unpacked(pulled) => self.unpacked(now, pulled),
             Timer::Rate(link, rate) => self.links.set_rate(now, link, rate),
             Timer::Refuse => self.refuse(now),
-            Timer::Retry(id) => self.ask_for_manifest(now, id),
+            Timer::Retry(pulled) => self.ask_for_manifest(now, pulled),
             Timer::Touched(id, replica) => self.serve_one(id, Want::Touch, replica),
         }
     }
 
     fn arrived(&mut self, now: SimTime, piece: Piece) {
         match piece {
-            Piece::Layer(id, layer, from) => self.layer_arrived(now, id, layer, from),
-            Piece::First(id, _) => self.first_arrived(now, id),
-            Piece::Rest(id, _) => self.rest_arrived(id),
+            Piece::Layer(pulled, layer, from) => self.layer_arrived(now, pulled, layer, from),
+            Piece::First(pulled, _) => self.first_arrived(now, pulled),
+            Piece::Rest(pulled, _) => self.rest_arrived(now, pulled),
             Piece::Weights(id, from) => self.weights_arrived(now, id, from),
             Piece::Read(id, replica) => self.read(now, id, replica),
         }
@@ -350,26 +359,25 @@ impl Storage {
         let to = piece.to();
         match piece {
             Piece::Weights(..) => {
-                let from = self.peer(now, to, Want::Weights);
+                let from = self.peer(now, to, Want::Weights, 0);
                 self.fetch(now, to, from, left);
             }
-            Piece::Layer(_, layer, _) => {
-                self.transfer_of_image(now, to, |from| Piece::Layer(to, layer, from), Some(layer), left)
+            Piece::Layer(pulled, ..) | Piece::First(pulled, _) | Piece::Rest(pulled, _) => {
+                self.transfer_of_image(now, pulled, piece, left);
             }
-            Piece::First(..) => self.transfer_of_image(now, to, |from| Piece::First(to, from), None, left),
-            Piece::Rest(..) => self.transfer_of_image(now, to, |from| Piece::Rest(to, from), None, left),
             Piece::Read(..) => {}
         }
     }
 
     /// The node that gives another one what it wants: of those that have it the one that gives to fewest, of equals the oldest.
-    fn peer(&self, now: SimTime, to: NodeId, want: Want) -> Option<NodeId> {
+    fn peer(&self, now: SimTime, to: NodeId, want: Want, version: u32) -> Option<NodeId> {
         let source = if want == Want::Image { &self.plan.registry } else { &self.plan.model_store };
         if !source.peers {
             return None;
         }
         let ids = (0..self.nodes.len() as u32).map(NodeId);
-        let can = ids.filter(|id| *id != to && !self.nodes[id.index()].is_gone && self.holds(now, *id, want));
+        let can = ids
+            .filter(|id| *id != to && !self.nodes[id.index()].is_gone && self.holds(now, *id, want, version));
         can.min_by_key(|id| (self.links.count(|piece| piece.from() == Some(*id)), *id))
     }
 
@@ -381,22 +389,28 @@ impl Storage {
         [outwards, source, cache, self.nodes[to.index()].inwards].into_iter().flatten().collect()
     }
 
-    /// Tells those who wait that it is there; gives how many.
-    fn serve(&mut self, id: NodeId, want: Want) -> usize {
+    /// Tells those who wait, of one version or of all, that it is there; gives how many.
+    fn serve(&mut self, id: NodeId, want: Want, version: Option<u32>) -> usize {
         let node = &mut self.nodes[id.index()];
         let before = self.served.len();
-        self.served.extend(node.waiting.iter().filter(|(wanted, _)| *wanted == want));
-        node.waiting.retain(|(wanted, _)| *wanted != want);
+        let served = &mut self.served;
+        node.waiting.retain(|(wanted, replica, of)| {
+            let is_served = *wanted == want && version.is_none_or(|version| version == *of);
+            if is_served {
+                served.push((want, *replica));
+            }
+            !is_served
+        });
         self.served.len() - before
     }
 
     /// Tells one of them.
     fn serve_one(&mut self, id: NodeId, want: Want, replica: ReplicaId) {
         let node = &mut self.nodes[id.index()];
-        let waits = (want, replica);
-        if node.waiting.contains(&waits) {
-            node.waiting.retain(|waiting| *waiting != waits);
-            self.served.push(waits);
+        let before = node.waiting.len();
+        node.waiting.retain(|(wanted, waiting, _)| (*wanted, *waiting) != (want, replica));
+        if node.waiting.len() < before {
+            self.served.push((want, replica));
         }
     }
 }

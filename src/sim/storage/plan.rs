@@ -10,6 +10,10 @@ use crate::sim::replica::Work;
 pub struct Plan {
     /// The image; `None`: its pull is a stage of the profile.
     pub image: Option<ImagePlan>,
+    /// The images of later versions, in the order of the rollouts that bring them; `None`: the one before stays.
+    pub later_images: Vec<Option<ImagePlan>>,
+    /// Whether a kubelet pulls one image after the other (`serializeImagePulls`).
+    pub serial_pulls: bool,
     /// The weights; `None`: fetching them is part of the profile's weight load.
     pub weights: Option<WeightsPlan>,
     /// Where images come from.
@@ -60,6 +64,20 @@ impl Plan {
         self.image.is_some() || self.weights.is_some()
     }
 
+    /// The image of a version.
+    pub(super) fn image_of(&self, version: u32) -> Option<&ImagePlan> {
+        self.image_at(version).1
+    }
+
+    /// The version that a version has its image from, and that image.
+    pub(super) fn image_at(&self, version: u32) -> (u32, Option<&ImagePlan>) {
+        let later = (1..=version).rev().find_map(|version| {
+            let image = self.later_images.get(version as usize - 1)?.as_ref()?;
+            Some((version, Some(image)))
+        });
+        later.unwrap_or((0, self.image.as_ref()))
+    }
+
     /// Puts what is fetched into the stages of a start, in order: the image in the place of its pull, the weights
     /// before they are loaded, or beside that.
     pub(in crate::sim) fn put_fetches(&self, stages: &mut Vec<(Phase, Work)>) {
@@ -97,6 +115,8 @@ pub struct ImagePlan {
     pub manifest: SimDuration,
     /// From asking for a layer to its first byte.
     pub per_request: SimDuration,
+    /// Of a later version: how many of the first layers are those of version 0.
+    pub shared: u32,
     /// Bytes that it takes of a node's image store.
     pub unpacked: u64,
     /// Whether the container runs before all of it is there.

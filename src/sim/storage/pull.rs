@@ -2,7 +2,7 @@
 //! the other, as each is there, they are decompressed and written (`profile::image` has the same as a formula). Or lazily: first what
 //! the container needs, then, while it runs, the rest.
 
-use super::{Piece, Storage, Timer, Want};
+use super::{Piece, Pulled, Storage, Timer, Want};
 use crate::kernel::{NodeId, ReplicaId, SimDuration, SimTime};
 use crate::sim::storage::links::NANOBYTES;
 
@@ -15,6 +15,8 @@ const BACK_OFF_MAX: SimDuration = SimDuration::from_secs(300);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Absent,
+    /// Another image comes first.
+    Queued,
     Pulling,
     /// Refused; it is tried again.
     BackingOff,
@@ -55,149 +57,214 @@ impl Pull {
 }
 
 impl Storage {
+    /// The pulls of a fresh node: of each version.
+    pub(super) fn new_pulls(&self, image_present: bool) -> Vec<Pull> {
+        let first = Pull::new(image_present || self.plan.image.is_none());
+        std::iter::once(first).chain(self.plan.later_images.iter().map(|_| Pull::new(false))).collect()
+    }
+
+    /// Where a version is kept: under the version that it has its image from.
+    fn kept(&self, pulled: Pulled) -> Pulled {
+        Pulled { version: self.plan.image_at(pulled.version).0, ..pulled }
+    }
+
+    pub(super) fn pull_of(&self, pulled: Pulled) -> &Pull {
+        let Pulled { node, version } = self.kept(pulled);
+        &self.nodes[node.index()].pulls[version as usize]
+    }
+
+    fn pull_mut(&mut self, pulled: Pulled) -> &mut Pull {
+        let Pulled { node, version } = self.kept(pulled);
+        &mut self.nodes[node.index()].pulls[version as usize]
+    }
+
     /// Whether a node has the whole image, and it has not been pushed out of the image store.
-    pub(super) fn has_image(&self, now: SimTime, id: NodeId) -> bool {
-        let node = &self.nodes[id.index()];
-        let Some(image) = &self.plan.image else { return true };
+    pub(super) fn has_image(&self, now: SimTime, pulled: Pulled) -> bool {
+        let node = &self.nodes[pulled.node.index()];
+        let Some(image) = self.plan.image_of(pulled.version) else { return true };
         // The kubelet collects unused images down to 80 % of the disk (`imageGCLowThresholdPercent`), those unused longest first.
         let keeps = |capacity: u64| {
             let low = u64::try_from(u128::from(capacity) * 80 / 100).unwrap_or(u64::MAX);
             !node.plan.is_evicted(low, image.unpacked, node.image_used, now)
         };
-        node.pull.state == State::Present && (node.pods > 0 || node.plan.image_store.is_none_or(keeps))
+        self.pull_of(pulled).state == State::Present
+            && (node.pods > 0 || node.plan.image_store.is_none_or(keeps))
     }
 
-    pub(super) fn begin_pull(&mut self, now: SimTime, id: NodeId) {
-        if self.nodes[id.index()].pull.state == State::Present && !self.has_image(now, id) {
-            self.node(id).pull = Pull::new(false);
+    pub(super) fn begin_pull(&mut self, now: SimTime, pulled: Pulled) {
+        let pulled = self.kept(pulled);
+        if self.pull_of(pulled).state == State::Present && !self.has_image(now, pulled) {
+            *self.pull_mut(pulled) = Pull::new(false);
         }
-        if self.plan.image.is_none() || self.nodes[id.index()].pull.state != State::Absent {
+        let Some(image) = self.plan.image_of(pulled.version) else { return };
+        if self.pull_of(pulled).state != State::Absent {
             return;
         }
-        let layers = self.plan.image.as_ref().map_or(0, |image| image.layers.len());
-        self.node(id).pull =
-            Pull { state: State::Pulling, downloaded: vec![false; layers], ..Pull::new(false) };
-        self.ask_for_manifest(now, id);
+        // Layers in common with a version that is there, or on its way, are not asked for again.
+        let others = &self.nodes[pulled.node.index()].pulls;
+        let downloaded = (0..image.layers.len()).map(|layer| {
+            let shares = |version: usize| {
+                let shared = |version: u32| {
+                    if version == 0 { u32::MAX } else { self.plan.image_of(version).map_or(0, |i| i.shared) }
+                };
+                layer < shared(pulled.version).min(shared(version as u32)) as usize
+            };
+            others.iter().enumerate().any(|(version, other)| {
+                shares(version)
+                    && (other.state == State::Present || other.downloaded.get(layer) == Some(&true))
+            })
+        });
+        let downloaded: Vec<bool> = downloaded.collect();
+        // Those that were unpacked with it are so at the beginning.
+        let unpacked = downloaded.iter().take_while(|there| **there).count() as u32;
+        let waits = self.plan.serial_pulls && others.iter().any(|pull| pull.state == State::Pulling);
+        let state = if waits { State::Queued } else { State::Pulling };
+        *self.pull_mut(pulled) = Pull { state, downloaded, unpacked, ..Pull::new(false) };
+        if !waits {
+            self.ask_for_manifest(now, pulled);
+        }
     }
 
-    pub(super) fn ask_for_manifest(&mut self, now: SimTime, id: NodeId) {
-        let Some(image) = &self.plan.image else { return };
+    /// A pull ended or failed: another one that waited begins.
+    fn next_pull(&mut self, now: SimTime, node: NodeId) {
+        let queued = self.nodes[node.index()].pulls.iter().position(|pull| pull.state == State::Queued);
+        if let Some(version) = queued {
+            self.ask_for_manifest(now, Pulled { node, version: version as u32 });
+        }
+    }
+
+    pub(super) fn ask_for_manifest(&mut self, now: SimTime, pulled: Pulled) {
+        let Some(image) = self.plan.image_of(pulled.version) else { return };
         let there = now.saturating_add(image.manifest);
-        self.node(id).pull.state = State::Pulling;
-        if self.is_refused(now, id, None) {
-            return self.back_off(now, id);
+        self.pull_mut(pulled).state = State::Pulling;
+        if self.is_refused(now, pulled, None) {
+            return self.back_off(now, pulled);
         }
-        self.timers.insert((there, Timer::Manifest(id)));
+        self.timers.insert((there, Timer::Manifest(pulled)));
     }
 
-    pub(super) fn manifest(&mut self, now: SimTime, id: NodeId) {
-        if self.plan.image.as_ref().is_some_and(|image| image.lazy.is_some()) {
-            let amount = self.plan.image.as_ref().and_then(|image| image.lazy).map_or(0, |lazy| lazy.first);
-            let amount = u128::from(amount) * NANOBYTES;
-            return self.transfer_of_image(now, id, |from| Piece::First(id, from), None, amount);
+    pub(super) fn manifest(&mut self, now: SimTime, pulled: Pulled) {
+        if let Some(lazy) = self.plan.image_of(pulled.version).and_then(|image| image.lazy) {
+            let amount = u128::from(lazy.first) * NANOBYTES;
+            return self.transfer_of_image(now, pulled, Piece::First(pulled, None), amount);
         }
-        self.ask_for_layers(now, id);
-        self.unpack(now, id);
+        self.ask_for_layers(now, pulled);
+        self.unpack(now, pulled);
     }
 
-    pub(super) fn begin_layer(&mut self, now: SimTime, id: NodeId, layer: u32) {
-        let Some(image) = &self.plan.image else { return };
+    pub(super) fn begin_layer(&mut self, now: SimTime, pulled: Pulled, layer: u32) {
+        let Some(image) = self.plan.image_of(pulled.version) else { return };
         let amount = u128::from(image.layers[layer as usize].0) * NANOBYTES;
-        if self.is_refused(now, id, Some(layer)) {
-            return self.back_off(now, id);
+        if self.is_refused(now, pulled, Some(layer)) {
+            return self.back_off(now, pulled);
         }
-        self.transfer_of_image(now, id, |from| Piece::Layer(id, layer, from), Some(layer), amount);
+        self.transfer_of_image(now, pulled, Piece::Layer(pulled, layer, None), amount);
     }
 
     /// Whether the registry refuses, and neither a peer nor the cache of the cluster has what is asked for.
-    fn is_refused(&self, now: SimTime, id: NodeId, layer: Option<u32>) -> bool {
-        let is_cached = layer.is_some_and(|layer| self.cached_layers.contains(&layer));
-        let cached =
-            self.registry.cache.is_some() && (is_cached || layer.is_none() && !self.cached_layers.is_empty());
-        self.plan.registry.fails(now) && !cached && self.peer(now, id, Want::Image).is_none()
+    fn is_refused(&self, now: SimTime, pulled: Pulled, layer: Option<u32>) -> bool {
+        let of_version = |cached: &(u32, u32)| cached.0 == pulled.version;
+        let is_cached = match layer {
+            Some(layer) => self.cached_layers.contains(&(pulled.version, layer)),
+            None => self.cached_layers.iter().any(of_version),
+        };
+        let cached = self.registry.cache.is_some() && is_cached;
+        self.plan.registry.fails(now)
+            && !cached
+            && self.peer(now, pulled.node, Want::Image, pulled.version).is_none()
     }
 
-    /// Begins a transfer of the image, or of a layer of it.
-    pub(super) fn transfer_of_image(
-        &mut self,
-        now: SimTime,
-        id: NodeId,
-        piece: impl Fn(Option<NodeId>) -> Piece,
-        layer: Option<u32>,
-        amount: u128,
-    ) {
-        let from = self.peer(now, id, Want::Image);
-        let is_cached = layer.is_some_and(|layer| self.cached_layers.contains(&layer));
-        let over = self.way(self.registry, id, from, is_cached);
+    /// Begins a transfer of the image, or of a layer of it; from a peer if one has it.
+    pub(super) fn transfer_of_image(&mut self, now: SimTime, pulled: Pulled, piece: Piece, amount: u128) {
+        let from = self.peer(now, pulled.node, Want::Image, pulled.version);
+        let (piece, layer) = match piece {
+            Piece::Layer(pulled, layer, _) => (Piece::Layer(pulled, layer, from), Some(layer)),
+            Piece::First(..) => (Piece::First(pulled, from), None),
+            _ => (Piece::Rest(pulled, from), None),
+        };
+        let is_cached = layer.is_some_and(|layer| self.cached_layers.contains(&(pulled.version, layer)));
+        let over = self.way(self.registry, pulled.node, from, is_cached);
         let limit = self.plan.registry.connection.filter(|_| from.is_none());
-        self.links.begin(now, piece(from), &over, limit, amount);
+        self.links.begin(now, piece, &over, limit, amount);
     }
 
-    pub(super) fn layer_arrived(&mut self, now: SimTime, id: NodeId, layer: u32, from: Option<NodeId>) {
+    pub(super) fn layer_arrived(&mut self, now: SimTime, pulled: Pulled, layer: u32, from: Option<NodeId>) {
         if from.is_none() && self.plan.registry.cache.is_some() {
-            self.cached_layers.insert(layer);
+            self.cached_layers.insert((pulled.version, layer));
         }
-        self.node(id).pull.downloaded[layer as usize] = true;
-        self.ask_for_layers(now, id);
-        self.unpack(now, id);
+        self.pull_mut(pulled).downloaded[layer as usize] = true;
+        self.ask_for_layers(now, pulled);
+        self.unpack(now, pulled);
     }
 
     /// What a lazily pulled image needs at first is there.
-    pub(super) fn first_arrived(&mut self, now: SimTime, id: NodeId) {
-        self.node(id).pull.state = State::Running;
-        self.serve(id, Want::Image);
-        let Some(image) = &self.plan.image else { return };
+    pub(super) fn first_arrived(&mut self, now: SimTime, pulled: Pulled) {
+        self.pull_mut(pulled).state = State::Running;
+        self.serve_image(now, pulled);
+        let Some(image) = self.plan.image_of(pulled.version) else { return };
         let rest = image.bytes().saturating_sub(image.lazy.map_or(0, |lazy| lazy.first));
-        self.transfer_of_image(now, id, |from| Piece::Rest(id, from), None, u128::from(rest) * NANOBYTES);
+        self.transfer_of_image(now, pulled, Piece::Rest(pulled, None), u128::from(rest) * NANOBYTES);
     }
 
-    pub(super) fn rest_arrived(&mut self, id: NodeId) {
-        self.node(id).pull.state = State::Present;
+    pub(super) fn rest_arrived(&mut self, now: SimTime, pulled: Pulled) {
+        self.pull_mut(pulled).state = State::Present;
+        self.node(pulled.node).image_used = now;
+    }
+
+    /// An image is there: for all versions that have it.
+    fn serve_image(&mut self, now: SimTime, pulled: Pulled) {
+        for version in 0..=self.plan.later_images.len() as u32 {
+            if self.plan.image_at(version).0 == pulled.version {
+                self.serve(pulled.node, Want::Image, Some(version));
+            }
+        }
+        self.next_pull(now, pulled.node);
     }
 
     /// A runtime starts: of an image that is not all there it waits for what it touches first.
-    pub(super) fn touch(&mut self, now: SimTime, id: NodeId, replica: ReplicaId) -> bool {
-        let lazy = self.plan.image.as_ref().and_then(|image| image.lazy);
-        let Some(lazy) = lazy.filter(|_| self.nodes[id.index()].pull.state == State::Running) else {
-            return true;
-        };
-        self.timers.insert((now.saturating_add(lazy.first_touch), Timer::Touched(id, replica)));
+    pub(super) fn touch(&mut self, now: SimTime, pulled: Pulled, replica: ReplicaId) -> bool {
+        let lazy = self.plan.image_of(pulled.version).and_then(|image| image.lazy);
+        let Some(lazy) = lazy.filter(|_| self.pull_of(pulled).state == State::Running) else { return true };
+        let touched = now.saturating_add(lazy.first_touch);
+        self.timers.insert((touched, Timer::Touched(pulled.node, replica)));
         false
     }
 
     /// The registry refuses: what comes from it is cut.
     pub(super) fn refuse(&mut self, now: SimTime) {
-        let of_registry = |piece: &Piece| matches!(piece, Piece::Layer(_, _, None) | Piece::First(_, None));
-        let cut = self.links.take_if(now, of_registry);
-        let mut nodes: Vec<NodeId> = cut.into_iter().map(|(piece, _)| piece.to()).collect();
-        nodes.dedup();
-        for id in nodes {
-            if self.nodes[id.index()].pull.state == State::Pulling {
-                self.back_off(now, id);
+        let cut = self
+            .links
+            .take_if(now, |piece| matches!(piece, Piece::Layer(_, _, None) | Piece::First(_, None)));
+        for (piece, _) in cut {
+            let (Piece::Layer(pulled, ..) | Piece::First(pulled, _)) = piece else { continue };
+            if self.pull_of(pulled).state == State::Pulling {
+                self.back_off(now, pulled);
             }
         }
     }
 
     /// A pull failed: layers that are there stay, the others are asked for again after a while.
-    fn back_off(&mut self, now: SimTime, id: NodeId) {
-        self.timers
-            .retain(|(_, timer)| !matches!(timer, Timer::Layer(of, _) | Timer::Manifest(of) if *of == id));
+    fn back_off(&mut self, now: SimTime, pulled: Pulled) {
+        self.timers.retain(
+            |(_, timer)| !matches!(timer, Timer::Layer(of, _) | Timer::Manifest(of) if *of == pulled),
+        );
         self.links.take_if(
             now,
-            |piece| matches!(piece, Piece::Layer(to, _, None) | Piece::First(to, None) if *to == id),
+            |piece| matches!(piece, Piece::Layer(to, _, _) | Piece::First(to, _) if *to == pulled),
         );
-        let pull = &mut self.node(id).pull;
+        let pull = self.pull_mut(pulled);
         let wait = SimDuration::from_nanos(BACK_OFF.as_nanos() << pull.failures.min(16)).min(BACK_OFF_MAX);
         pull.failures += 1;
         pull.state = State::BackingOff;
-        pull.asked = pull.downloaded.iter().take_while(|there| **there).count() as u32;
-        self.timers.insert((now.saturating_add(wait), Timer::Retry(id)));
+        pull.asked = 0;
+        self.timers.insert((now.saturating_add(wait), Timer::Retry(pulled)));
+        self.next_pull(now, pulled.node);
     }
 
     /// Asks for as many further layers as there are connections free.
-    fn ask_for_layers(&mut self, now: SimTime, id: NodeId) {
-        let Some(image) = &self.plan.image else { return };
-        let pull = &mut self.nodes[id.index()].pull;
+    fn ask_for_layers(&mut self, now: SimTime, pulled: Pulled) {
+        let Some(image) = self.plan.image_of(pulled.version).cloned() else { return };
+        let pull = self.pull_mut(pulled);
         if pull.state != State::Pulling {
             return;
         }
@@ -205,38 +272,40 @@ impl Storage {
             let asked = pull.downloaded.iter().take(pull.asked as usize);
             asked.filter(|there| **there).count() as u32
         };
+        let mut asked = Vec::new();
         while pull.asked < image.layers.len() as u32 && pull.asked - there(pull) < image.connections.max(1) {
             if !pull.downloaded[pull.asked as usize] {
-                let first_byte = now.saturating_add(image.per_request);
-                self.timers.insert((first_byte, Timer::Layer(id, pull.asked)));
+                asked.push((now.saturating_add(image.per_request), Timer::Layer(pulled, pull.asked)));
             }
             pull.asked += 1;
         }
+        self.timers.extend(asked);
     }
 
-    pub(super) fn unpacked(&mut self, now: SimTime, id: NodeId) {
-        let pull = &mut self.node(id).pull;
+    pub(super) fn unpacked(&mut self, now: SimTime, pulled: Pulled) {
+        let pull = self.pull_mut(pulled);
         (pull.unpacked, pull.unpacking) = (pull.unpacked + 1, false);
-        self.unpack(now, id);
+        self.unpack(now, pulled);
     }
 
     /// Takes up the next layer, if it is there; after the last one the image is.
-    fn unpack(&mut self, now: SimTime, id: NodeId) {
-        let Some(image) = &self.plan.image else { return };
-        let node = &mut self.nodes[id.index()];
-        if node.pull.unpacking {
+    fn unpack(&mut self, now: SimTime, pulled: Pulled) {
+        let Some(image) = self.plan.image_of(pulled.version) else { return };
+        let pull = self.pull_of(pulled);
+        if pull.unpacking {
             return;
         }
-        let next = node.pull.unpacked as usize;
-        match node.pull.downloaded.get(next) {
+        let next = pull.unpacked as usize;
+        match pull.downloaded.get(next) {
             None => {
-                node.pull.state = State::Present;
-                node.image_used = now;
-                self.serve(id, Want::Image);
+                self.pull_mut(pulled).state = State::Present;
+                self.node(pulled.node).image_used = now;
+                self.serve_image(now, pulled);
             }
             Some(true) => {
-                node.pull.unpacking = true;
-                self.timers.insert((now.saturating_add(image.layers[next].1), Timer::Unpacked(id)));
+                let unpacked = now.saturating_add(image.layers[next].1);
+                self.pull_mut(pulled).unpacking = true;
+                self.timers.insert((unpacked, Timer::Unpacked(pulled)));
             }
             Some(false) => {}
         }

@@ -55,11 +55,11 @@ fn a_node_pulls_once_for_all_its_pods_and_unpacks_in_order() {
     let plan = Plan { image: Some(image(&[(600, 1), (200, 2)])), registry: from(100), ..Plan::default() };
     let mut storage = fresh(plan);
     let node = NodeId(0);
-    assert!(!storage.want(at(0), node, Want::Image, ReplicaId(0)));
+    assert!(!storage.want(at(0), node, Want::Image, ReplicaId(0), 0));
     storage.advance(at(1));
-    assert!(!storage.want(at(1), node, Want::Image, ReplicaId(1)));
+    assert!(!storage.want(at(1), node, Want::Image, ReplicaId(1), 0));
     assert_eq!(play(&mut storage), [(11, Want::Image, 0), (11, Want::Image, 1)]);
-    assert!(storage.want(at(12), node, Want::Image, ReplicaId(2)));
+    assert!(storage.want(at(12), node, Want::Image, ReplicaId(2), 0));
 }
 
 #[test]
@@ -71,10 +71,10 @@ fn nodes_share_the_registry_and_have_their_own_interfaces() {
         ..Plan::default()
     };
     let mut storage = fresh(plan.clone());
-    storage.want(at(0), NodeId(0), Want::Image, ReplicaId(0));
+    storage.want(at(0), NodeId(0), Want::Image, ReplicaId(0), 0);
     assert_eq!(play(&mut storage), [(10, Want::Image, 0)], "its interface is the limit");
     let mut storage = fresh(plan);
-    (0..20).for_each(|i| assert!(!storage.want(at(0), NodeId(i), Want::Image, ReplicaId(i))));
+    (0..20).for_each(|i| assert!(!storage.want(at(0), NodeId(i), Want::Image, ReplicaId(i), 0)));
     assert!(play(&mut storage).iter().all(|(at, ..)| *at == 120), "twenty share the registry");
 }
 
@@ -88,9 +88,9 @@ fn pull_and_weights_share_the_interface() {
     };
     let mut storage = fresh(plan);
     assert!(storage.fetches_with_pull());
-    storage.prepare(at(0), NodeId(0), Want::Weights);
-    storage.want(at(0), NodeId(0), Want::Image, ReplicaId(0));
-    storage.want(at(0), NodeId(0), Want::Weights, ReplicaId(0));
+    storage.prepare(at(0), NodeId(0), Want::Weights, 0);
+    storage.want(at(0), NodeId(0), Want::Image, ReplicaId(0), 0);
+    storage.want(at(0), NodeId(0), Want::Weights, ReplicaId(0), 0);
     // 50 MB/s each: the weights at 6 s; of the image 300 MB are left, at 100 MB/s.
     assert_eq!(play(&mut storage), [(6, Want::Weights, 0), (9, Want::Image, 0)]);
 }
@@ -99,10 +99,10 @@ fn pull_and_weights_share_the_interface() {
 fn who_is_gone_is_not_served_and_its_pull_goes_on() {
     let plan = Plan { image: Some(image(&[(600, 0)])), registry: from(100), ..Plan::default() };
     let mut storage = fresh(plan);
-    storage.want(at(0), NodeId(0), Want::Image, ReplicaId(0));
+    storage.want(at(0), NodeId(0), Want::Image, ReplicaId(0), 0);
     storage.forget(NodeId(0), ReplicaId(0));
     assert_eq!(play(&mut storage), []);
-    assert!(storage.want(at(7), NodeId(0), Want::Image, ReplicaId(1)));
+    assert!(storage.want(at(7), NodeId(0), Want::Image, ReplicaId(1), 0));
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn a_registry_that_is_down_holds_pulls_until_it_is_back() {
     let changes = vec![(at(2), 0), (at(10), 50 * MB)];
     let registry = Source { changes, ..from(100) };
     let mut storage = fresh(Plan { image: Some(image(&[(600, 0)])), registry, ..Plan::default() });
-    storage.want(at(0), NodeId(0), Want::Image, ReplicaId(0));
+    storage.want(at(0), NodeId(0), Want::Image, ReplicaId(0), 0);
     assert_eq!(play(&mut storage), [(18, Want::Image, 0)]);
 }
 
@@ -123,9 +123,9 @@ fn weights_that_are_not_kept_are_fetched_for_each_pod() {
     };
     for (kept, expected) in [(true, true), (false, false)] {
         let mut storage = fresh(plan(kept));
-        assert!(!storage.want(at(0), NodeId(0), Want::Weights, ReplicaId(0)));
+        assert!(!storage.want(at(0), NodeId(0), Want::Weights, ReplicaId(0), 0));
         assert_eq!(play(&mut storage), [(5, Want::Weights, 0)], "four connections of 5 MB/s");
-        assert_eq!(storage.want(at(9), NodeId(0), Want::Weights, ReplicaId(1)), expected);
+        assert_eq!(storage.want(at(9), NodeId(0), Want::Weights, ReplicaId(1), 0), expected);
     }
 }
 
@@ -138,10 +138,10 @@ fn what_is_there_beforehand_is_not_fetched() {
         ..Plan::default()
     };
     let mut storage = fresh(plan);
-    assert!(storage.want(at(0), NodeId(3), Want::Image, ReplicaId(0)));
-    assert!(!storage.want(at(0), NodeId(3), Want::Weights, ReplicaId(0)));
+    assert!(storage.want(at(0), NodeId(3), Want::Image, ReplicaId(0), 0));
+    assert!(!storage.want(at(0), NodeId(3), Want::Weights, ReplicaId(0), 0));
     storage.fill(NodeId(4));
-    assert!(storage.want(at(0), NodeId(4), Want::Weights, ReplicaId(1)));
+    assert!(storage.want(at(0), NodeId(4), Want::Weights, ReplicaId(1), 0));
 }
 
 #[test]
@@ -202,7 +202,7 @@ proptest! {
             ..Plan::default()
         };
         let mut storage = fresh(plan);
-        storage.want(SimTime::ZERO, NodeId(0), Want::Image, ReplicaId(0));
+        storage.want(SimTime::ZERO, NodeId(0), Want::Image, ReplicaId(0), 0);
         let mut end = None;
         while let Some(now) = storage.next_event() {
             if !storage.advance(now).is_empty() {

@@ -68,7 +68,7 @@ impl Storage {
         let connections = u64::from(weights.connections.max(1));
         let copies = &mut self.node(id).copies;
         (copies.disk, copies.memory, copies.fetching) = (None, None, connections as u32);
-        let from = self.peer(now, id, Want::Weights);
+        let from = self.peer(now, id, Want::Weights, 0);
         for part in 0..connections {
             // Parts differ by a byte where they must.
             let bytes = weights.bytes / connections + u64::from(part < weights.bytes % connections);
@@ -98,7 +98,7 @@ impl Storage {
         if from.is_none() && self.plan.model_store.cache.is_some() {
             self.cached_weights = true;
         }
-        if self.serve(id, Want::Weights) + self.serve(id, Want::Stream) > 0 {
+        if self.serve(id, Want::Weights, None) + self.serve(id, Want::Stream, None) > 0 {
             self.node(id).copies.passing = false;
         }
     }
@@ -142,8 +142,8 @@ impl Storage {
             None => {
                 let copies = &mut self.node(id).copies;
                 (copies.reading, copies.memory) = (false, Some(now));
-                self.serve(id, Want::Read);
-                self.serve(id, Want::Stream);
+                self.serve(id, Want::Read, None);
+                self.serve(id, Want::Stream, None);
             }
         }
     }
