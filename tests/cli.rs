@@ -9,12 +9,13 @@ use std::path::Path;
 use common::{expect, names, write_small};
 use serde_json::Value;
 
-const FILES: [&str; 7] = [
+const FILES: [&str; 8] = [
     "decisions.txt",
     "facts.digest",
     "outcome.json",
     "resolved.yaml",
     "runs.csv",
+    "starts.csv",
     "summary.md",
     "timeline.csv",
 ];
@@ -189,7 +190,7 @@ fn a_request_is_explained_kept_or_not() {
         if code == 0 { stdout } else { stderr }
     };
     let chain = explain(&kept, &["--policy", "one", "--replication", "1"], 0);
-    assert!(chain.contains("verdict   late; cause:"), "{chain}");
+    assert!(chain.contains("verdict     late; cause:"), "{chain}");
     // Simulated again with the chains taken out, it is the same text.
     let emptied = {
         let mut outcome = outcome.clone();
@@ -216,6 +217,33 @@ fn a_request_is_explained_kept_or_not() {
     fs::remove_file(root.path().join("small.yaml")).unwrap();
     assert!(explain("0", &[], 2).contains("--scenario FILE"));
     expect(root.path(), &["explain-request", "nothing.json", "0"], 2);
+}
+
+#[test]
+fn starts_are_drawn() {
+    let root = tempfile::tempdir().unwrap();
+    let short = "replica: { readiness: { period: 20s }, weights: { size: 1G }, image: { layers: [ 2G ] } }\n";
+    write_small(root.path(), short);
+    let sets = ["--set", "workload.duration=10m", "--set", "policies.hpa.hpa.minReplicas=1"];
+    expect(root.path(), &[&["simulate", "small.yaml"][..], &sets].concat(), 0);
+    let explain = |more: &[&str], code: i32| {
+        let mut arguments = vec!["explain-start", "reports/small/outcome.json"];
+        arguments.extend(more);
+        let (stdout, stderr) = expect(root.path(), &arguments, code);
+        if code == 0 { stdout } else { stderr }
+    };
+    let drawn = explain(&["--policy", "hpa", "--width", "80"], 0);
+    assert!(drawn.contains("hpa · replication 0 · the slowest of ") && drawn.contains('█'), "{drawn}");
+    assert!(drawn.contains('░') && drawn.lines().skip(2).all(|l| l.chars().count() <= 80), "{drawn}");
+    assert!(explain(&[], 0).starts_with("one · replication 0: no replica was started\n"));
+    let starts = read(&root.path().join("reports/small"), "starts.csv");
+    let replica = starts.lines().find_map(|line| line.strip_prefix("hpa,1,")?.split(',').next()).unwrap();
+    let one = explain(&["--policy", "hpa", "--replication", "1", "--replica", replica], 0);
+    assert!(one.starts_with(&format!("replica-{replica} · hpa · replication 1\n")), "{one}");
+    assert!(explain(&["--policy", "hpa", "--replica", "999"], 2).contains("replica-999 did not start"));
+    assert!(explain(&["--policy", "two"], 2).contains("one of one, hpa"));
+    assert!(explain(&["--replication", "7"], 2).contains("no replication 7"));
+    expect(root.path(), &["explain-start", "nothing.json"], 2);
 }
 
 #[test]

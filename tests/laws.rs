@@ -121,6 +121,10 @@ fn with_every_time_doubled_everything_takes_twice_as_long() {
         assert_eq!(a.counts, b.counts, "{policy}");
         assert_eq!(a.steps, b.steps, "{policy}");
         assert_eq!(a.breaches.as_ref().unwrap().by_cause, b.breaches.as_ref().unwrap().by_cause, "{policy}");
+        let in_breach = |run: &RunOutcome, by: u64| {
+            run.breaches.as_ref().expect("there is an SLO").time_by_cause.map(|time| time * by)
+        };
+        assert_eq!(in_breach(&a, 2), in_breach(&b, 1), "{policy}");
         assert_eq!(a.run_end * 2, b.run_end, "{policy}");
         let decided = |run: &RunOutcome, by: u64| -> Vec<(u64, u32, u32)> {
             run.decisions.iter().map(|d| (d.at.as_nanos() * by, d.from, d.to)).collect()
@@ -194,6 +198,10 @@ fn digests(name: &str, resolved: &Resolved, jobs: usize) -> String {
         resolved.policies.keys().zip(matrix.run(one, |_| ()).expect("every workload is there"))
     {
         for (replication, run) in runs.iter().enumerate() {
+            if let Some(breaches) = &run.breaches {
+                let parts: SimDuration = breaches.time_by_cause.into_iter().sum();
+                assert_eq!(parts, breaches.duration(), "{name} {policy} {replication}");
+            }
             writeln!(lines, "{name} {policy} {replication} {}", run.facts_digest).expect("a string takes it");
         }
     }

@@ -69,7 +69,7 @@ fn two_to_six_is_decided_at_once_and_there_after_90_seconds() {
     let outcome = run(&resolved("spike-two-to-six.yaml", &[]), "hpa", 0);
     let decision = &outcome.decisions[0];
     assert_eq!((decision.at, decision.from, decision.to), (at(5), 2, 6));
-    let span = |phase, from, to| PhaseSpan { phase, from: at(from), to: at(to) };
+    let span = |phase, from, to| PhaseSpan { phase, from: at(from), to: at(to), waiting: SimDuration::ZERO };
     let expected = [
         span(Phase::Pulling, 5, 10),
         span(Phase::Starting, 10, 20),

@@ -31,6 +31,8 @@ pub enum Command {
     Explain(ExplainArgs),
     /// Print one request's chain of events
     ExplainRequest(ExplainRequestArgs),
+    /// Draw where the time of cold starts went
+    ExplainStart(ExplainStartArgs),
     /// Print the JSON Schema of a scenario, for editors
     Schema,
     /// Look at a trace
@@ -170,6 +172,29 @@ pub struct ExplainRequestArgs {
     /// What was set with --set in that run; may be given several times
     #[arg(long = "set", value_name = "PATH=VALUE")]
     pub sets: Vec<String>,
+}
+
+/// `explain-start`.
+#[derive(Debug, ClapArgs)]
+#[command(
+    after_help = "Draws the median start and the slowest: █ what was worked on, ░ what was waited for.\n\nExample:\n  thawline explain-start reports/quickstart/outcome.json --policy hpa"
+)]
+pub struct ExplainStartArgs {
+    /// The outcome.json of a run
+    #[arg(value_name = "OUTCOME")]
+    pub outcome: PathBuf,
+    /// The policy [default: each]
+    #[arg(long, value_name = "NAME")]
+    pub policy: Option<String>,
+    /// The replication, from 0
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub replication: u32,
+    /// The start of this replica, instead of the median and the slowest
+    #[arg(long, value_name = "N", requires = "policy")]
+    pub replica: Option<u32>,
+    /// Columns to keep within
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub width: u16,
 }
 
 /// `trace`.

@@ -4,13 +4,13 @@
 //! simulating its run again: a run is a function of the scenario, and its digest of facts tells
 //! whether the scenario is still the one that was run.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use super::args::ExplainRequestArgs;
+use super::outcome::{self, none};
 use super::simulate::RESOLVED;
 use super::{Answer, Exit, console};
-use crate::report::document::{PolicyDoc, RunDoc};
+use crate::report::document::{DecisionDoc, PolicyDoc, RunDoc};
 use crate::report::request::{Chain, explain};
 use crate::report::{Document, format};
 use crate::scenario::{self, Scenario};
@@ -18,11 +18,7 @@ use crate::sim;
 use crate::yaml::Diagnostic;
 
 pub(super) fn run(args: &ExplainRequestArgs) -> Answer {
-    let shown = args.outcome.display().to_string();
-    let document = File::open(&args.outcome)
-        .map_err(Into::into)
-        .and_then(Document::read)
-        .map_err(|error| vec![Diagnostic::in_file("E0401", &shown, format!("cannot read it: {error}"))])?;
+    let document = outcome::read(&args.outcome)?;
     let slo: Vec<String> = document.slo.iter().map(|(name, limit)| format!("{name} {limit}")).collect();
     let (policy, run) = wanted(&document, args)?;
     let kept: Vec<String> = document
@@ -44,19 +40,11 @@ fn wanted<'a>(
     document: &'a Document,
     args: &ExplainRequestArgs,
 ) -> Result<(&'a PolicyDoc, &'a RunDoc), Vec<Diagnostic>> {
-    let names = || document.policies.iter().map(|policy| policy.name.as_str());
     let policy = match &args.policy {
-        Some(name) => document.policy(name).ok_or_else(|| {
-            let fault = Diagnostic::error("E0404", format!("the outcome has no policy `{name}`"));
-            vec![fault.helped(format!("one of {}", names().collect::<Vec<_>>().join(", ")))]
-        })?,
+        Some(name) => outcome::policy(document, name)?,
         None => document.policies.first().ok_or_else(|| none("the outcome has no policy".to_owned()))?,
     };
-    let run = policy.runs.iter().find(|run| run.replication == args.replication as usize);
-    let run = run.ok_or_else(|| {
-        let (given, last) = (args.replication, policy.runs.len().saturating_sub(1));
-        none(format!("the outcome has no replication {given}: they are numbered from 0 to {last}"))
-    })?;
+    let run = outcome::run(policy, args.replication)?;
     let arrived = run.counts.arrived;
     if args.request >= arrived {
         let (given, count) = (args.request, format::whole(arrived));
@@ -66,10 +54,6 @@ fn wanted<'a>(
         )));
     }
     Ok((policy, run))
-}
-
-fn none(message: String) -> Vec<Diagnostic> {
-    vec![Diagnostic::error("E0404", message)]
 }
 
 /// Simulates the run again with an eye on the request.
@@ -89,21 +73,23 @@ fn again(
         return Err(changed(&file, &format!("it has no policy `{}` any more", policy.name)));
     };
     let replication = u32::try_from(run.replication).unwrap_or(u32::MAX);
-    let (outcome, record) = sim::run(
+    let (played, record) = sim::run(
         &resolved.simulation,
         spec.build(&resolved.simulation.setting),
         replication,
         Some(args.request),
     )
     .map_err(failed)?;
-    if outcome.facts_digest != run.facts_digest {
+    if played.facts_digest != run.facts_digest {
         return Err(changed(&file, "simulated again, it gives another digest of facts"));
     }
     let request = record.ok_or_else(|| none(format!("the run has no request {}", args.request)))?;
+    let decisions: Vec<DecisionDoc> = played.decisions.iter().map(DecisionDoc::from).collect();
     let chain = Chain {
         policy: &policy.name,
         replication: run.replication,
-        starts: &outcome.starts,
+        starts: &played.starts,
+        decisions: &decisions,
         request: &request,
     };
     Ok(explain(&chain, slo))

@@ -12,7 +12,9 @@ mod completions;
 mod console;
 mod explain;
 mod explain_request;
+mod explain_start;
 mod init;
+mod outcome;
 mod profile;
 mod schema;
 mod simulate;
@@ -67,6 +69,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Validate(args) => validate::run(args),
         Command::Explain(args) => explain::run(args),
         Command::ExplainRequest(args) => explain_request::run(args),
+        Command::ExplainStart(args) => explain_start::run(args),
         Command::Schema => schema::run(),
         Command::Trace(args) => trace::run(args),
         Command::Profile(args) => profile::run(args),

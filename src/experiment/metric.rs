@@ -2,7 +2,7 @@
 //!
 //! One table, so that `explain`, the checker, the gates and the files agree on names and units.
 
-use crate::outcome::{Account, Latency, RunOutcome, StartRecord};
+use crate::outcome::{Account, Cause, Latency, Phase, RunOutcome, StartRecord};
 
 use super::statistics::{Estimate, median};
 use crate::kernel::SimDuration;
@@ -141,6 +141,15 @@ fn median_start(run: &RunOutcome) -> Option<f64> {
     median(&durations)
 }
 
+fn median_wait(run: &RunOutcome) -> Option<f64> {
+    let ready = run.starts.iter().filter(|start| start.duration().is_some());
+    median(&ready.map(|start| start.waiting().as_secs_f64()).collect::<Vec<f64>>())
+}
+
+fn breach_time(run: &RunOutcome, cause: Cause) -> Option<f64> {
+    run.breaches.as_ref().map(|breaches| breaches.time_by_cause[cause.index()].as_secs_f64())
+}
+
 fn most_replicas(run: &RunOutcome) -> Option<f64> {
     run.timeline.points.iter().map(|p| p.replicas.iter().sum::<u32>()).max().map(f64::from)
 }
@@ -193,6 +202,32 @@ metrics! {
             |run| run.breaches.as_ref().and_then(|b| of_arrived(run, b.total));
         "slo.breachTime", Seconds, Lower, "Time in which some request was in breach.",
             |run| run.breaches.as_ref().map(|b| b.duration().as_secs_f64());
+        "slo.breachTime.drain", Seconds, Lower, "Time in breach of requests that a drain cut.",
+            |run| breach_time(run, Cause::Drain);
+        "slo.breachTime.notWarmed", Seconds, Lower, "Time in breach of requests in replicas that nothing had warmed.",
+            |run| breach_time(run, Cause::NotWarmed);
+        "slo.breachTime.pending", Seconds, Lower, "Time in breach while the replica waited for was pending, and a node to be had.",
+            |run| breach_time(run, Cause::StartUp(Phase::Pending));
+        "slo.breachTime.node", Seconds, Lower, "Time in breach while a node was provisioned for the replica waited for.",
+            |run| breach_time(run, Cause::StartUp(Phase::Provisioning));
+        "slo.breachTime.pull", Seconds, Lower, "Time in breach while the replica waited for pulled its image.",
+            |run| breach_time(run, Cause::StartUp(Phase::Pulling));
+        "slo.breachTime.start", Seconds, Lower, "Time in breach while the container of the replica waited for started.",
+            |run| breach_time(run, Cause::StartUp(Phase::Starting));
+        "slo.breachTime.load", Seconds, Lower, "Time in breach while the replica waited for loaded its weights.",
+            |run| breach_time(run, Cause::StartUp(Phase::Loading));
+        "slo.breachTime.warmUp", Seconds, Lower, "Time in breach while the replica waited for warmed up.",
+            |run| breach_time(run, Cause::StartUp(Phase::WarmingUp));
+        "slo.breachTime.probe", Seconds, Lower, "Time in breach while the replica waited for waited for its readiness probe.",
+            |run| breach_time(run, Cause::StartUp(Phase::Probing));
+        "slo.breachTime.noNode", Seconds, Lower, "Time in breach while no node was to be had.",
+            |run| breach_time(run, Cause::NoNode);
+        "slo.breachTime.atMaximum", Seconds, Lower, "Time in breach while the policy was at its maximum and none was on its way.",
+            |run| breach_time(run, Cause::AtMaximum);
+        "slo.breachTime.notOrdered", Seconds, Lower, "Time in breach while the policy could have ordered more and none was on its way.",
+            |run| breach_time(run, Cause::NotOrdered);
+        "slo.breachTime.saturation", Seconds, Lower, "Time in breach while the replicas were saturated under a policy that never orders more.",
+            |run| breach_time(run, Cause::Saturation);
         "cost.total", Usd, Lower, "The bill of the run: every GPU of every billed node, until the trace ends.",
             |run| Some(run.ledger.cost_total());
         "cost.monthly", Usd, Lower, "The bill of 730 hours, if this period repeated.",
@@ -231,6 +266,9 @@ metrics! {
             |run| Some(run.ledger.cold_starts as f64);
         "coldStarts.median", Seconds, Lower, "Median time from the order of a replica until it is ready.",
             median_start;
+        "coldStarts.waiting", Seconds, Lower,
+            "Median time of a start in which nothing was done for it: it waited for a node, for links that others used, a back-off or its probe.",
+            median_wait;
         "restarts", Count, Lower, "Containers that a startup or liveness probe had killed before they were ready.",
             |run| Some(run.starts.iter().map(|start| u64::from(start.restarts)).sum::<u64>() as f64);
         "replicas.max", Count, Neither, "Most replicas that existed at the end of a timeline step, in any phase.",
@@ -274,6 +312,8 @@ mod tests {
         check("requests.killed", Some(0.0));
         check("slo.breach", Some(0.025));
         check("slo.breachTime", Some(90.0));
+        check("slo.breachTime.load", Some(20.0));
+        check("slo.breachTime.noNode", Some(0.0));
         check("ttft.p50", Some(0.091));
         check("ttft.p999", Some(f64::INFINITY));
         check("ttft.mean", Some(f64::INFINITY));
@@ -286,6 +326,7 @@ mod tests {
         check("replicas.max", Some(4.0));
         check("coldStarts", Some(3.0));
         check("coldStarts.median", Some(39.0));
+        check("coldStarts.waiting", Some(1.6));
         check("steps.extrapolated", Some(0.031));
     }
 

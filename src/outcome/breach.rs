@@ -1,5 +1,7 @@
 //! SLO breaches: how each ended, why it happened, and when.
 
+use smallvec::SmallVec;
+
 use super::Phase;
 use crate::kernel::{ReplicaId, SimDuration, SimTime};
 
@@ -57,17 +59,19 @@ pub enum Cause {
     NotWarmed,
     /// It waited while a replica was on its way, mostly in this start-up phase.
     StartUp(Phase),
+    /// None was on its way but pods that no node was to be had for.
+    NoNode,
+    /// None was on its way, and the policy was at its maximum.
+    AtMaximum,
     /// None was on its way, and the policy could have ordered one.
     NotOrdered,
-    /// The policy was at its maximum, or no node was to be had.
-    AtMaximum,
     /// The replicas there were saturated: queue, batch, prefill interference, preemption.
     Saturation,
 }
 
 impl Cause {
     /// All causes, in the order they are tested.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Drain,
         Self::NotWarmed,
         Self::StartUp(Phase::Pending),
@@ -77,8 +81,9 @@ impl Cause {
         Self::StartUp(Phase::Loading),
         Self::StartUp(Phase::WarmingUp),
         Self::StartUp(Phase::Probing),
-        Self::NotOrdered,
+        Self::NoNode,
         Self::AtMaximum,
+        Self::NotOrdered,
         Self::Saturation,
     ];
 
@@ -93,8 +98,9 @@ impl Cause {
             Self::Drain => "cut by a drain",
             Self::NotWarmed => "not warmed",
             Self::StartUp(phase) => phase.label(),
-            Self::NotOrdered => "not ordered yet",
+            Self::NoNode => "no node to be had",
             Self::AtMaximum => "at max replicas",
+            Self::NotOrdered => "not ordered yet",
             Self::Saturation => "saturation",
         }
     }
@@ -128,7 +134,9 @@ pub struct RequestRecord {
     pub breach: Option<(BreachOutcome, Cause)>,
     /// The replica on its way whose start explains the wait, with the phase that covers most of it.
     pub waited_for: Option<ReplicaId>,
-    /// Serving replicas, replicas on their way, and the most the policy could order, as it ended.
+    /// What capacity there was when it came.
+    pub on_arrival: Capacity,
+    /// What capacity there was as it ended.
     pub capacity: Capacity,
 }
 
@@ -138,6 +146,8 @@ pub struct RequestRecord {
 pub struct Capacity {
     /// Replicas in rotation.
     pub serving: u32,
+    /// Warm replicas out of rotation.
+    pub held: u32,
     /// Replicas on their way.
     pub starting: u32,
     /// `spec.replicas`.
@@ -157,6 +167,8 @@ pub struct Breaches {
     pub by_cause: [u64; Cause::ALL.len()],
     /// The union over breaching requests of [arrival + limit, first token or end], sorted, disjoint.
     pub intervals: Vec<(SimTime, SimTime)>,
+    /// That time by what was missing at each instant of it, in the order of [`Cause::ALL`]; sums to [`Breaches::duration`].
+    pub time_by_cause: [SimDuration; Cause::ALL.len()],
     /// Chains of the first breaching requests, at most [`Breaches::KEPT`].
     pub first: Vec<RequestRecord>,
 }
@@ -168,5 +180,22 @@ impl Breaches {
     /// Total time in breach.
     pub fn duration(&self) -> SimDuration {
         self.intervals.iter().map(|(from, to)| to.since(*from)).sum()
+    }
+
+    /// The parts of [from, to] that were in no breach so far, in order.
+    pub fn uncovered(&self, from: SimTime, to: SimTime) -> SmallVec<[(SimTime, SimTime); 2]> {
+        let mut new = SmallVec::new();
+        let mut at = from;
+        let first = self.intervals.partition_point(|&(_, end)| end <= from);
+        for &(start, end) in self.intervals[first..].iter().take_while(|(start, _)| *start < to) {
+            if at < start {
+                new.push((at, start));
+            }
+            at = at.max(end);
+        }
+        if at < to {
+            new.push((at, to));
+        }
+        new
     }
 }

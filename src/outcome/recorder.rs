@@ -223,11 +223,24 @@ mod tests {
 
     proptest! {
         #[test]
-        fn intervals_are_the_union(pairs in prop::collection::vec((0u64..60, 0u64..60), 0..30)) {
-            let mut intervals = Vec::new();
+        fn intervals_are_the_union_and_what_is_new_adds_up_to_it(
+            pairs in prop::collection::vec((0u64..60, 0u64..60), 0..30)
+        ) {
+            let mut breaches = Breaches::default();
+            let mut new = SimDuration::ZERO;
             for (a, b) in &pairs {
-                insert_interval(&mut intervals, SimTime::from_nanos(*a), SimTime::from_nanos(*b));
+                let (from, to) = (SimTime::from_nanos(*a), SimTime::from_nanos(*b));
+                let before = breaches.duration();
+                let parts = breaches.uncovered(from, to);
+                prop_assert!(parts.iter().all(|(a, b)| from <= *a && a < b && *b <= to), "{:?}", parts);
+                prop_assert!(parts.windows(2).all(|w| w[0].1 < w[1].0), "{:?}", parts);
+                insert_interval(&mut breaches.intervals, from, to);
+                let added: SimDuration = parts.iter().map(|(a, b)| b.since(*a)).sum();
+                prop_assert_eq!(before + added, breaches.duration());
+                new += added;
             }
+            prop_assert_eq!(new, breaches.duration());
+            let Breaches { intervals, .. } = breaches;
             let at = |list: &[(u64, u64)], x: u64| list.iter().any(|(a, b)| *a <= x && x < *b);
             let merged: Vec<_> = intervals.iter().map(|(a, b)| (a.as_nanos(), b.as_nanos())).collect();
             for x in 0..60 {

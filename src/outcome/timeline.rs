@@ -61,6 +61,21 @@ pub struct PhaseSpan {
     pub from: SimTime,
     /// When it ended.
     pub to: SimTime,
+    /// How much of it nothing was done for this start: no node was to be had, links or the node were busy with others' pulls,
+    /// the kubelet backed off from a container, or a server that was up waited for its probe.
+    pub waiting: SimDuration,
+}
+
+impl PhaseSpan {
+    /// How long it was.
+    pub fn length(&self) -> SimDuration {
+        self.to.since(self.from)
+    }
+
+    /// How much of it something was done: the rest of it is [`PhaseSpan::waiting`].
+    pub fn working(&self) -> SimDuration {
+        self.length().saturating_sub(self.waiting)
+    }
 }
 
 /// How a start ended.
@@ -83,6 +98,10 @@ pub struct StartRecord {
     pub replica: ReplicaId,
     /// When its pod was created.
     pub ordered: SimTime,
+    /// When the policy wrote the order that it was created for; `None` for one that stands in for a pod that went, or was there from
+    /// the start of the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decided: Option<SimTime>,
     /// Its start-up phases, in order, those of no length left out.
     pub phases: Vec<PhaseSpan>,
     /// How often a startup or liveness probe had its container killed.
@@ -106,7 +125,12 @@ impl StartRecord {
 
     /// Time spent in a phase.
     pub fn time_in(&self, phase: Phase) -> SimDuration {
-        self.phases.iter().filter(|p| p.phase == phase).map(|p| p.to.since(p.from)).sum()
+        self.phases.iter().filter(|p| p.phase == phase).map(PhaseSpan::length).sum()
+    }
+
+    /// How much of it was waiting.
+    pub fn waiting(&self) -> SimDuration {
+        self.phases.iter().map(|p| p.waiting).sum()
     }
 }
 

@@ -1,4 +1,5 @@
-//! `runs.csv`: one row a run, every metric. `timeline.csv`: one row a step of each run.
+//! `runs.csv`: one row a run, every metric. `timeline.csv`: one row a step of each run. `starts.csv`: one row a stage of each
+//! cold start.
 //!
 //! Units are in the column names: s, share (0 to 1), usd, count, gpu_h. `inf` is a latency that was
 //! never reached; an empty cell is a figure the run does not have.
@@ -8,13 +9,17 @@ use std::io::{self, Write};
 use super::{Report, Summary};
 use crate::experiment::METRICS;
 use crate::experiment::metric::Unit;
-use crate::outcome::{Phase, RunOutcome};
+use crate::kernel::{SimDuration, SimTime};
+use crate::outcome::{Phase, RunOutcome, StartResult};
 
 /// One row a run.
 pub struct Runs;
 
 /// One row a step of each run.
 pub struct TimelineTable;
+
+/// One row a stage of each cold start.
+pub struct Starts;
 
 /// A figure as text: the shortest that reads back the same.
 fn cell(figure: Option<f64>) -> String {
@@ -109,6 +114,60 @@ impl Report for TimelineTable {
     }
 }
 
+impl Report for Starts {
+    fn name(&self) -> &'static str {
+        "starts"
+    }
+
+    fn file(&self) -> Option<&'static str> {
+        Some("starts.csv")
+    }
+
+    fn write(&self, summary: &Summary, out: &mut dyn Write) -> io::Result<()> {
+        let mut table = csv::Writer::from_writer(out);
+        table.write_record([
+            "policy",
+            "replication",
+            "replica",
+            "created_s",
+            "result",
+            "restarts",
+            "stage",
+            "from_s",
+            "to_s",
+            "working_s",
+            "waiting_s",
+        ])?;
+        let at = |at: SimTime| cell(Some(at.as_secs_f64()));
+        let long = |time: SimDuration| cell(Some(time.as_secs_f64()));
+        for (policy, replication, run) in each_run(summary) {
+            for start in &run.starts {
+                let result = match start.result {
+                    StartResult::Ready => "ready",
+                    StartResult::Cancelled => "cancelled",
+                    StartResult::Unfinished => "unfinished",
+                };
+                for span in &start.phases {
+                    table.write_record([
+                        policy.to_owned(),
+                        replication.to_string(),
+                        start.replica.0.to_string(),
+                        at(start.ordered),
+                        result.to_owned(),
+                        start.restarts.to_string(),
+                        span.phase.label().to_owned(),
+                        at(span.from),
+                        at(span.to),
+                        long(span.working()),
+                        long(span.waiting),
+                    ])?;
+                }
+            }
+        }
+        table.flush()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -135,6 +194,18 @@ mod tests {
         assert_eq!(at(1, "ttft.p999_s"), "inf");
         assert_eq!(at(1, "cost.total_usd"), "14.4");
         assert_eq!(at(4, "coldStarts.median_s"), "");
+    }
+
+    #[test]
+    fn stages_of_starts_are_work_and_waiting() {
+        let rows = written(&Starts);
+        // Three runs of two starts of five stages, and one that was cancelled in its second.
+        assert_eq!(rows.len(), 1 + 3 * (2 * 5 + 2));
+        let expected = ["hpa", "0", "2", "590", "ready", "0", "pending", "590", "590.4", "0", "0.4"];
+        assert_eq!(rows[1], expected.map(str::to_owned));
+        let expected =
+            ["hpa", "0", "5", "900", "cancelled", "0", "container start", "900.4", "901.2", "0.8", "0"];
+        assert_eq!(rows[12], expected.map(str::to_owned));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::experiment::{Estimate, GateStatus, Warning};
 use crate::outcome::breach::RequestRecord;
-use crate::outcome::{Counts, StartRecord, Steps};
+use crate::outcome::{Counts, DecisionRecord, StartRecord, Steps};
 
 /// The version that this program writes and reads.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -185,6 +185,8 @@ pub struct PolicySummaryDoc {
     pub cold_start_seconds: Option<IndexMap<String, f64>>,
     /// Breaching requests by cause, over all replications.
     pub breaches_by_cause: Option<IndexMap<String, ShareDoc>>,
+    /// The time in breach by what was missing at each instant of it, over all replications.
+    pub breach_time_by_cause: Option<IndexMap<String, TimeShareDoc>>,
     /// Breaching requests by outcome, over all replications.
     pub breaches_by_outcome: Option<IndexMap<String, ShareDoc>>,
     /// The bill, summed over the replications, GPU-nanoseconds.
@@ -203,6 +205,16 @@ pub struct PolicySummaryDoc {
 pub struct ShareDoc {
     /// How many.
     pub count: u64,
+    /// Percent, to a tenth; all sum to 100.
+    pub percent: f64,
+}
+
+/// A share of the time in breach.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TimeShareDoc {
+    /// How long, summed over the replications, ns.
+    pub ns: u64,
     /// Percent, to a tenth; all sum to 100.
     pub percent: f64,
 }
@@ -302,6 +314,8 @@ pub struct BreachesDoc {
     pub by_outcome: IndexMap<String, u64>,
     /// By cause.
     pub by_cause: IndexMap<String, u64>,
+    /// The time in breach by what was missing at each instant of it, ns; the sum of the intervals' lengths.
+    pub time_by_cause: IndexMap<String, u64>,
     /// When some request was in breach: (from, to) in ns.
     pub intervals: Vec<(u64, u64)>,
     /// The chains that were kept.
@@ -363,6 +377,21 @@ pub struct DecisionDoc {
     /// Conditions and events of the autoscaler's object, if it has any.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub conditions: String,
+}
+
+impl From<&DecisionRecord> for DecisionDoc {
+    fn from(decision: &DecisionRecord) -> Self {
+        Self {
+            at: decision.at.as_nanos(),
+            of: decision.of.to_owned(),
+            from: decision.from,
+            to: decision.to,
+            spare: decision.spare,
+            rule: decision.why.rule.to_owned(),
+            detail: decision.why.detail.clone(),
+            conditions: decision.why.conditions.clone(),
+        }
+    }
 }
 
 /// A kept chain, with the run it belongs to.

@@ -28,12 +28,15 @@ pub fn start(replica: u32, secs: u64, phases: &[(Phase, u64)]) -> StartRecord {
     let spans = phases.iter().map(|(phase, millis)| {
         let from = at;
         at += SimDuration::from_millis(*millis);
-        PhaseSpan { phase: *phase, from, to: at }
+        let waits = matches!(phase, Phase::Pending | Phase::Probing);
+        let waiting = if waits { at.since(from) } else { SimDuration::ZERO };
+        PhaseSpan { phase: *phase, from, to: at, waiting }
     });
     let phases = spans.collect();
     StartRecord {
         replica: ReplicaId(replica),
         ordered: SimTime::from_secs(secs),
+        decided: Some(SimTime::from_secs(secs.saturating_sub(1))),
         phases,
         restarts: 0,
         result: StartResult::Ready,
@@ -56,7 +59,8 @@ pub fn late_request() -> RequestRecord {
         penalty: SimDuration::ZERO,
         breach: Some((BreachOutcome::Late, Cause::StartUp(Phase::Loading))),
         waited_for: Some(ReplicaId(3)),
-        capacity: Capacity { serving: 2, starting: 2, ordered: 4, maximum: Some(8) },
+        on_arrival: Capacity { serving: 2, held: 0, starting: 2, ordered: 4, maximum: Some(8) },
+        capacity: Capacity { serving: 2, held: 0, starting: 2, ordered: 4, maximum: Some(8) },
     }
 }
 
@@ -76,19 +80,21 @@ pub fn rejected_request() -> RequestRecord {
         penalty: SimDuration::ZERO,
         breach: Some((BreachOutcome::Rejected, Cause::AtMaximum)),
         waited_for: None,
-        capacity: Capacity { serving: 8, starting: 0, ordered: 8, maximum: Some(8) },
+        on_arrival: Capacity { serving: 8, held: 0, starting: 0, ordered: 8, maximum: Some(8) },
+        capacity: Capacity { serving: 8, held: 0, starting: 0, ordered: 8, maximum: Some(8) },
     }
 }
 
 fn breaches() -> Breaches {
     let mut breaches = Breaches { total: 25, by_outcome: [20, 1, 4, 0], ..Breaches::default() };
-    for (cause, count) in [
-        (Cause::StartUp(Phase::Loading), 15),
-        (Cause::StartUp(Phase::WarmingUp), 6),
-        (Cause::NotOrdered, 3),
-        (Cause::AtMaximum, 1),
+    for (cause, count, secs) in [
+        (Cause::StartUp(Phase::Loading), 15, 20),
+        (Cause::StartUp(Phase::WarmingUp), 6, 31),
+        (Cause::NotOrdered, 3, 9),
+        (Cause::AtMaximum, 1, 30),
     ] {
         breaches.by_cause[cause.index()] = count;
+        breaches.time_by_cause[cause.index()] = SimDuration::from_secs(secs);
     }
     let span = |from, to| (SimTime::from_secs(from), SimTime::from_secs(to));
     breaches.intervals = vec![span(600, 660), span(700, 730)];

@@ -7,7 +7,7 @@ use indexmap::IndexMap;
 use super::document::{
     AccountDoc, BreachesDoc, CellDoc, DecisionDoc, Document, EquationDoc, Figure, GateDoc, LatencyDoc,
     LedgerDoc, MeanDoc, PolicyDoc, PolicySummaryDoc, PoolDoc, RunDoc, SCHEMA_VERSION, ShareDoc, TermDoc,
-    VerdictDoc,
+    TimeShareDoc, VerdictDoc,
 };
 use super::money::Money;
 use super::summary::{GateRow, PolicySummary, Share};
@@ -111,6 +111,13 @@ fn policy_summary(policy: &PolicySummary) -> PolicySummaryDoc {
             phases.chain([("total".to_owned(), cold.median_secs)]).collect()
         }),
         breaches_by_cause: policy.breaches.as_ref().map(|b| shares(&b.causes, |c| c.label().to_owned())),
+        breach_time_by_cause: policy.breaches.as_ref().map(|b| {
+            let doc = |s: &Share<Cause>| {
+                let doc = TimeShareDoc { ns: s.count, percent: percent(s.share_tenths) };
+                (s.of.label().to_owned(), doc)
+            };
+            b.times.iter().map(doc).collect()
+        }),
         breaches_by_outcome: policy.breaches.as_ref().map(|b| shares(&b.outcomes, |o| o.label().to_owned())),
         billed_gpu_ns: billed_gpu_ns.to_string(),
         ledger: accounts
@@ -141,16 +148,6 @@ fn policy_summary(policy: &PolicySummary) -> PolicySummaryDoc {
 }
 
 fn run_doc(replication: usize, run: &RunOutcome, figures: &[Option<f64>]) -> RunDoc {
-    let decision = |d: &crate::outcome::DecisionRecord| DecisionDoc {
-        at: d.at.as_nanos(),
-        of: d.of.to_owned(),
-        from: d.from,
-        to: d.to,
-        spare: d.spare,
-        rule: d.why.rule.to_owned(),
-        detail: d.why.detail.clone(),
-        conditions: d.why.conditions.clone(),
-    };
     let latencies = [
         ("ttft", &run.latency.ttft),
         ("tpot", &run.latency.tpot),
@@ -170,7 +167,7 @@ fn run_doc(replication: usize, run: &RunOutcome, figures: &[Option<f64>]) -> Run
         breaches: run.breaches.as_ref().map(breaches),
         ledger: ledger(&run.ledger),
         starts: run.starts.clone(),
-        decisions: run.decisions.iter().map(decision).collect(),
+        decisions: run.decisions.iter().map(DecisionDoc::from).collect(),
     }
 }
 
@@ -181,10 +178,12 @@ fn latency(latency: &Latency) -> LatencyDoc {
 fn breaches(breaches: &Breaches) -> BreachesDoc {
     let outcomes = BreachOutcome::ALL.into_iter().zip(breaches.by_outcome);
     let causes = Cause::ALL.into_iter().zip(breaches.by_cause);
+    let times = Cause::ALL.into_iter().zip(breaches.time_by_cause);
     BreachesDoc {
         total: breaches.total,
         by_outcome: outcomes.map(|(o, count)| (o.label().to_owned(), count)).collect(),
         by_cause: causes.map(|(c, count)| (c.label().to_owned(), count)).collect(),
+        time_by_cause: times.map(|(c, time)| (c.label().to_owned(), time.as_nanos())).collect(),
         intervals: breaches.intervals.iter().map(|(from, to)| (from.as_nanos(), to.as_nanos())).collect(),
         first: breaches.first.clone(),
     }

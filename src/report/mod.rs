@@ -13,6 +13,7 @@ pub mod markdown;
 pub mod money;
 pub mod outputs;
 pub mod request;
+pub mod start;
 pub mod summary;
 pub mod table;
 pub mod terminal;
@@ -47,6 +48,7 @@ pub const REPORTS: &[&dyn Report] = &[
     &markdown::Markdown,
     &csv::Runs,
     &csv::TimelineTable,
+    &csv::Starts,
     &decisions::Decisions,
     &digest::Digest,
 ];

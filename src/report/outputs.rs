@@ -157,7 +157,7 @@ fn temporary(dir: &Path) -> io::Result<NamedTempFile> {
     builder.tempfile_in(dir)
 }
 
-/// `DIR/outcome.json and 6 more`, for the line that says what was written.
+/// `DIR/outcome.json and 7 more`, for the line that says what was written.
 pub fn listed(paths: &[PathBuf]) -> String {
     match paths {
         [] => "nothing".to_owned(),
@@ -195,11 +195,12 @@ mod tests {
             "outcome.json",
             "resolved.yaml",
             "runs.csv",
+            "starts.csv",
             "summary.md",
             "timeline.csv",
         ];
         assert_eq!(names(&dir), expected);
-        assert_eq!(listed(&written), format!("{} and 6 more", dir.join("outcome.json").display()));
+        assert_eq!(listed(&written), format!("{} and 7 more", dir.join("outcome.json").display()));
         assert_eq!(fs::read(dir.join("resolved.yaml")).unwrap(), b"name: x\n");
     }
 

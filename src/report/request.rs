@@ -3,12 +3,12 @@
 
 use std::fmt::Write;
 
-use super::document::Found;
+use super::document::{DecisionDoc, Found};
 use super::format;
 use crate::experiment::metric::Unit;
 use crate::kernel::{SimDuration, SimTime};
-use crate::outcome::breach::RequestRecord;
-use crate::outcome::{BreachOutcome, Cause, StartRecord, StartResult};
+use crate::outcome::breach::{Capacity, RequestRecord};
+use crate::outcome::{BreachOutcome, Cause, Phase, PhaseSpan, StartRecord, StartResult};
 
 /// The chain of a request, with the run it belongs to.
 #[derive(Clone, Copy, Debug)]
@@ -19,6 +19,8 @@ pub struct Chain<'a> {
     pub replication: usize,
     /// The starts of the run: one of them may explain the wait.
     pub starts: &'a [StartRecord],
+    /// The decisions of the run: one of them may have ordered that replica.
+    pub decisions: &'a [DecisionDoc],
     /// What happened to the request.
     pub request: &'a RequestRecord,
 }
@@ -29,15 +31,18 @@ impl<'a> From<Found<'a>> for Chain<'a> {
             policy: &found.policy.name,
             replication: found.run.replication,
             starts: &found.run.starts,
+            decisions: &found.run.decisions,
             request: found.request,
         }
     }
 }
 
+/// Width of the words that lines begin with.
+const LABEL: usize = 12;
+
 /// Explains a chain; `slo` holds the limits in words, empty if there are none.
 pub fn explain(chain: &Chain<'_>, slo: &str) -> String {
     let request = chain.request;
-    let start = request.waited_for.and_then(|id| chain.starts.iter().find(|start| start.replica == id));
     let mut out = format!(
         "request {} · {} · replication {} · {} prompt + {} output tokens\n",
         request.id,
@@ -47,36 +52,55 @@ pub fn explain(chain: &Chain<'_>, slo: &str) -> String {
         format::whole(u64::from(request.output_tokens)),
     );
     for (at, what) in timeline(request) {
-        line(&mut out, request, at, &what);
+        _ = writeln!(out, "  {:>12}  {:>9}  {what}", clock(at), since(request, at));
     }
     let latencies = latencies(request);
     if !latencies.is_empty() {
-        let shown: Vec<String> = latencies
-            .iter()
-            .map(|(name, secs)| format!("{name} {}", format::value(Unit::Seconds, *secs)))
-            .collect();
-        _ = writeln!(
-            out,
-            "latency   {}{}",
-            shown.join(" · "),
-            if slo.is_empty() { String::new() } else { format!("   (SLO {slo})") }
-        );
+        let shown: Vec<String> =
+            latencies.iter().map(|(name, time)| format!("{name} {}", seconds(*time))).collect();
+        let slo = if slo.is_empty() { String::new() } else { format!("   (SLO {slo})") };
+        line(&mut out, "latency", &format!("{}{slo}", shown.join(" · ")));
     }
-    _ = writeln!(out, "capacity  {}", capacity(request));
-    if let Some(start) = start {
-        _ = writeln!(out, "on its way  {}", on_its_way(request, start));
+    line(&mut out, "capacity", &format!("as it came: {}", capacity(request.on_arrival)));
+    let coming = on_their_way(chain);
+    if !coming.is_empty() {
+        line(&mut out, "", &format!("on their way then: {}", coming.join(" · ")));
     }
-    _ = writeln!(out, "verdict   {}", verdict(request));
+    line(&mut out, "", &format!("as it ended: {}", capacity(request.capacity)));
+    let start = request.waited_for.and_then(|id| chain.starts.iter().find(|start| start.replica == id));
+    let waited_for = start.map_or_else(Vec::new, |start| waited_for(request, start));
+    lines(&mut out, "waited for", &waited_for);
+    lines(&mut out, "ordered", &ordering(chain, start));
+    line(&mut out, "verdict", &verdict(request));
     out
 }
 
-fn line(out: &mut String, request: &RequestRecord, at: SimTime, what: &str) {
-    let since = format::value(Unit::Seconds, at.since(request.arrival).as_secs_f64());
-    _ = writeln!(out, "  {:>12}  {:>9}  {what}", clock(at), format!("+{since}"));
+fn line(out: &mut String, label: &str, words: &str) {
+    _ = writeln!(out, "{label:LABEL$}{words}");
+}
+
+/// Lines of which the first has a label.
+fn lines(out: &mut String, label: &str, lines: &[String]) {
+    for (index, words) in lines.iter().enumerate() {
+        line(out, if index == 0 { label } else { "" }, words);
+    }
+}
+
+fn seconds(time: SimDuration) -> String {
+    format::value(Unit::Seconds, time.as_secs_f64())
+}
+
+/// Time from the request's arrival, which may lie behind: `+3.90s`, `-12.0s`.
+fn since(request: &RequestRecord, at: SimTime) -> String {
+    if at < request.arrival {
+        format!("-{}", seconds(request.arrival.since(at)))
+    } else {
+        format!("+{}", seconds(at.since(request.arrival)))
+    }
 }
 
 /// Time since the start of the trace: `10:03.900`, `1:10:03.900`.
-fn clock(at: SimTime) -> String {
+pub(super) fn clock(at: SimTime) -> String {
     let millis = at.as_nanos() / 1_000_000;
     let (hours, minutes) = (millis / 3_600_000, millis / 60_000 % 60);
     let (secs, rest) = (millis / 1000 % 60, millis % 1000);
@@ -92,15 +116,14 @@ fn timeline(request: &RequestRecord) -> Vec<(SimTime, String)> {
     let mut events = vec![(request.arrival, "arrived at the gateway".to_owned())];
     match request.routed {
         Some((replica, at)) if at > request.arrival => {
-            let held = format::value(Unit::Seconds, at.since(request.arrival).as_secs_f64());
+            let held = seconds(at.since(request.arrival));
             events.push((at, format!("routed to {replica}, after {held} held at the gateway")));
         }
         Some((replica, at)) => events.push((at, format!("routed to {replica} at once"))),
         None => {}
     }
     if let Some(at) = request.scheduled {
-        let queued = request.routed.map_or(SimDuration::ZERO, |(_, routed)| at.since(routed));
-        let queued = format::value(Unit::Seconds, queued.as_secs_f64());
+        let queued = seconds(request.routed.map_or(SimDuration::ZERO, |(_, routed)| at.since(routed)));
         events.push((at, format!("first scheduled by the engine, after {queued} in its queue")));
     }
     if let Some(at) = request.first_token {
@@ -121,9 +144,9 @@ fn timeline(request: &RequestRecord) -> Vec<(SimTime, String)> {
     events
 }
 
-/// Its latencies in s, as far as it got.
-fn latencies(request: &RequestRecord) -> Vec<(&'static str, f64)> {
-    let since = |at: SimTime, from: SimTime| at.since(from).as_secs_f64();
+/// Its latencies, as far as it got.
+fn latencies(request: &RequestRecord) -> Vec<(&'static str, SimDuration)> {
+    let since = |at: SimTime, from: SimTime| at.since(from);
     let answered = matches!(request.breach, None | Some((BreachOutcome::Late, _)));
     let mut all = Vec::new();
     if let Some(at) = request.scheduled {
@@ -132,7 +155,7 @@ fn latencies(request: &RequestRecord) -> Vec<(&'static str, f64)> {
     if let Some(first) = request.first_token {
         all.push(("ttft", since(first, request.arrival)));
         if answered && request.output_tokens > 1 {
-            all.push(("tpot", since(request.end, first) / f64::from(request.output_tokens - 1)));
+            all.push(("tpot", since(request.end, first) / u64::from(request.output_tokens - 1)));
         }
     }
     if answered {
@@ -141,43 +164,135 @@ fn latencies(request: &RequestRecord) -> Vec<(&'static str, f64)> {
     all
 }
 
-fn capacity(request: &RequestRecord) -> String {
-    let capacity = request.capacity;
+fn capacity(capacity: Capacity) -> String {
     let most = capacity.maximum.map_or_else(|| "no maximum".to_owned(), |most| format!("at most {most}"));
+    let held = if capacity.held > 0 { format!(", {} held in reserve", capacity.held) } else { String::new() };
     format!(
-        "as it ended: {} serving, {} on their way, {} ordered, {most}",
+        "{} serving{held}, {} on their way, {} ordered, {most}",
         capacity.serving, capacity.starting, capacity.ordered
     )
 }
 
-/// The start that its wait is explained by, phase by phase, with the part it waited through.
-fn on_its_way(request: &RequestRecord, start: &StartRecord) -> String {
-    let until = request.first_token.unwrap_or(request.end);
-    let phases: Vec<String> = start
-        .phases
-        .iter()
-        .map(|span| {
-            let length = format::value(Unit::Seconds, span.to.since(span.from).as_secs_f64());
-            let waited = span.to.min(until).since(span.from.max(request.arrival));
-            if waited.is_zero() {
-                format!("{} {length}", span.phase.label())
-            } else {
-                let waited = format::value(Unit::Seconds, waited.as_secs_f64());
-                format!("{} {length} (waited through {waited} of it)", span.phase.label())
-            }
-        })
-        .collect();
-    let end = match start.result {
-        StartResult::Ready => "then ready",
-        StartResult::Cancelled => "then cancelled",
-        StartResult::Unfinished => "and not ready when the run ended",
+/// The stage a start was in at an instant.
+fn stage_at(start: &StartRecord, at: SimTime) -> Option<&PhaseSpan> {
+    start.phases.iter().find(|span| span.from <= at && at < span.to)
+}
+
+/// The stages of the starts that were under way when the request came, with how many were in each and since when.
+fn on_their_way(chain: &Chain<'_>) -> Vec<String> {
+    let request = chain.request;
+    let there: Vec<&PhaseSpan> =
+        chain.starts.iter().filter_map(|start| stage_at(start, request.arrival)).collect();
+    let in_phase = |phase: Phase| {
+        let since_when: Vec<SimTime> =
+            there.iter().filter(|span| span.phase == phase).map(|span| span.from).collect();
+        let first = since_when.iter().min()?;
+        let count = since_when.len();
+        let words = if count == 1 { "since" } else { "the first since" };
+        Some(format!("{count} {} ({words} {})", phase.label(), since(request, *first)))
     };
-    format!("{}, created at {}: {}, {end}", start.replica, clock(start.ordered), phases.join(", "))
+    Phase::ALL.into_iter().filter_map(in_phase).collect()
+}
+
+/// The start that its wait is explained by, a line a stage, with the part it waited through.
+fn waited_for(request: &RequestRecord, start: &StartRecord) -> Vec<String> {
+    let until = request.first_token.unwrap_or(request.end);
+    let ended = start.phases.last().map_or(start.ordered, |span| span.to);
+    let end = match start.result {
+        StartResult::Ready => "ready at",
+        StartResult::Cancelled => "cancelled at",
+        StartResult::Unfinished => "not ready when the run ended, at",
+    };
+    let (created, ended) = (since(request, start.ordered), since(request, ended));
+    let mut lines = vec![format!("{}, created at {created}, {end} {ended}", start.replica)];
+    for stage in start.phases.chunk_by(|one, next| one.phase == next.phase) {
+        let (label, from) = (stage[0].phase.label(), since(request, stage[0].from));
+        let took = seconds(stage.iter().map(PhaseSpan::length).sum());
+        let overlap = |span: &PhaseSpan| span.to.min(until).since(span.from.max(request.arrival));
+        let waited: SimDuration = stage.iter().map(overlap).sum();
+        let waited =
+            if waited.is_zero() { String::new() } else { format!(", waited through {}", seconds(waited)) };
+        lines.push(format!("  {label:17} {took:>7} from {from}{waited}"));
+    }
+    lines
+}
+
+/// When and by which decision the replica it waited for was ordered, and what the loop said until then; without such a
+/// replica, what was said last before the request ended and when more was ordered.
+fn ordering(chain: &Chain<'_>, start: Option<&StartRecord>) -> Vec<String> {
+    let request = chain.request;
+    let at = |decision: &DecisionDoc| SimTime::from_nanos(decision.at);
+    let in_words = |decision: &DecisionDoc| {
+        let (from, to, of) = (decision.from, decision.to, &decision.of);
+        format!("at {} by {of} ({from} -> {to}): {}", since(request, at(decision)), said(decision))
+    };
+    let raises = |decision: &DecisionDoc| decision.to > decision.from;
+    let Some(start) = start else {
+        if request.breach.is_none_or(|(_, cause)| !is_lack(cause)) {
+            return Vec::new();
+        }
+        let next = chain.decisions.partition_point(|decision| at(decision) <= request.end);
+        let mut lines = match chain.decisions[..next].last() {
+            Some(last) => {
+                vec![format!("nothing that came in time; the last word before it ended, {}", in_words(last))]
+            }
+            None => vec!["nothing: no decision before it ended".to_owned()],
+        };
+        lines.extend(
+            chain.decisions[next..]
+                .iter()
+                .find(|d| raises(d))
+                .map(|d| format!("more was ordered {}", in_words(d))),
+        );
+        return lines;
+    };
+    let Some(decided) = start.decided else {
+        let why = match start.ordered {
+            SimTime::ZERO => "by no decision: it was there from the start of the run",
+            _ => "by no decision: it stands in for a pod that went",
+        };
+        return vec![why.to_owned()];
+    };
+    let Some(index) = chain.decisions.iter().rposition(|decision| at(decision) == decided) else {
+        return vec![format!("at {}", since(request, decided))];
+    };
+    let decision = &chain.decisions[index];
+    let when = if decided > request.arrival {
+        format!("{} after the request came", seconds(decided.since(request.arrival)))
+    } else {
+        format!("{} before the request came", seconds(request.arrival.since(decided)))
+    };
+    let created = match start.ordered.since(decided) {
+        SimDuration::ZERO => "at once".to_owned(),
+        delay => format!("{} later", seconds(delay)),
+    };
+    let before = chain.decisions[..index].iter().rfind(|before| before.of == decision.of);
+    let until_then = match before {
+        Some(before) => {
+            let from = since(request, at(before));
+            format!("until then, from {from} on, it said {}", said(before))
+        }
+        None => format!("it was the first turn of {}", decision.of),
+    };
+    vec![in_words(decision), format!("{when}; the pod was there {created}"), until_then]
+}
+
+/// The rule of a decision and its figures.
+fn said(decision: &DecisionDoc) -> String {
+    if decision.detail.is_empty() {
+        decision.rule.clone()
+    } else {
+        format!("{}, {}", decision.rule, decision.detail)
+    }
+}
+
+/// Whether more replicas were missing that were not on their way.
+fn is_lack(cause: Cause) -> bool {
+    matches!(cause, Cause::NoNode | Cause::AtMaximum | Cause::NotOrdered)
 }
 
 fn verdict(request: &RequestRecord) -> String {
     let Some((outcome, cause)) = request.breach else { return "it kept the SLO".to_owned() };
-    let capacity = request.capacity;
     let why = match cause {
         Cause::Drain if outcome == BreachOutcome::Rejected => {
             "its replica was scaled down and told to stop while requests were still routed to it".to_owned()
@@ -185,7 +300,7 @@ fn verdict(request: &RequestRecord) -> String {
         Cause::Drain => "its replica was scaled down, and the grace period ended first".to_owned(),
         Cause::NotWarmed => format!(
             "nothing had warmed its replica: the first-requests penalty of {} alone made it miss",
-            format::value(Unit::Seconds, request.penalty.as_secs_f64())
+            seconds(request.penalty)
         ),
         Cause::StartUp(phase) => {
             let replica = request.waited_for.map_or_else(|| "a replica".to_owned(), |id| id.to_string());
@@ -194,12 +309,17 @@ fn verdict(request: &RequestRecord) -> String {
         Cause::NotOrdered => "no replica was on its way, and the policy could have ordered one: \
                               metrics lagged, its period had not come round, or it chose not to"
             .to_owned(),
-        Cause::AtMaximum => match capacity.maximum {
-            Some(most) if capacity.ordered >= most => {
-                format!("the policy was at its maximum of {most} replicas")
-            }
-            _ => "no node was to be had".to_owned(),
+        Cause::NoNode => match request.waited_for {
+            Some(replica) => format!(
+                "{replica} was pending most of that time: no node had room for it, and none was to be had"
+            ),
+            None => "pods were pending: no node had room for them, and none was to be had".to_owned(),
         },
+        Cause::AtMaximum => {
+            let most =
+                request.capacity.maximum.map_or_else(String::new, |most| format!(" of {most} replicas"));
+            format!("the policy was at its maximum{most}")
+        }
         Cause::Saturation => {
             "the replicas there were saturated: queue, batch, prefill interference or preemption".to_owned()
         }
@@ -210,7 +330,6 @@ fn verdict(request: &RequestRecord) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::outcome::Phase;
     use crate::report::{Document, Summary, fixture};
 
     #[test]
@@ -232,7 +351,8 @@ mod tests {
             (Cause::NotWarmed, "penalty of 1.50s"),
             (Cause::StartUp(Phase::WarmingUp), "replica-3 was on its way, most of that time in: warming up"),
             (Cause::NotOrdered, "could have ordered one"),
-            (Cause::AtMaximum, "no node was to be had"),
+            (Cause::NoNode, "none was to be had"),
+            (Cause::AtMaximum, "at its maximum of 8 replicas"),
             (Cause::Saturation, "saturated"),
         ] {
             let mut request = fixture::late_request();

@@ -88,6 +88,8 @@ pub struct BreachSummary {
     pub total: u64,
     /// Each cause that occurred, most frequent first; shares sum to 1,000 tenths of a percent.
     pub causes: Vec<Share<Cause>>,
+    /// The time in breach by what was missing at each instant, ns, likewise.
+    pub times: Vec<Share<Cause>>,
     /// Each outcome that occurred, likewise.
     pub outcomes: Vec<Share<BreachOutcome>>,
 }
@@ -212,6 +214,9 @@ impl BreachSummary {
         Some(Self {
             total: count(&|b| b.total),
             causes: shares(Cause::ALL.into_iter().map(|c| (c, count(&|b| b.by_cause[c.index()])))),
+            times: shares(
+                Cause::ALL.into_iter().map(|c| (c, count(&|b| b.time_by_cause[c.index()].as_nanos()))),
+            ),
             outcomes: shares(
                 BreachOutcome::ALL.into_iter().enumerate().map(|(i, o)| (o, count(&|b| b.by_outcome[i]))),
             ),

@@ -2,10 +2,10 @@
 
 use super::Summary;
 use super::format;
-use super::summary::{GateCell, PolicySummary};
+use super::summary::{GateCell, PolicySummary, Share};
 use crate::experiment::metric::Unit;
 use crate::experiment::{GateStatus, slo_limits};
-use crate::outcome::Phase;
+use crate::outcome::{Cause, Phase};
 
 /// A row of a table with one cell a policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -168,24 +168,33 @@ pub fn cold_starts(summary: &Summary) -> Vec<Line> {
             let decimals = usize::from(*secs > 0.0 && *secs < 99.95);
             format!("{} {secs:.decimals$}s", stage(*phase))
         };
-        let parts = cold.phases.iter().map(part).chain(killed).collect();
+        let waiting = policy.mean("coldStarts.waiting").filter(|secs| *secs > 0.0);
+        let waiting = waiting.map(|secs| format!("{} of it waiting", format::value(Unit::Seconds, secs)));
+        let parts = cold.phases.iter().map(part).chain(waiting).chain(killed).collect();
         Some(Line { label: format!("COLD START, {}, median", policy.name), parts })
     };
     summary.policies.iter().filter_map(line).collect()
 }
 
-/// Why requests breached, for each policy under which any did.
+/// Why requests breached, and of how much of the time in breach, for each policy under which any did.
 pub fn breaches(summary: &Summary) -> Vec<Line> {
-    let line = |policy: &PolicySummary| {
-        let breaches = policy.breaches.as_ref().filter(|b| b.total > 0)?;
-        let part = |s: &super::summary::Share<_>| {
-            let cause: crate::outcome::Cause = s.of;
-            format!("{} {}", cause.label(), format::tenths(s.share_tenths))
+    let mut lines = Vec::new();
+    for policy in &summary.policies {
+        let Some(breaches) = policy.breaches.as_ref().filter(|b| b.total > 0) else { continue };
+        let share = |s: &Share<Cause>| format!("{} {}", s.of.label(), format::tenths(s.share_tenths));
+        let parts = breaches.causes.iter().map(share).collect();
+        lines.push(Line { label: format!("BREACHES, {}, by cause", policy.name), parts });
+        let runs = policy.of_runs.len() as f64;
+        let timed = |s: &Share<Cause>| {
+            let secs = s.count as f64 / 1e9 / runs;
+            format!("{} ({})", share(s), format::value(Unit::Seconds, secs))
         };
-        let parts = breaches.causes.iter().map(part).collect();
-        Some(Line { label: format!("BREACHES, {}, by cause", policy.name), parts })
-    };
-    summary.policies.iter().filter_map(line).collect()
+        let parts: Vec<String> = breaches.times.iter().map(timed).collect();
+        if !parts.is_empty() {
+            lines.push(Line { label: "  of the time in breach".to_owned(), parts });
+        }
+    }
+    lines
 }
 
 /// What each policy cost: by term, by month, and by the equation as people write it.

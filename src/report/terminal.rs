@@ -21,7 +21,7 @@ pub struct Terminal {
     pub colour: bool,
     /// How long the runs took.
     pub elapsed: Option<Duration>,
-    /// What was written and where, such as `reports/evening-spike/outcome.json and 6 more`.
+    /// What was written and where, such as `reports/evening-spike/outcome.json and 7 more`.
     pub wrote: Option<String>,
 }
 
@@ -270,7 +270,7 @@ mod tests {
     fn two_policies() {
         let terminal = Terminal {
             elapsed: Some(Duration::from_millis(1730)),
-            wrote: Some("reports/evening-spike/outcome.json and 6 more".to_owned()),
+            wrote: Some("reports/evening-spike/outcome.json and 7 more".to_owned()),
             ..Terminal::PLAIN
         };
         insta::assert_snapshot!(printed(&terminal, fixture::experiment()));

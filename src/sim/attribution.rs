@@ -1,11 +1,12 @@
 //! Why a request breached: the first cause that matches, in the order of
-//! [`Cause`](crate::outcome::Cause).
+//! [`Cause`](crate::outcome::Cause); and what was missing at each instant of the time in breach.
 
-use super::replica::State;
+use super::replica::{Replica, State};
 use super::requests::{InFlight, Place};
 use super::run::Run;
+use super::standing::StandingLog;
 use crate::kernel::{ReplicaId, SimDuration, SimTime};
-use crate::outcome::breach::{Capacity, RequestRecord};
+use crate::outcome::breach::RequestRecord;
 use crate::outcome::recorder::{Ended, Miss};
 use crate::outcome::{BreachOutcome, Cause, Phase};
 
@@ -22,13 +23,10 @@ impl Run<'_> {
         if blamed.is_none() && self.watched != Some(flight.id) {
             return;
         }
-        let capacity = Capacity {
-            serving: self.by_phase[Phase::Serving as usize],
-            starting: self.starting.len() as u32,
-            ordered: self.ordered,
-            // A policy without a limit says the most there is.
-            maximum: self.policy.maximum().filter(|most| *most < u32::MAX),
-        };
+        if let Some((miss, _, cause, waited_for)) = blamed {
+            self.split_time(&miss, cause, waited_for);
+        }
+        let capacity = |at: SimTime| self.standing.at(at).0.map(|standing| standing.capacity);
         let record = || RequestRecord {
             id: flight.id,
             arrival: flight.request.arrival,
@@ -45,13 +43,24 @@ impl Run<'_> {
             penalty,
             breach: blamed.map(|(_, outcome, cause, _)| (outcome, cause)),
             waited_for: blamed.and_then(|(.., waited_for)| waited_for),
-            capacity,
+            on_arrival: capacity(flight.request.arrival).unwrap_or_default(),
+            capacity: capacity(self.now).unwrap_or_default(),
         };
         if self.watched == Some(flight.id) {
             self.record = Some(record());
         }
         if let Some((miss, outcome, cause, _)) = blamed {
             self.recorder.breached(outcome, cause, &miss, record);
+        }
+    }
+
+    /// Splits the time that this breach adds to the time in breach.
+    fn split_time(&mut self, miss: &Miss, cause: Cause, waited_for: Option<ReplicaId>) {
+        let replica = waited_for.map(|id| &self.replicas[id.index()]);
+        let missing = Missing { log: &self.standing, replica, now: self.now, cause };
+        let breaches = &mut self.recorder.breaches;
+        for (from, to) in breaches.uncovered(miss.from, miss.to) {
+            missing.split(from, to, |cause, length| breaches.time_by_cause[cause.index()] += length);
         }
     }
 
@@ -76,12 +85,14 @@ impl Run<'_> {
             return (Cause::NotWarmed, None);
         }
         let (from, to) = (flight.request.arrival, miss.wait_end);
-        if let Some(id) = self.waited_for(from, to) {
-            return (Cause::StartUp(self.longest_phase(id, from, to)), Some(id));
-        }
-        let Some(maximum) = self.policy.maximum() else { return (Cause::Saturation, None) };
-        let no_node = self.by_phase[Phase::Pending as usize] > 0;
-        if self.ordered >= maximum || no_node { (Cause::AtMaximum, None) } else { (Cause::NotOrdered, None) }
+        let Some(id) = self.waited_for(from, to) else {
+            return (lacking(&self.standing, self.now).0, None);
+        };
+        let cause = match self.longest_phase(id, from, to) {
+            Phase::Pending => pending(&self.standing, from.max(self.replicas[id.index()].created)).0,
+            phase => Cause::StartUp(phase),
+        };
+        (cause, Some(id))
     }
 
     /// The replica on its way that would have helped first: the one that became ready first
@@ -115,3 +126,78 @@ impl Run<'_> {
         covered.max_by_key(|(key, _)| *key).map_or(Phase::Probing, |(_, phase)| phase)
     }
 }
+
+/// What stood in the way of more replicas at an instant, and until when.
+fn lacking(log: &StandingLog, at: SimTime) -> (Cause, SimTime) {
+    let (standing, until) = log.at(at);
+    (standing.map_or(Cause::Saturation, |standing| standing.lacking), until)
+}
+
+/// Why a replica was pending at an instant, and until when.
+fn pending(log: &StandingLog, at: SimTime) -> (Cause, SimTime) {
+    match lacking(log, at) {
+        (Cause::NoNode, until) => (Cause::NoNode, until),
+        (_, until) => (Cause::StartUp(Phase::Pending), until),
+    }
+}
+
+/// What was missing while a request was in breach.
+struct Missing<'a> {
+    log: &'a StandingLog,
+    /// The replica it waited for.
+    replica: Option<&'a Replica>,
+    now: SimTime,
+    /// The request's cause.
+    cause: Cause,
+}
+
+impl Missing<'_> {
+    /// Splits [from, to] by what was missing at each instant. Until the replica that the request waited for was created: what
+    /// stood in the way of one; then the phase of its start; then the request's own cause. The parts add up to the whole.
+    fn split(&self, from: SimTime, to: SimTime, mut add: impl FnMut(Cause, SimDuration)) {
+        let created = match (self.replica, self.cause) {
+            (Some(replica), _) => replica.created,
+            // No replica would have changed that.
+            (None, Cause::Drain | Cause::NotWarmed) => from,
+            (None, _) => to,
+        };
+        let mut at = self.walk(from, to.min(created), lacking, &mut add);
+        for span in self.replica.iter().flat_map(|replica| replica.spans(self.now)) {
+            let end = span.to.min(to);
+            if end <= at {
+                continue;
+            }
+            if span.phase == Phase::Pending {
+                at = self.walk(at, end, pending, &mut add);
+            } else {
+                add(Cause::StartUp(span.phase), end.since(at));
+                at = end;
+            }
+        }
+        if at < to {
+            add(self.cause, to.since(at));
+        }
+    }
+
+    /// Adds what the log says of [from, to]; gives where it ended.
+    fn walk(
+        &self,
+        from: SimTime,
+        to: SimTime,
+        what: fn(&StandingLog, SimTime) -> (Cause, SimTime),
+        add: &mut impl FnMut(Cause, SimDuration),
+    ) -> SimTime {
+        let mut at = from;
+        while at < to {
+            let (cause, until) = what(self.log, at);
+            let end = until.min(to);
+            add(cause, end.since(at));
+            at = end;
+        }
+        at
+    }
+}
+
+#[cfg(test)]
+#[path = "attribution_tests.rs"]
+mod tests;

@@ -28,6 +28,9 @@ impl Run<'_> {
         for cause in self.recorder.breaches.by_cause {
             hash.update(cause.to_le_bytes());
         }
+        for time in self.recorder.breaches.time_by_cause {
+            hash.update(time.as_nanos().to_le_bytes());
+        }
         hash.finalize().iter().fold(String::with_capacity(64), |mut text, byte| {
             // Writing to a string cannot fail.
             let _ = write!(text, "{byte:02x}");

@@ -6,7 +6,7 @@ use super::scale_tests::{timed, world};
 use super::storage::{ImagePlan, Plan};
 use super::tests::{check_laws, constant, packed, result, secs};
 use crate::kernel::SimDuration;
-use crate::outcome::{Account, Phase, RunOutcome, StartResult};
+use crate::outcome::{Account, Cause, Phase, RunOutcome, StartResult};
 
 fn reclaim(at: u64, nodes: u32, notice: u64) -> FaultSpec {
     FaultSpec::SpotReclaim(SpotReclaimSpec { at: secs(at), nodes, notice: secs(notice), pools: Vec::new() })
@@ -42,6 +42,7 @@ fn a_reclaimed_node_is_drained_replaced_and_gone_after_its_notice() {
     let outcome = result(&single(vec![reclaim(20, 1, 30)]), timed((2, 0), &[]), 0);
     check_laws(&outcome);
     assert_eq!(ordered_and_took(&outcome), [(20, 16)], "its pod is replaced at once");
+    assert_eq!(outcome.starts[0].decided, None, "and nobody decided that");
     assert_eq!(outcome.counts.killed, 0, "answers take 100 ms and the grace period is 30 s");
     // The trace ends at 59.25 s: one node is there all the time, the other until 50 s, the third from 20 s on.
     assert_eq!(outcome.ledger.billed_gpu_ns, 2 * (59_250 + 50_000 + 39_250) * 1_000_000);
@@ -112,4 +113,18 @@ fn a_pod_waits_for_the_shortage_and_the_rest_of_the_pause() {
     // Asked at 5.5 s, and again 300 s later; then 16 s.
     assert_eq!(ordered_and_took(&outcome), [(5, 316)]);
     assert_eq!(outcome.starts[0].time_in(Phase::Pending), secs(300));
+    assert_eq!(outcome.starts[0].waiting(), secs(300));
+}
+
+#[test]
+fn time_without_a_node_is_a_cause_of_its_own() {
+    let mut sim = single(vec![none_from(0, 100)]);
+    sim.initial.state = super::config::InitialState::Cold;
+    sim.gateway.request_timeout = secs(20);
+    let outcome = result(&sim, timed((1, 0), &[]), 0);
+    check_laws(&outcome);
+    let breaches = outcome.breaches.expect("an SLO was given");
+    assert_eq!(breaches.by_cause[Cause::NoNode.index()], breaches.total);
+    // A request a second from 0.25 s on, each with 1 s and given up after 20 s: from 1.25 s to 79.25 s.
+    assert_eq!(breaches.time_by_cause[Cause::NoNode.index()], SimDuration::from_millis(78_000));
 }

@@ -2,7 +2,7 @@
 
 use super::replica::Work;
 use super::run::{Event, Run};
-use super::storage::Storage;
+use super::storage::{Storage, Want};
 use crate::kernel::queue::Rank;
 use crate::kernel::{NodeId, ReplicaId, SimTime};
 use crate::outcome::Phase;
@@ -32,6 +32,32 @@ pub(super) fn fetched(
 }
 
 impl Run<'_> {
+    /// From when on a start only waits in a stage that begins now. A server that is up waits for its probe, a container that was
+    /// killed for its back-off.
+    pub(super) fn waits_from(&self, id: ReplicaId, phase: Phase, work: Work) -> SimTime {
+        if phase == Phase::Probing {
+            return self.now;
+        }
+        match work {
+            Work::BackOff(_) => self.now,
+            Work::Fetch(want) => self.fetch_waits_from(id, want),
+            // Beside it the stage takes time of itself.
+            Work::Beside(want, time) => self.fetch_waits_from(id, want).max(self.now.saturating_add(time)),
+            Work::For(_) => SimTime::MAX,
+        }
+    }
+
+    /// What a start fetches would be there by then, had the node and the links nothing else to do and no disturbance. A fetch that
+    /// was under way when the pod came is another's, and the pod waits for all that is left of it.
+    fn fetch_waits_from(&self, id: ReplicaId, want: Want) -> SimTime {
+        let replica = &self.replicas[id.index()];
+        let fetch = self.storage.as_ref().zip(replica.node).and_then(|(s, node)| s.under_way(node, want, 0));
+        match (fetch, replica.bound_at) {
+            (Some((begun, alone)), Some(bound)) if begun >= bound => alone,
+            _ => self.now,
+        }
+    }
+
     /// Has the next thing that happens to images and weights come up.
     pub(super) fn watch_storage(&mut self) {
         let Some(at) = self.storage.as_mut().and_then(Storage::next_event) else { return };

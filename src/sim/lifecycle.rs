@@ -34,6 +34,7 @@ impl Run<'_> {
             let starting = Starting {
                 phase: Phase::Pending,
                 since: now,
+                waits_from: now,
                 stages,
                 not_before: None,
                 container_started: None,
@@ -44,6 +45,7 @@ impl Run<'_> {
             self.starting.push(id);
         }
         self.place();
+        self.note_standing();
     }
 
     /// A replica that is there and warm when the run starts.
@@ -76,6 +78,7 @@ impl Run<'_> {
             id,
             uid,
             created: self.now,
+            decided: self.controller.decided(),
             node: None,
             bound_at: None,
             container_started: None,
@@ -91,20 +94,21 @@ impl Run<'_> {
         self.books.set_replicas(self.now, self.live.len() as u64);
     }
 
-    /// Ends the phase a starting replica is in and begins another; GPUs follow.
-    pub(super) fn enter(&mut self, id: ReplicaId, phase: Phase) {
+    /// Ends the phase a starting replica is in and begins another, in which it only waits from some instant on; GPUs follow.
+    pub(super) fn enter(&mut self, id: ReplicaId, phase: Phase, waits_from: SimTime) {
         let now = self.now;
         let (gpus, price) = self.lot_of(id);
         let replica = &mut self.replicas[id.index()];
         replica.generation += 1;
         let had_gpus = !matches!(replica.phase(), Some(Phase::Pending | Phase::Provisioning));
         let State::Starting(starting) = &mut replica.state else { return };
-        let (before, since) = (starting.phase, starting.since);
-        if since < now {
-            replica.phases.push(PhaseSpan { phase: before, from: since, to: now });
+        let before = starting.phase;
+        if starting.since < now {
+            replica.phases.push(starting.span(now));
         }
         starting.phase = phase;
         starting.since = now;
+        starting.waits_from = waits_from;
         self.by_phase[before as usize] -= 1;
         self.by_phase[phase as usize] += 1;
         if had_gpus {
@@ -112,6 +116,9 @@ impl Run<'_> {
         }
         if replica.node.is_some() {
             self.books.enter(now, Account::StartUp(phase), gpus, price);
+        }
+        if before == Phase::Pending || phase == Phase::Pending {
+            self.note_standing();
         }
     }
 
@@ -143,7 +150,7 @@ impl Run<'_> {
         let (phase, work) =
             stage.unwrap_or_else(|| (Phase::Probing, Work::For(self.probe_wait(id, container_started))));
         if rest.is_none() {
-            self.enter(id, phase);
+            self.enter(id, phase, self.waits_from(id, phase, work));
         }
         let (Work::For(time) | Work::BackOff(time)) = work else { return self.watch_storage() };
         let generation = self.replicas[id.index()].generation;
@@ -216,6 +223,7 @@ impl Run<'_> {
         if let Some(needed) = &mut self.needed {
             needed.set_ready(now, ready);
         }
+        self.note_standing();
         self.policy.pods_changed(now);
     }
 
@@ -346,9 +354,9 @@ impl Run<'_> {
         let replica = &mut self.replicas[id.index()];
         replica.generation += 1;
         let State::Starting(starting) = &replica.state else { return };
-        let (phase, since) = (starting.phase, starting.since);
-        if since < now {
-            replica.phases.push(PhaseSpan { phase, from: since, to: now });
+        let phase = starting.phase;
+        if starting.since < now {
+            replica.phases.push(starting.span(now));
         }
         if let Some(node) = replica.node {
             self.books.leave(now, Account::StartUp(phase), gpus, price);
@@ -359,6 +367,7 @@ impl Run<'_> {
         self.by_phase[phase as usize] -= 1;
         self.starting.retain(|s| *s != id);
         let phases = replica.phases.clone();
+        self.note_standing();
         self.starts.push(self.start_record(id, phases, result));
     }
 
@@ -371,6 +380,7 @@ impl Run<'_> {
 
     fn start_record(&self, id: ReplicaId, phases: Vec<PhaseSpan>, result: StartResult) -> StartRecord {
         let replica = &self.replicas[id.index()];
-        StartRecord { replica: id, ordered: replica.created, phases, restarts: replica.restarts, result }
+        let Replica { created: ordered, decided, restarts, .. } = *replica;
+        StartRecord { replica: id, ordered, decided, phases, restarts, result }
     }
 }

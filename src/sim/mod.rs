@@ -28,6 +28,7 @@ mod lifecycle;
 mod nodes;
 mod probes;
 mod scale;
+mod standing;
 mod traffic;
 
 #[cfg(test)]

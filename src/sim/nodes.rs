@@ -66,7 +66,8 @@ impl Run<'_> {
         for (index, id) in self.unbound().into_iter().enumerate() {
             let phase = if index < room { Phase::Provisioning } else { Phase::Pending };
             if self.replicas[id.index()].phase() != Some(phase) {
-                self.enter(id, phase);
+                let waits_from = if phase == Phase::Pending { self.now } else { SimTime::MAX };
+                self.enter(id, phase, waits_from);
             }
         }
     }

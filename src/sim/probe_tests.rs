@@ -37,6 +37,9 @@ fn a_slow_start_is_killed_by_its_liveness_probe_and_a_quick_one_is_not() {
     // Killed at 17.5 s, and started again at once: ticks from 17.5 to 29.5 s, and the server would be up at 31.5 s. Started at
     // 39.5 s: ticks from 41.5 to 53.5 s, when it answers.
     assert_eq!(with(Some(probe(0, 3, 5))), (Some(51.0), 2));
+    // The third container waited for 10 s of back-off, and for its probe from 52.5 s, when its server answered, to 53.5 s.
+    let killed = start(|sim| sim.replica.liveness_probe = Some(probe(0, 3, 5)));
+    assert_eq!(killed.starts[0].waiting(), secs(10));
     // A delay puts the first tick off: from 14.5 s on, 14.5 and 17.5 s; the third would be at 20.5 s.
     assert_eq!(with(Some(probe(10, 3, 3))), (Some(16.0), 0));
     // Killed at 17.5 s; the next time the ticks fall better: 29.5 and 32.5 s, and the server is up at 31.5 s.

@@ -45,6 +45,8 @@ pub struct Starting {
     pub phase: Phase,
     /// Since when.
     pub since: SimTime,
+    /// From when on it only waits in it.
+    pub waits_from: SimTime,
     /// Stages it still has to go through, the next one last.
     pub stages: Vec<(Phase, Work)>,
     /// When the stage it is in ends at the earliest, although what it waits for may be there before.
@@ -53,6 +55,14 @@ pub struct Starting {
     pub container_started: Option<SimTime>,
     /// The stages of a container that is started again, the next one last; empty where nothing ever does that.
     pub again: Vec<(Phase, Work)>,
+}
+
+impl Starting {
+    /// The phase it is in, up to an instant.
+    pub fn span(&self, to: SimTime) -> PhaseSpan {
+        let waiting = to.since(self.waits_from.max(self.since));
+        PhaseSpan { phase: self.phase, from: self.since, to, waiting }
+    }
 }
 
 /// The penalties of a replica that nothing had warmed.
@@ -145,6 +155,8 @@ pub struct Replica {
     pub uid: u64,
     /// When its pod was created.
     pub created: SimTime,
+    /// When the order was written that it was created for, if it was for one.
+    pub decided: Option<SimTime>,
     /// Where its GPUs are.
     pub node: Option<NodeId>,
     /// When the kubelet took it up.
@@ -195,7 +207,7 @@ impl Replica {
     /// Start-up phases up to `now`, the running one included.
     pub fn spans(&self, now: SimTime) -> impl Iterator<Item = PhaseSpan> + '_ {
         let running = match &self.state {
-            State::Starting(s) => Some(PhaseSpan { phase: s.phase, from: s.since, to: now }),
+            State::Starting(s) => Some(s.span(now)),
             _ => None,
         };
         self.phases.iter().copied().chain(running)

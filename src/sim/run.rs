@@ -14,6 +14,7 @@ use super::replica::Replica;
 use super::requests::{Limit, Requests};
 use super::router::Router;
 use super::scale::{Controller, Order};
+use super::standing::StandingLog;
 use super::storage::Storage;
 use super::{Factory, Simulation};
 use crate::kernel::queue::Rank;
@@ -108,6 +109,8 @@ pub(super) struct Run<'a> {
     pub by_phase: [u32; Phase::ALL.len()],
     /// When each replica became ready, in that order.
     pub ready_log: Vec<(SimTime, ReplicaId)>,
+    /// How capacity stood over time.
+    pub standing: StandingLog,
     pub cluster: Cluster,
     pub provisioning: Provisioning,
     /// Images and weights, where they are simulated.
@@ -196,6 +199,7 @@ impl<'a> Run<'a> {
             starting: Vec::new(),
             by_phase: [0; Phase::ALL.len()],
             ready_log: Vec::new(),
+            standing: StandingLog::default(),
             cluster: Cluster::new(
                 sim.cluster.clone(),
                 sim.replica.gpus,
@@ -229,7 +233,7 @@ impl<'a> Run<'a> {
             timeline: Timeline { step: sim.telemetry.timeline_step, points: Vec::new() },
             ordered,
             spare,
-            controller: Controller::new(Order { replicas: ordered, spare }),
+            controller: Controller::new(Order { replicas: ordered, spare, written: SimTime::ZERO }),
             starts: Vec::new(),
             decisions: Vec::new(),
             finished: Vec::new(),
@@ -255,6 +259,7 @@ impl<'a> Run<'a> {
             InitialState::Warm => (0..count).for_each(|i| self.create_warm(i < self.ordered)),
             InitialState::Cold => self.create(count),
         }
+        self.note_standing();
         let telemetry = &sim.telemetry;
         let scrape = self.phase(telemetry.scrape_phase, telemetry.scrape_interval, u64::from(u32::MAX));
         if !self.prometheus.is_idle() {

@@ -9,8 +9,8 @@ use super::config::ControlPlaneSpec;
 use super::replica::State;
 use super::replica_set::{Gates, Pod, deletion_order};
 use super::run::{Event, Run};
-use crate::kernel::ReplicaId;
 use crate::kernel::queue::Rank;
+use crate::kernel::{ReplicaId, SimTime};
 use crate::outcome::{DecisionRecord, Phase};
 use crate::policy::Decision;
 
@@ -22,6 +22,8 @@ const BURST_REPLICAS: usize = 500;
 pub(super) struct Order {
     pub replicas: u32,
     pub spare: u32,
+    /// When the policy wrote it.
+    pub written: SimTime,
 }
 
 /// The controller between the scale and the pods.
@@ -35,6 +37,10 @@ pub(super) struct Controller {
     calls: Calls,
     /// Orders written so far.
     written: u32,
+    /// Pods there were when it had last done what there was to do.
+    fulfilled: usize,
+    /// When the order was written that it creates pods for; `None` while they stand in for pods that went.
+    decided: Option<SimTime>,
 }
 
 /// Calls that are not answered yet.
@@ -52,7 +58,13 @@ enum Calls {
 impl Controller {
     /// One that has done what there was to do.
     pub fn new(order: Order) -> Self {
-        Self { heard: order, acted_on: order, calls: Calls::None, written: 0 }
+        let fulfilled = order.replicas as usize + order.spare as usize;
+        Self { heard: order, acted_on: order, calls: Calls::None, written: 0, fulfilled, decided: None }
+    }
+
+    /// When the order was written that pods are created for now.
+    pub fn decided(&self) -> Option<SimTime> {
+        self.decided
     }
 
     /// Replicas that belong in rotation.
@@ -91,7 +103,8 @@ impl Run<'_> {
         }
         self.ordered = replicas;
         self.spare = spare;
-        let order = Order { replicas, spare };
+        self.note_standing();
+        let order = Order { replicas, spare, written: self.now };
         let delay = self.control_plane().watch_delay;
         if delay.is_zero() {
             self.hear(order);
@@ -116,11 +129,14 @@ impl Run<'_> {
             let there = self.active();
             let wanted = order.replicas as usize + order.spare as usize;
             if there.len() == wanted {
+                self.controller.fulfilled = wanted;
                 return self.fill_rotation();
             }
             self.controller.calls = if there.len() < wanted {
                 // A spare that waits need not wait for its successor.
                 self.fill_rotation();
+                let is_news = wanted > self.controller.fulfilled;
+                self.controller.decided = is_news.then_some(order.written);
                 Calls::Create { batch: 1, left: (wanted - there.len()).min(BURST_REPLICAS) }
             } else {
                 Calls::Delete(self.to_delete(&there, (there.len() - wanted).min(BURST_REPLICAS)))

@@ -8,7 +8,7 @@ use super::engine::WorkersParams;
 use super::tests::{PRICE, batch_engine, check_laws, constant, packed, pool, result, secs, simulation};
 use super::{EngineParams, Simulation};
 use crate::kernel::{SimDuration, SimTime};
-use crate::outcome::{Account, BreachOutcome, Cause, Phase, RunOutcome, StartResult};
+use crate::outcome::{Account, BreachOutcome, Cause, Phase, RunOutcome, StartRecord, StartResult};
 use crate::policy::api::Path;
 use crate::policy::{Autoscaler, Decision, Loop, Reason, View};
 
@@ -84,6 +84,12 @@ fn pods_are_created_in_batches_that_double() {
         sim.control_plane = delays(watch_s, call_s);
         let outcome = result(&sim, timed((1, 0), orders), 0);
         check_laws(&outcome);
+        // Each pod knows the order it was made for, also after 500 of them.
+        let wanted_at = |start: &StartRecord| {
+            let decided = start.decided.expect("no pod went");
+            orders.iter().any(|order| SimTime::from_secs(order.0) + SimDuration::from_millis(500) == decided)
+        };
+        assert!(outcome.starts.iter().all(wanted_at), "{:?}", outcome.starts);
         created(&outcome)
     };
     // Without delays all of them at the instant of the decision.

@@ -43,6 +43,15 @@ fn pulls(outcome: &RunOutcome) -> Vec<u64> {
     outcome.starts.iter().map(|start| spent(start, Phase::Pulling)).collect()
 }
 
+/// How long each start waited in a phase, ms.
+fn waits(outcome: &RunOutcome, phase: Phase) -> Vec<u64> {
+    let of = |start: &StartRecord| {
+        let spans = start.phases.iter().filter(|span| span.phase == phase);
+        spans.map(|span| span.waiting.as_nanos()).sum::<u64>() / 1_000_000
+    };
+    outcome.starts.iter().map(of).collect()
+}
+
 #[test]
 fn a_herd_shares_the_registry() {
     for (replicas, expected) in [(3, 6_000), (9, 24_000), (17, 48_000)] {
@@ -52,6 +61,9 @@ fn a_herd_shares_the_registry() {
         let mut pulls = pulls(&outcome);
         assert_eq!(pulls.remove(0), 0, "the first comes to the node that has it");
         assert!(pulls.iter().all(|pull| *pull == expected), "{replicas}: {pulls:?}");
+        // Alone each would have taken 6 s.
+        let waits = waits(&outcome, Phase::Pulling);
+        assert!(waits[1..].iter().all(|wait| *wait == expected - 6_000), "{replicas}: {waits:?}");
     }
 }
 
@@ -77,6 +89,8 @@ fn a_pull_outlives_its_pod() {
     let outcome = result(&sim, timed((2, 0), &[(2, 3, 0), (5, 2, 0), (7, 3, 0)]), 0);
     check_laws(&outcome);
     assert_eq!(pulls(&outcome), [3_000, 1_000]);
+    // What is left of a pull that began for another pod is all waiting.
+    assert_eq!(waits(&outcome, Phase::Pulling), [0, 1_000]);
     assert_eq!(outcome.starts[0].result, StartResult::Cancelled);
 }
 
@@ -89,6 +103,10 @@ fn weights_wait_for_the_engine_or_come_beside_the_image() {
         sim.storage.nodes = vec![NodePlan { rate: Some(100 * MB), ..NodePlan::default() }];
         let outcome = result(&sim, timed((2, 0), &[(2, 3, 0), (30, 4, 0)]), 0);
         check_laws(&outcome);
+        // Beside its own weights an image is slower than alone; and nothing else is.
+        let slower = if with_pull { 3_000 } else { 0 };
+        assert_eq!(waits(&outcome, Phase::Pulling), [slower, 0]);
+        assert_eq!(waits(&outcome, Phase::Loading), [0, 0]);
         let starts = outcome.starts.iter();
         starts.map(|start| (spent(start, Phase::Pulling), spent(start, Phase::Loading))).collect::<Vec<_>>()
     };
@@ -128,11 +146,18 @@ fn breaches_name_the_pull_that_was_waited_for() {
     let outcome = result(&sim, timed((1, 0), &[]), 0);
     check_laws(&outcome);
     assert_eq!(pulls(&outcome), [14_000], "6 s, and 8 of the outage");
+    assert_eq!(waits(&outcome, Phase::Pulling), [8_000]);
     assert_eq!(outcome.starts[0].replica, ReplicaId(0));
     let breaches = outcome.breaches.expect("an SLO was given");
     let by = |phase| breaches.by_cause[Cause::StartUp(phase).index()];
     // A request a second from 0.25 s on: up to 10.25 s most of the wait is the pull, up to 16.25 s the 3 s of loading.
     assert_eq!((by(Phase::Pulling), by(Phase::Loading)), (11, 6));
+    // In breach from 1.25 s on: the pull ends at 14 s, the load at 17 s. What the queue then takes falls to the causes of those
+    // who wait in it: ten a second and 5 ms on the host, first the eleven, then the six, then one that came after.
+    let time = |phase| breaches.time_by_cause[Cause::StartUp(phase).index()].as_nanos() / 1_000_000;
+    assert_eq!((time(Phase::Pulling), time(Phase::Loading)), (12_750 + 1_105, 3_000 + 600));
+    assert_eq!(breaches.time_by_cause[Cause::Saturation.index()], SimDuration::from_millis(100));
+    assert_eq!(breaches.duration(), SimDuration::from_millis(17_555));
 }
 
 #[test]
@@ -151,6 +176,8 @@ fn nodes_that_come_with_it_pull_nothing() {
     let outcome = result(&sim, timed((1, 0), &[(2, 9, 0)]), 0);
     check_laws(&outcome);
     assert_eq!(pulls(&outcome), [0; 8]);
+    // In a world where nothing has to be waited for but the probe, every start is work up to it.
+    assert!(outcome.starts.iter().all(|start| start.waiting() == start.time_in(Phase::Probing)));
 }
 
 #[test]

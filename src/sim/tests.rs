@@ -155,6 +155,7 @@ pub(super) fn check_laws(outcome: &RunOutcome) {
     }
     let breaches = outcome.breaches.as_ref().expect("an SLO was given");
     assert_eq!(breaches.by_cause.iter().sum::<u64>(), breaches.total);
+    assert_eq!(breaches.time_by_cause.into_iter().sum::<SimDuration>(), breaches.duration());
     assert_eq!(breaches.by_outcome.iter().sum::<u64>(), breaches.total);
     assert!(breaches.total >= ended - counts.finished, "what is dropped is a breach");
     let arrived: u32 = outcome.timeline.points.iter().map(|p| p.arrived).sum();
@@ -163,6 +164,7 @@ pub(super) fn check_laws(outcome: &RunOutcome) {
     assert!(needed <= outcome.ledger.ready_gpu_ns() as f64 + 1.0, "needed never exceeds what is ready");
     for start in &outcome.starts {
         assert!(start.phases.windows(2).all(|w| w[0].to == w[1].from), "phases follow each other");
+        assert!(start.phases.iter().all(|p| p.waiting + p.working() == p.length()), "{start:?}");
     }
 }
 

@@ -267,7 +267,7 @@ const OF_SCENARIOS: &[Code] = &[
         "nothing to explain",
         "`thawline explain` takes a code such as E0203, the path of a scenario's field such as \
          `telemetry.scrapeInterval`, `metrics`, or the name of one. `thawline explain-request` takes a request, a \
-         policy and a replication that the outcome has.",
+         policy and a replication that the outcome has, `thawline explain-start` a replica that started in it.",
     ),
     code(
         "E0405",

@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use rand::RngExt;
 
 use super::Cluster;
-use super::config::Expander;
+use super::config::{Expander, ProvisionerSpec};
 use crate::kernel::SimTime;
 use crate::kernel::rng::Purpose;
 
@@ -31,6 +31,11 @@ impl Cluster {
             (nodes > 0).then(|| Choice { pool, nodes, pods: waiting.min(nodes * per_node) })
         };
         pools.filter_map(choice).collect()
+    }
+
+    /// Whether a node for another replica could be ordered now from some pool: there is room, and it is not backed off from.
+    pub fn can_be_ordered(&self, now: SimTime) -> bool {
+        !matches!(self.plan.provisioner, ProvisionerSpec::None) && !self.choices(1, now).is_empty()
     }
 
     /// The choice that an expander makes; of equals the pool that is written first. `nth` numbers the draws.

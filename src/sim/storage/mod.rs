@@ -7,6 +7,7 @@
 pub mod config;
 pub mod links;
 
+mod alone;
 mod plan;
 mod pull;
 mod weights;
@@ -132,25 +133,8 @@ struct Store {
 /// How long an image and the weights take to a fresh node of a pool that has its sources to itself, one after the other; nothing where they
 /// are there, or not simulated. Disturbances are left out.
 pub fn alone(plan: &Plan, pool: usize) -> (SimDuration, SimDuration) {
-    let undisturbed = |source: &Source| Source { changes: Vec::new(), failing: Vec::new(), ..source.clone() };
-    let (registry, model_store) = (undisturbed(&plan.registry), undisturbed(&plan.model_store));
-    let time = |want: Want| {
-        let plan = Plan { registry: registry.clone(), model_store: model_store.clone(), ..plan.clone() };
-        let mut storage = Storage::new(plan);
-        storage.add_node(NodeId(0), pool);
-        let mut end = SimTime::ZERO;
-        if !storage.want(SimTime::ZERO, NodeId(0), want, ReplicaId(0), 0) {
-            while let Some(now) = storage.next_event() {
-                end = now;
-                // What comes in the background comes after that.
-                if !storage.advance(now).is_empty() {
-                    break;
-                }
-            }
-        }
-        end.since(SimTime::ZERO)
-    };
-    (time(Want::Image), time(Want::Weights))
+    let node = plan.nodes.get(pool).copied().unwrap_or_default();
+    (alone::takes(plan, node, Want::Image, 0, None), alone::takes(plan, node, Want::Weights, 0, None))
 }
 
 /// Images and weights of a run.
@@ -167,6 +151,8 @@ pub struct Storage {
     cached_weights: bool,
     /// Who has got what since it was last asked.
     served: Vec<(Want, ReplicaId)>,
+    /// Whether it reckons how long each fetch would take alone.
+    reckons: bool,
 }
 
 impl Storage {
@@ -192,6 +178,7 @@ impl Storage {
             cached_layers: BTreeSet::new(),
             cached_weights: false,
             served: Vec::new(),
+            reckons: true,
         }
     }
 

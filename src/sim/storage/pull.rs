@@ -2,7 +2,7 @@
 //! the other, as each is there, they are decompressed and written (`profile::image` has the same as a formula). Or lazily: first what
 //! the container needs, then, while it runs, the rest.
 
-use super::{Piece, Pulled, Storage, Timer, Want};
+use super::{NodePlan, Piece, Pulled, Storage, Timer, Want, alone};
 use crate::kernel::{NodeId, ReplicaId, SimDuration, SimTime};
 use crate::sim::storage::links::NANOBYTES;
 
@@ -36,6 +36,9 @@ pub(super) struct Pull {
     unpacking: bool,
     /// Refusals in a row.
     failures: u32,
+    /// When it began, and when it would end, were it alone.
+    begun: SimTime,
+    alone: SimTime,
 }
 
 impl Pull {
@@ -47,7 +50,15 @@ impl Pull {
             unpacked: 0,
             unpacking: false,
             failures: 0,
+            begun: SimTime::ZERO,
+            alone: SimTime::ZERO,
         }
+    }
+
+    /// When it began, if it is under way, and when it would end, were it alone.
+    pub(super) fn under_way(&self) -> Option<(SimTime, SimTime)> {
+        let is = matches!(self.state, State::Queued | State::Pulling | State::BackingOff);
+        is.then_some((self.begun, self.alone))
     }
 
     /// Whether a container of it runs.
@@ -119,10 +130,24 @@ impl Storage {
         let unpacked = downloaded.iter().take_while(|there| **there).count() as u32;
         let waits = self.plan.serial_pulls && others.iter().any(|pull| pull.state == State::Pulling);
         let state = if waits { State::Queued } else { State::Pulling };
-        *self.pull_mut(pulled) = Pull { state, downloaded, unpacked, ..Pull::new(false) };
+        let alone = if self.reckons {
+            let node = NodePlan { image_present: false, ..self.nodes[pulled.node.index()].plan };
+            now.saturating_add(alone::takes(&self.plan, node, Want::Image, pulled.version, Some(&downloaded)))
+        } else {
+            SimTime::MAX
+        };
+        let fresh = Pull::new(false);
+        *self.pull_mut(pulled) = Pull { state, downloaded, unpacked, begun: now, alone, ..fresh };
         if !waits {
             self.ask_for_manifest(now, pulled);
         }
+    }
+
+    /// Of a pull that has begun some layers are there already.
+    pub(super) fn has_layers(&mut self, pulled: Pulled, downloaded: &[bool]) {
+        let pull = self.pull_mut(pulled);
+        pull.downloaded = downloaded.to_vec();
+        pull.unpacked = downloaded.iter().take_while(|there| **there).count() as u32;
     }
 
     /// A pull ended or failed: another one that waited begins.

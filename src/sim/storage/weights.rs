@@ -2,8 +2,8 @@
 //! memory keeps what was read. Copies are pushed out by what others bring, least recently used first.
 
 use super::links::NANOBYTES;
-use super::{Piece, Storage, Want};
-use crate::kernel::{NodeId, ReplicaId, SimTime};
+use super::{NodePlan, Piece, Storage, Want, alone};
+use crate::kernel::{NodeId, ReplicaId, SimDuration, SimTime};
 
 /// What a node has of the weights.
 #[derive(Clone, Copy, Debug)]
@@ -18,12 +18,21 @@ pub(super) struct Copies {
     reading: bool,
     /// There for one start only: they are not kept.
     passing: bool,
+    /// When they were fetched, and read, last: since when, and until when, were it alone.
+    pub(super) fetch: (SimTime, SimTime),
+    pub(super) read: (SimTime, SimTime),
 }
 
 impl Copies {
     pub(super) fn new(is_there: bool) -> Self {
         let disk = is_there.then_some(SimTime::ZERO);
-        Self { disk, memory: None, fetching: 0, reading: false, passing: false }
+        let never = (SimTime::ZERO, SimTime::ZERO);
+        Self { disk, memory: None, fetching: 0, reading: false, passing: false, fetch: never, read: never }
+    }
+
+    /// Whether they are on their way to the node.
+    pub(super) fn is_fetching(&self) -> bool {
+        self.fetching > 0
     }
 
     /// A replica runs here when the run begins: it has read them.
@@ -66,6 +75,11 @@ impl Storage {
             return;
         }
         let connections = u64::from(weights.connections.max(1));
+        if self.reckons {
+            let node = NodePlan { weights_present: false, ..self.nodes[id.index()].plan };
+            let takes = alone::takes(&self.plan, node, Want::Weights, 0, None);
+            self.node(id).copies.fetch = (now, now.saturating_add(takes));
+        }
         let copies = &mut self.node(id).copies;
         (copies.disk, copies.memory, copies.fetching) = (None, None, connections as u32);
         let from = self.peer(now, id, Want::Weights, 0);
@@ -125,7 +139,11 @@ impl Storage {
         }
         let shared = node.plan.page_cache >= self.bytes();
         if !(shared && node.copies.reading) {
+            let ns =
+                u128::from(self.bytes()) * NANOBYTES / u128::from(node.plan.disk_rate.unwrap_or(1).max(1));
+            let alone = now.saturating_add(SimDuration::from_nanos(u64::try_from(ns).unwrap_or(u64::MAX)));
             self.node(id).copies.reading = shared;
+            self.node(id).copies.read = (now, alone);
             let amount = u128::from(self.bytes()) * NANOBYTES;
             self.links.begin(now, Piece::Read(id, (!shared).then_some(replica)), &[disk], None, amount);
         }

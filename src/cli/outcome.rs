@@ -1,0 +1,38 @@
+//! What the commands about a past run share: its outcome.json, and which policy and replication of it is meant.
+
+use std::fs::File;
+use std::path::Path;
+
+use crate::report::Document;
+use crate::report::document::{PolicyDoc, RunDoc};
+use crate::yaml::Diagnostic;
+
+pub(super) fn read(path: &Path) -> Result<Document, Vec<Diagnostic>> {
+    let unreadable = |error| {
+        let shown = path.display().to_string();
+        vec![Diagnostic::in_file("E0401", &shown, format!("cannot read it: {error}"))]
+    };
+    File::open(path).map_err(Into::into).and_then(Document::read).map_err(unreadable)
+}
+
+/// The policy of that name.
+pub(super) fn policy<'a>(document: &'a Document, name: &str) -> Result<&'a PolicyDoc, Vec<Diagnostic>> {
+    document.policy(name).ok_or_else(|| {
+        let names: Vec<&str> = document.policies.iter().map(|policy| policy.name.as_str()).collect();
+        let fault = Diagnostic::error("E0404", format!("the outcome has no policy `{name}`"));
+        vec![fault.helped(format!("one of {}", names.join(", ")))]
+    })
+}
+
+/// That replication of a policy.
+pub(super) fn run(policy: &PolicyDoc, replication: u32) -> Result<&RunDoc, Vec<Diagnostic>> {
+    policy.runs.iter().find(|run| run.replication == replication as usize).ok_or_else(|| {
+        let last = policy.runs.len().saturating_sub(1);
+        none(format!("the outcome has no replication {replication}: they are numbered from 0 to {last}"))
+    })
+}
+
+/// It does not exist.
+pub(super) fn none(message: String) -> Vec<Diagnostic> {
+    vec![Diagnostic::error("E0404", message)]
+}
