@@ -12,7 +12,7 @@ pub mod timeline;
 pub use breach::{BreachOutcome, Breaches, Cause};
 pub use latency::{Latencies, Latency};
 pub use ledger::{Account, Ledger, PoolBill};
-pub use timeline::{DecisionRecord, PhaseSpan, StartRecord, StartResult, Timeline};
+pub use timeline::{DecisionRecord, PhaseSpan, StartRecord, StartResult, Timeline, Unscheduled};
 
 use crate::kernel::SimDuration;
 

@@ -78,6 +78,38 @@ impl PhaseSpan {
     }
 }
 
+/// Why a pod had no node, and none was on its way for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Unscheduled {
+    /// Nodes had room, and none of them the weights that it must find there.
+    NoModel,
+    /// Nobody orders nodes.
+    NoProvisioner,
+    /// Its pools had as many nodes as they may have.
+    MaxNodes,
+    /// A quota was used up.
+    Quota,
+    /// The cloud had no node, and nobody asked again yet.
+    NoCapacity,
+    /// The provisioner had not looked yet.
+    NotSeen,
+}
+
+impl Unscheduled {
+    /// The words reports use.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::NoModel => "no node with room holds the weights",
+            Self::NoProvisioner => "nobody orders nodes",
+            Self::MaxNodes => "pools at maxNodes",
+            Self::Quota => "quota used up",
+            Self::NoCapacity => "no capacity in the cloud",
+            Self::NotSeen => "not yet seen by the provisioner",
+        }
+    }
+}
+
 /// How a start ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -102,6 +134,9 @@ pub struct StartRecord {
     /// the start of the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decided: Option<SimTime>,
+    /// Why it was pending, if it was; the last reason of several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unscheduled: Option<Unscheduled>,
     /// Its start-up phases, in order, those of no length left out.
     pub phases: Vec<PhaseSpan>,
     /// How often a startup or liveness probe had its container killed.

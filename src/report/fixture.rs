@@ -34,6 +34,7 @@ pub fn start(replica: u32, secs: u64, phases: &[(Phase, u64)]) -> StartRecord {
     });
     let phases = spans.collect();
     StartRecord {
+        unscheduled: None,
         replica: ReplicaId(replica),
         ordered: SimTime::from_secs(secs),
         decided: Some(SimTime::from_secs(secs.saturating_sub(1))),

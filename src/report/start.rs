@@ -108,13 +108,14 @@ fn facts(start: &StartRecord) -> String {
         StartResult::Cancelled => format!("cancelled after {took}"),
         StartResult::Unfinished => format!("not ready when the run ended, after {took}"),
     };
+    let pending = start.unscheduled.map(|why| format!(" · pending: {}", why.label())).unwrap_or_default();
     let restarts = match start.restarts {
         0 => String::new(),
         1 => " · its container was killed once by a probe".to_owned(),
         n => format!(" · its container was killed {n} times by a probe"),
     };
     format!(
-        "created at {} · {end} · {} of it waiting{restarts}",
+        "created at {} · {end} · {} of it waiting{pending}{restarts}",
         clock(start.ordered),
         seconds(start.waiting())
     )

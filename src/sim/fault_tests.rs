@@ -100,6 +100,7 @@ fn nodes_that_are_not_to_be_had_are_asked_for_with_a_growing_pause() {
     let start = &outcome.starts[0];
     // Asked at 20 s, at 320 s, at 920 s, and, although there are nodes from 1,010 s on, at 2,120 s.
     assert_eq!(start.time_in(Phase::Pending), secs(2_100));
+    assert_eq!(start.unscheduled, Some(crate::outcome::Unscheduled::NoCapacity));
     assert_eq!(start.result, StartResult::Ready);
 }
 

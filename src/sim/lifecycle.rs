@@ -35,6 +35,7 @@ impl Run<'_> {
                 phase: Phase::Pending,
                 since: now,
                 waits_from: now,
+                unscheduled: None,
                 stages,
                 not_before: None,
                 container_started: None,
@@ -381,6 +382,11 @@ impl Run<'_> {
     fn start_record(&self, id: ReplicaId, phases: Vec<PhaseSpan>, result: StartResult) -> StartRecord {
         let replica = &self.replicas[id.index()];
         let Replica { created: ordered, decided, restarts, .. } = *replica;
-        StartRecord { replica: id, ordered, decided, phases, restarts, result }
+        let was_pending = phases.iter().any(|span| span.phase == Phase::Pending);
+        let unscheduled = match &replica.state {
+            State::Starting(starting) if was_pending => starting.unscheduled,
+            _ => None,
+        };
+        StartRecord { replica: id, ordered, decided, unscheduled, phases, restarts, result }
     }
 }

@@ -63,8 +63,14 @@ impl Run<'_> {
     /// Waiting pods are on their way once a node is that has room for them.
     fn tell_waiting(&mut self) {
         let room = self.cluster.room_on_the_way() as usize;
+        let why = self.cluster.why_unscheduled(self.now);
         for (index, id) in self.unbound().into_iter().enumerate() {
             let phase = if index < room { Phase::Provisioning } else { Phase::Pending };
+            if let State::Starting(starting) = &mut self.replicas[id.index()].state
+                && phase == Phase::Pending
+            {
+                starting.unscheduled = Some(why);
+            }
             if self.replicas[id.index()].phase() != Some(phase) {
                 let waits_from = if phase == Phase::Pending { self.now } else { SimTime::MAX };
                 self.enter(id, phase, waits_from);

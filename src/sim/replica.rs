@@ -10,7 +10,7 @@ use super::replica_set::{Pod, PodPhase};
 use super::storage::Want;
 use super::telemetry::Exporter;
 use crate::kernel::{NodeId, ReplicaId, SimDuration, SimTime};
-use crate::outcome::{Phase, PhaseSpan};
+use crate::outcome::{Phase, PhaseSpan, Unscheduled};
 use crate::policy::meter::Meter;
 
 const NANOS_PER_SEC: u64 = 1_000_000_000;
@@ -47,6 +47,8 @@ pub struct Starting {
     pub since: SimTime,
     /// From when on it only waits in it.
     pub waits_from: SimTime,
+    /// Why it was pending, if it was.
+    pub unscheduled: Option<Unscheduled>,
     /// Stages it still has to go through, the next one last.
     pub stages: Vec<(Phase, Work)>,
     /// When the stage it is in ends at the earliest, although what it waits for may be there before.

@@ -4,10 +4,11 @@ use std::cmp::Reverse;
 
 use rand::RngExt;
 
-use super::Cluster;
 use super::config::{Expander, ProvisionerSpec};
-use crate::kernel::SimTime;
+use super::{Cluster, ModelAffinity};
 use crate::kernel::rng::Purpose;
+use crate::kernel::{NodeId, SimTime};
+use crate::outcome::Unscheduled;
 
 /// Nodes of a pool for waiting pods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +37,30 @@ impl Cluster {
     /// Whether a node for another replica could be ordered now from some pool: there is room, and it is not backed off from.
     pub fn can_be_ordered(&self, now: SimTime) -> bool {
         !matches!(self.plan.provisioner, ProvisionerSpec::None) && !self.choices(1, now).is_empty()
+    }
+
+    /// Why pods have no node now, and none is on its way for them.
+    pub fn why_unscheduled(&self, now: SimTime) -> Unscheduled {
+        let gpus = self.gpus_per_replica;
+        let has_room = |id: &NodeId| self.takes(*id) && self.node(*id).free_gpus >= gpus;
+        if self.plan.model_affinity == ModelAffinity::Required && self.there.iter().any(has_room) {
+            return Unscheduled::NoModel;
+        }
+        if matches!(self.plan.provisioner, ProvisionerSpec::None) {
+            return Unscheduled::NoProvisioner;
+        }
+        if !self.choices(1, now).is_empty() {
+            return Unscheduled::NotSeen;
+        }
+        let pools = (0..self.plan.pools.len()).filter(|pool| self.per_node(*pool) > 0);
+        let mut why = Unscheduled::MaxNodes;
+        for pool in pools.filter(|pool| self.count(*pool) < self.plan.pools[*pool].spec.max_nodes) {
+            if self.room(pool) > 0 {
+                return Unscheduled::NoCapacity;
+            }
+            why = Unscheduled::Quota;
+        }
+        why
     }
 
     /// The choice that an expander makes; of equals the pool that is written first. `nth` numbers the draws.

@@ -206,11 +206,6 @@ impl Cluster {
         self.pool_of(id).price_micro_usd
     }
 
-    /// GPUs of a replica.
-    pub fn gpus_per_replica(&self) -> u32 {
-        self.gpus_per_replica
-    }
-
     fn per_node(&self, pool: usize) -> u32 {
         self.plan.pools[pool].per_node(self.gpus_per_replica)
     }
@@ -450,3 +445,6 @@ impl Cluster {
         self.billed_gpu_ns.clone()
     }
 }
+
+#[cfg(test)]
+mod tests;
