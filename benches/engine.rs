@@ -31,7 +31,7 @@ impl Sink for Ends {
     }
     fn preempted(&mut self, _: u32, _: SimTime) {}
     fn decoded(&mut self, _: DecodeRun) {}
-    fn gap(&mut self, _: SimDuration) {}
+    fn gap(&mut self, _: u32, _: SimDuration) {}
     fn prefilled(&mut self, _: u64) {}
     fn stepped(&mut self, _: u64, _: u64) {}
     fn stalled(&mut self, _: SimDuration) {}

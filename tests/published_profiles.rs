@@ -62,7 +62,7 @@ impl Sink for Log {
         self.preempted += 1;
     }
     fn decoded(&mut self, _: DecodeRun) {}
-    fn gap(&mut self, _: SimDuration) {}
+    fn gap(&mut self, _: u32, _: SimDuration) {}
     fn prefilled(&mut self, _: u64) {}
     fn stepped(&mut self, _: u64, _: u64) {}
     fn stalled(&mut self, _: SimDuration) {}

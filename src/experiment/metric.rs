@@ -248,6 +248,10 @@ metrics! {
             |run| Some(run.ledger.account_usd(Account::Draining));
         "cost.unallocated", Usd, Lower, "What GPUs bound to no replica cost.",
             |run| Some(run.ledger.account_usd(Account::Unallocated));
+        "cost.keepWarm", Usd, Lower, "What GPUs cost while replicas in rotation worked on nothing but a keep-warm request; part of busy.",
+            |run| Some(run.ledger.keep_warm_usd());
+        "keepWarm.share", Share, Lower, "Share of busy GPU time that went to keep-warm requests alone.",
+            |run| ratio(run.ledger.keep_warm_gpu_ns as f64, run.ledger.account(Account::ServingBusy) as f64);
         "utilisation", Share, Higher, "Steady over bill: the share of GPU-hours that the traffic needed.",
             |run| run.ledger.utilisation();
         "gpuHours", GpuHours, Lower, "Billed GPU-hours.",

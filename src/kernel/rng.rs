@@ -36,6 +36,8 @@ pub enum Purpose {
     PodUid = 11,
     /// Which nodes a fault hits; the entity is the fault.
     Faults = 12,
+    /// How long spares take to fall asleep and to wake up; the entity is the replica and the ordinal of the draw.
+    Sleep = 13,
     /// Which pool a node comes from where that is drawn; the entity is the ordinal of the order.
     Expander = 20,
     /// Which of several equal nodes a pod is bound to; the entity is the ordinal of the binding.

@@ -55,7 +55,7 @@ impl BreachOutcome {
 pub enum Cause {
     /// Cut by a drain, or routed to a replica that a drain had already told to stop.
     Drain,
-    /// A replica that nothing had warmed: its first-requests penalty was at least the miss.
+    /// A replica that nothing had warmed, or that had gone cold: its penalty was at least the miss.
     NotWarmed,
     /// It waited while a replica was on its way, mostly in this start-up phase.
     StartUp(Phase),

@@ -13,7 +13,7 @@ pub enum Account {
     ServingBusy,
     /// In rotation, no step running.
     ServingIdle,
-    /// Warm and out of rotation.
+    /// Warm and out of rotation, awake, asleep or waking up.
     Held,
     /// Finishing what it has.
     Draining,
@@ -74,6 +74,10 @@ pub struct Ledger {
     pub cold_starts: u64,
     /// Total time those starts spent loading (all start-up phases with a node), ns.
     pub start_up_ns: u128,
+    /// GPU-nanoseconds of *serving, busy* in which a replica worked on nothing but a keep-warm request.
+    pub keep_warm_gpu_ns: u128,
+    /// The same, each times the price of its GPU-hour in millionths of a US dollar.
+    pub keep_warm_cost: u128,
 }
 
 /// What the nodes of a pool cost.
@@ -149,6 +153,11 @@ impl Ledger {
     pub fn ready_usd(&self) -> f64 {
         let accounts = [Account::ServingBusy, Account::ServingIdle, Account::Held];
         usd(accounts.iter().map(|a| self.cost[a.index()]).sum())
+    }
+
+    /// US dollars of keep-warm requests.
+    pub fn keep_warm_usd(&self) -> f64 {
+        usd(self.keep_warm_cost)
     }
 
     /// US dollars of *steady*, at the mean price of the replicas that were ready.

@@ -37,7 +37,7 @@ pub enum Phase {
     Probing,
     /// In rotation.
     Serving,
-    /// Warm and out of rotation.
+    /// Warm and out of rotation, awake or asleep.
     Held,
     /// Deleted, finishing what it has.
     Draining,

@@ -5,7 +5,7 @@
 //! [`Decision`]. That gap between view and truth is the subject of this tool.
 
 use super::meter::Meter;
-use crate::kernel::{ReplicaId, SimDuration, SimTime};
+use crate::kernel::{Distribution, ReplicaId, SimDuration, SimTime};
 use crate::promql::{Answer, Query, QueryError, Store};
 
 /// A control loop of a policy.
@@ -107,6 +107,15 @@ pub enum Balancing {
     RoundRobin,
 }
 
+/// How long spares take that sleep while nobody needs them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SleepTimes {
+    /// From the end of the last request of a replica that leaves rotation, or from when a new spare is ready.
+    pub fall_asleep: Distribution,
+    /// From the claim of one that sleeps until it serves.
+    pub wake: Distribution,
+}
+
 /// An autoscaling policy.
 pub trait Autoscaler: Send {
     /// Its control loops. Called once, before the run.
@@ -140,6 +149,11 @@ pub trait Autoscaler: Send {
     /// What it puts between the gateway and the pods. Called once, before the run.
     fn data_path(&self) -> DataPath {
         DataPath::default()
+    }
+
+    /// How its spares sleep; `None` where they wait awake. Called once, before the run.
+    fn sleep(&self) -> Option<SleepTimes> {
+        None
     }
 
     /// When it wants a turn besides those of its loops; asked after each call of a method that may change it.

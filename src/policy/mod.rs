@@ -90,6 +90,7 @@ impl PolicySpec {
                         ("a warm pool without a spare", "write at least 1, or use its policy alone");
                     faults.push(("spare".to_owned(), message.to_owned(), help.to_owned()));
                 }
+                faults.extend(spec.check_sleep());
                 faults.extend(
                     spec.over.check(setting).into_iter().map(|(p, m, h)| (format!("over.{p}"), m, h)),
                 );
@@ -195,6 +196,18 @@ mod tests {
             r#"{"warmPool": {"spare": 0, "over": {"hpa": {"maxReplicas": 0}}}}"#,
             &["warmPool.spare", "warmPool.over.hpa.maxReplicas"],
         );
+        let asleep = |more: &str, over: &str| {
+            format!(
+                r#"{{"warmPool": {{"spare": 1, "sleep": {{"level": "inHostRam", "wake": "3s"}}{more}, "over": {over}}}}}"#
+            )
+        };
+        let fixed = r#"{"fixed": {"replicas": 1}}"#;
+        let plain = r#"{"warmPool": {"spare": 1, "over": {"fixed": {"replicas": 1}}}}"#;
+        check(&asleep("", fixed), &[]);
+        check(&asleep(r#", "inRotation": true"#, fixed), &["warmPool.sleep"]);
+        check(&asleep("", plain), &["warmPool.sleep"]);
+        let below = plain.replace(fixed, &asleep("", fixed));
+        check(&below, &["warmPool.over.warmPool.sleep"]);
         check(
             r#"{"hpa": {"maxReplicas": 2, "controller": {"syncPeriod": "0s", "tolerance": -1.0}}}"#,
             &["hpa.controller.syncPeriod", "hpa.controller.tolerance"],

@@ -7,9 +7,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::api::{Autoscaler, DataPath, Decision, Loop, Path, Reason, View};
-use super::{PolicySpec, Setting};
-use crate::kernel::SimTime;
+use super::api::{Autoscaler, DataPath, Decision, Loop, Path, Reason, SleepTimes, View};
+use super::{Fault, PolicySpec, Setting};
+use crate::kernel::{Distribution, SimDuration, SimTime};
 use crate::promql::Query;
 
 /// Warm replicas to spare, over another policy.
@@ -22,14 +22,76 @@ pub struct WarmPoolSpec {
     /// policy below asks for more replicas.
     #[serde(default)]
     pub in_rotation: bool,
+    /// How the spares sleep while nobody needs them; they are then not in rotation. A spare that is claimed serves when it is awake.
+    /// Default: they wait awake, their weights on the GPU, and serve at once.
+    #[serde(default)]
+    pub sleep: Option<SleepSpec>,
     /// The policy below.
     pub over: PolicySpec,
+}
+
+/// How spares sleep. A sleeping spare keeps its pod and its GPUs, and they are billed: sleep frees GPU memory for other models
+/// on the same GPU, which are not simulated. What it costs the traffic is the time of waking up.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SleepSpec {
+    /// Where the weights are meanwhile.
+    pub level: SleepLevel,
+    /// From the claim of a spare until it serves. Default: the profile's for the level. Published, vLLM 0.11 on A100, level 1: 2.86 s
+    /// (30B on one GPU), 5.3 to 5.7 s (235B on four).
+    #[serde(default)]
+    pub wake: Option<Distribution>,
+    /// How long it takes to fall asleep; a spare that is claimed meanwhile wakes up after that. Default: the profile's for the
+    /// level, else as long as waking up.
+    #[serde(default)]
+    pub fall_asleep: Option<Distribution>,
+}
+
+/// Where the weights of a sleeping spare are. Its process goes on, and what it has compiled stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum SleepLevel {
+    /// In the host's memory (vLLM's sleep level 1).
+    InHostRam,
+    /// Nowhere: they are read again (vLLM's sleep level 2).
+    Discarded,
+    /// In a snapshot of the whole process, which is restored (CRIU with cuda-checkpoint).
+    Snapshot,
+}
+
+impl SleepSpec {
+    /// What its spares take; nothing where it is not said, which a scenario does not get past its checks with.
+    fn times(&self) -> SleepTimes {
+        let wake = self.wake.clone().unwrap_or(Distribution::Constant(SimDuration::ZERO));
+        SleepTimes { fall_asleep: self.fall_asleep.clone().unwrap_or_else(|| wake.clone()), wake }
+    }
+}
+
+impl WarmPoolSpec {
+    /// What is wrong with how its spares sleep.
+    pub(super) fn check_sleep(&self) -> Option<Fault> {
+        let below = matches!(&self.over, PolicySpec::WarmPool(below) if below.sleep.is_some());
+        let (path, message, help) = if self.sleep.is_some() && self.in_rotation {
+            ("sleep", "spares in rotation serve, and never sleep", "leave out `inRotation`, or `sleep`")
+        } else if below || (self.sleep.is_some() && matches!(self.over, PolicySpec::WarmPool(_))) {
+            let path = if below { "over.warmPool.sleep" } else { "sleep" };
+            (
+                path,
+                "spares over spares, some of them asleep, are not modelled",
+                "write one warm pool with all spares",
+            )
+        } else {
+            return None;
+        };
+        Some((path.to_owned(), message.to_owned(), help.to_owned()))
+    }
 }
 
 /// A running warm pool.
 pub struct WarmPool {
     spare: u32,
     in_rotation: bool,
+    sleep: Option<SleepTimes>,
     over: Box<dyn Autoscaler>,
     /// The spares were ordered once; from then on silence below is silence here.
     ordered: bool,
@@ -39,7 +101,8 @@ impl WarmPool {
     /// From its spec.
     pub fn new(spec: &WarmPoolSpec, setting: &Setting) -> Self {
         let over = spec.over.build(setting);
-        Self { spare: spec.spare, in_rotation: spec.in_rotation, over, ordered: false }
+        let sleep = spec.sleep.as_ref().map(SleepSpec::times);
+        Self { spare: spec.spare, in_rotation: spec.in_rotation, sleep, over, ordered: false }
     }
 
     /// Replicas without the spares, as the policy below knows them. What runs is never shown
@@ -115,6 +178,10 @@ impl Autoscaler for WarmPool {
         self.over.data_path()
     }
 
+    fn sleep(&self) -> Option<SleepTimes> {
+        self.sleep.clone().or_else(|| self.over.sleep())
+    }
+
     fn timer(&self) -> Option<SimTime> {
         self.over.timer()
     }
@@ -152,7 +219,7 @@ mod tests {
 
     fn pool(in_rotation: bool) -> WarmPool {
         let over = PolicySpec::Fixed(FixedSpec { replicas: 3 });
-        WarmPool::new(&WarmPoolSpec { spare: 2, in_rotation, over }, &Setting::default())
+        WarmPool::new(&WarmPoolSpec { spare: 2, in_rotation, sleep: None, over }, &Setting::default())
     }
 
     /// What it orders beside so many replicas: (replicas, spare).

@@ -17,6 +17,7 @@ pub fn profile() -> Profile {
         stage,
         label: None,
         time: assumed(Distribution::Constant(SimDuration::from_secs(secs))),
+        cached: None,
     };
     let fit = DecodeFit {
         base_ms: 10.0,
@@ -41,6 +42,7 @@ pub fn profile() -> Profile {
         start_up: vec![stage(Stage::ImagePull, 40), stage(Stage::WeightLoad, 25), stage(Stage::WarmUp, 6)],
         image: None,
         first_requests: None,
+        sleep: None,
         step_time: Some(StepTimeSpec {
             decode: DecodeSpec { fit: Some(assumed(fit)), grid: None },
             prefill: PrefillSpec {

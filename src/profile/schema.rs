@@ -45,6 +45,9 @@ pub struct Profile {
     /// Extra time of the 1st, 2nd, .. request of a replica that nothing warmed. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_requests: Option<Sourced<Vec<SimDuration>>>,
+    /// How long a warm replica takes to fall asleep and to wake up, by where its weights are meanwhile. Default: not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sleep: Option<SleepLevels>,
     /// Time of engine steps; the `continuous` engine needs it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step_time: Option<StepTimeSpec>,
@@ -99,6 +102,10 @@ pub struct StartUpStage {
     pub label: Option<String>,
     /// How long it takes.
     pub time: Sourced<Distribution>,
+    /// How long it takes where an earlier start has filled the compile cache (a scenario's `replica.compileCache`). Default: the
+    /// cache changes nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cached: Option<Sourced<Distribution>>,
 }
 
 impl StartUpStage {
@@ -145,6 +152,43 @@ impl Stage {
             Self::WarmUp => "warm-up",
         }
     }
+}
+
+/// Where the weights of a sleeping replica are. Its GPU memory is free, its process goes on, its compiled code stays.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SleepLevels {
+    /// In the host's memory (vLLM's sleep level 1).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_host_ram: Option<LevelTimes>,
+    /// Nowhere: they are read again (vLLM's sleep level 2).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub discarded: Option<LevelTimes>,
+    /// In a snapshot of the whole process, which is restored (CRIU with cuda-checkpoint).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<LevelTimes>,
+}
+
+impl SleepLevels {
+    /// Each level with its name.
+    pub fn named(&self) -> [(&'static str, Option<&LevelTimes>); 3] {
+        [
+            ("inHostRam", self.in_host_ram.as_ref()),
+            ("discarded", self.discarded.as_ref()),
+            ("snapshot", self.snapshot.as_ref()),
+        ]
+    }
+}
+
+/// What sleeping takes at one level.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct LevelTimes {
+    /// Until it serves again.
+    pub wake: Sourced<Distribution>,
+    /// Until its memory is free. Default: as long as waking up, which is what published figures show.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fall_asleep: Option<Sourced<Distribution>>,
 }
 
 /// Time of engine steps. The axes: B decoding sequences, K KV tokens they read,

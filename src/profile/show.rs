@@ -2,7 +2,7 @@
 //! printing is for others.
 
 use super::image::{ImageSpec, PullModel};
-use super::schema::{Hinge, PlaneSpec, Profile};
+use super::schema::{Hinge, PlaneSpec, Profile, SleepLevels};
 use super::sourced::{Date, Origin, Provenance, Sourced};
 use crate::kernel::{Bytes, Distribution, SimDuration};
 
@@ -110,6 +110,10 @@ impl Profile {
             let label = stage.label.as_ref().map(|l| format!(" ({l})")).unwrap_or_default();
             let text = distribution_text(&stage.time.value);
             rows.figure(format!("{}{label}", stage.stage.label()), &stage.time, text);
+            if let Some(cached) = &stage.cached {
+                let name = stage.label.as_deref().unwrap_or(stage.stage.label());
+                rows.figure(format!("{name}, cached"), cached, distribution_text(&cached.value));
+            }
         }
         if let Some(image) = &self.image {
             image_rows(image, &mut rows);
@@ -117,6 +121,13 @@ impl Profile {
         if let Some(penalties) = &self.first_requests {
             let times: Vec<String> = penalties.value.iter().map(|t| format!("+{t}")).collect();
             rows.figure("first requests, not warmed", penalties, times.join(", "));
+        }
+        for (level, times) in self.sleep.iter().flat_map(SleepLevels::named) {
+            let Some(times) = times else { continue };
+            rows.figure(format!("wake up, {level}"), &times.wake, distribution_text(&times.wake.value));
+            if let Some(asleep) = &times.fall_asleep {
+                rows.figure(format!("fall asleep, {level}"), asleep, distribution_text(&asleep.value));
+            }
         }
         self.step_rows(&mut rows);
         self.host_rows(&mut rows);

@@ -354,6 +354,8 @@ pub struct LedgerDoc {
     pub cold_starts: u64,
     /// Time those spent in start-up phases with a node, ns.
     pub start_up_ns: String,
+    /// Of *serving, busy*: nothing but a keep-warm request, GPU-nanoseconds.
+    pub keep_warm_gpu_ns: String,
 }
 
 /// One decision.

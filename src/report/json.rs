@@ -208,6 +208,7 @@ fn ledger(ledger: &Ledger) -> LedgerDoc {
         replica_ns: ledger.replica_ns.to_string(),
         cold_starts: ledger.cold_starts,
         start_up_ns: ledger.start_up_ns.to_string(),
+        keep_warm_gpu_ns: ledger.keep_warm_gpu_ns.to_string(),
     }
 }
 

@@ -22,6 +22,7 @@ pub(super) fn check(scenario: &Scenario) -> Vec<Diagnostic> {
     checker.periods();
     checker.thresholds();
     checker.faults();
+    checker.warmth();
     checker.termination();
     checker.engine();
     checker.slo();
@@ -69,7 +70,9 @@ impl Checker<'_> {
             (&["telemetry", "metricsServerResolution"], spec.telemetry.metrics_server_resolution),
         ];
         let probe = |probe: &Option<ProbeSpec>| probe.as_ref().map(|probe| probe.period);
-        let probes: [(&[&str], _); 2] = [
+        let keep_warm = spec.replica.keep_warm.as_ref().map(|keep_warm| keep_warm.period);
+        let probes: [(&[&str], _); 3] = [
+            (&["replica", "keepWarm", "period"], keep_warm),
             (&["replica", "startupProbe", "period"], probe(&spec.replica.startup_probe)),
             (&["replica", "livenessProbe", "period"], probe(&spec.replica.liveness_probe)),
         ];
@@ -112,6 +115,23 @@ impl Checker<'_> {
                     self.zones_exist(&at.key("zones"), &shortage.zones);
                 }
             }
+        }
+    }
+
+    /// Cooling and what keeps from it.
+    fn warmth(&mut self) {
+        let replica = &self.scenario.spec.replica;
+        let cooling = replica.cooling.as_ref();
+        let keep_warm = replica.keep_warm.as_ref();
+        let zeros = [
+            ("cooling", "after", cooling.is_some_and(|cooling| cooling.after.is_zero())),
+            ("cooling", "penalty", cooling.is_some_and(|cooling| cooling.penalty == Some(SimDuration::ZERO))),
+            ("keepWarm", "promptTokens", keep_warm.is_some_and(|keep_warm| keep_warm.prompt_tokens == 0)),
+            ("keepWarm", "outputTokens", keep_warm.is_some_and(|keep_warm| keep_warm.output_tokens == 0)),
+            ("keepWarm", "service", keep_warm.is_some_and(|keep| keep.service == Some(SimDuration::ZERO))),
+        ];
+        for (section, field, _) in zeros.into_iter().filter(|(.., zero)| *zero) {
+            self.zero(&Path::keys(["replica", section, field]), field);
         }
     }
 

@@ -16,6 +16,7 @@ mod resolve_cluster;
 mod resolve_engine;
 mod resolve_policies;
 mod resolve_storage;
+mod resolve_warmth;
 mod spec;
 
 pub use explain::{editor_schema, explain_field, schema};

@@ -21,6 +21,7 @@ use crate::policy::api::PodResources;
 use crate::policy::{PolicySpec, Setting};
 use crate::profile::Profile;
 use crate::sim::cluster;
+use crate::sim::compile_cache::CachePlan;
 use crate::sim::config::{ContinuousSpec, EngineSpec, ReadyAfter};
 use crate::sim::storage::Plan;
 use crate::sim::telemetry::CpuModel;
@@ -146,6 +147,8 @@ struct Parts {
     replica: ReplicaParams,
     cluster: cluster::Plan,
     storage: Plan,
+    compile_cache: Option<CachePlan>,
+    policies: IndexMap<String, PolicySpec>,
 }
 
 /// A scenario on its way to a simulation, and what is wrong with it so far.
@@ -223,8 +226,12 @@ impl Resolver<'_> {
             }
             None => self.continuous_engine(profile, &ContinuousSpec::default(), &penalties, exact_steps)?,
         };
+        let compile_cache = self.compile_cache(profile);
+        let policies = self.sleeping_spares(profile);
         let replica = ReplicaParams {
             gpus,
+            cooling: self.cooling(profile),
+            keep_warm: self.keep_warm(&engine),
             requests: PodResources {
                 cpu_milli: spec.replica.cpu_request.and_then(Quantity::milli),
                 memory_bytes: spec.replica.memory_request.and_then(Quantity::units),
@@ -243,7 +250,7 @@ impl Resolver<'_> {
             pre_stop: spec.replica.pre_stop,
             per_request: profile.per_request(),
         };
-        Some(Parts { engine, engine_spec, replica, cluster, storage })
+        Some(Parts { engine, engine_spec, replica, cluster, storage, compile_cache, policies })
     }
 
     /// What the first requests of a replica that nothing warmed pay. A profile without such a curve
@@ -289,6 +296,7 @@ impl Resolver<'_> {
             control_plane: spec.cluster.control_plane.clone(),
             cluster: parts.cluster,
             storage: parts.storage,
+            compile_cache: parts.compile_cache,
             faults: spec.faults.clone(),
             initial: spec.initial,
             telemetry: spec.telemetry.clone(),
@@ -302,6 +310,7 @@ impl Resolver<'_> {
         warnings.extend(notes.iter().map(|note| warning(note, &self.scenario.directory)));
         let (requests, span) = self.extent(workload);
         spec.engine = Some(parts.engine_spec);
+        spec.policies = parts.policies;
         spec.replica.gpus = Some(simulation.replica.gpus);
         for (pool, plan) in spec.cluster.pools.values_mut().zip(&simulation.cluster.pools) {
             pool.price_per_gpu_hour = Some(Price { micro_usd: plan.price_micro_usd });

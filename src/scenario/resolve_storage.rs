@@ -299,11 +299,16 @@ impl Resolver<'_> {
 }
 
 /// The stages of a start that take the profile's time; what the scenario has pulled and fetched is not among them.
-pub(super) fn stages(profile: &Profile, spec: &ScenarioSpec) -> Vec<(Phase, Distribution)> {
+pub(super) fn drawn<'a>(profile: &'a Profile, spec: &ScenarioSpec) -> Vec<&'a StartUpStage> {
     let fetched = |stage: &&StartUpStage| {
         (spec.replica.image.is_some() && stage.stage == Stage::ImagePull)
             || (spec.replica.weights.is_some() && stage.is_download())
     };
-    let drawn = profile.start_up.iter().filter(|stage| !fetched(stage));
-    drawn.map(|stage| (stage.stage.phase(), stage.time.value.clone())).collect()
+    profile.start_up.iter().filter(|stage| !fetched(stage)).collect()
+}
+
+/// The same as the simulation takes them.
+pub(super) fn stages(profile: &Profile, spec: &ScenarioSpec) -> Vec<(Phase, Distribution)> {
+    let stages = drawn(profile, spec).into_iter();
+    stages.map(|stage| (stage.stage.phase(), stage.time.value.clone())).collect()
 }

@@ -85,6 +85,10 @@ impl Run<'_> {
             return (Cause::NotWarmed, None);
         }
         let (from, to) = (flight.request.arrival, miss.wait_end);
+        // A spare that wakes up brings its weights back.
+        if let Some(id) = self.woke_in(from, to) {
+            return (Cause::StartUp(Phase::Loading), Some(id));
+        }
         let Some(id) = self.waited_for(from, to) else {
             return (lacking(&self.standing, self.now).0, None);
         };

@@ -21,6 +21,9 @@ pub struct Books {
     /// Busy GPU-nanoseconds, to be moved from idle to busy at the close, and what they cost.
     busy_gpu_ns: u128,
     busy_cost: u128,
+    /// GPU-nanoseconds that keep-warm requests had to themselves.
+    keep_warm_gpu_ns: u128,
+    keep_warm_cost: u128,
     last: SimTime,
     closed: bool,
 }
@@ -71,6 +74,15 @@ impl Books {
         }
     }
 
+    /// Keep-warm requests had a replica in rotation to themselves that long, which is part of its busy time.
+    pub fn keep_warm(&mut self, alone: SimDuration, gpus: u32, price: u64) {
+        if !self.closed {
+            let gpu_ns = u128::from(alone.as_nanos()) * u128::from(gpus);
+            self.keep_warm_gpu_ns += gpu_ns;
+            self.keep_warm_cost += gpu_ns * u128::from(price);
+        }
+    }
+
     /// The trace ends: nothing is booked after `now`.
     pub fn close(&mut self, now: SimTime) {
         self.advance(now);
@@ -91,6 +103,8 @@ impl Books {
         ledger.cost[Account::ServingIdle.index()] -= self.busy_cost;
         ledger.cost[Account::ServingBusy.index()] += self.busy_cost;
         ledger.replica_ns = self.replica_ns;
+        ledger.keep_warm_gpu_ns = self.keep_warm_gpu_ns;
+        ledger.keep_warm_cost = self.keep_warm_cost;
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::cluster::Plan;
 use super::cluster::config::{BilledFrom, PoolSpec};
 use super::config::{GatewaySpec, InitialSpec, InitialState, TelemetrySpec};
-use super::{Simulation, run};
+use super::{ReplicaParams, Simulation, run};
 use crate::kernel::rng::Purpose;
 use crate::kernel::{SimDuration, SimTime, Streams, dist};
 use crate::outcome::RunOutcome;
@@ -141,7 +141,10 @@ fn trial(sim: &Simulation, rate_per_s: f64, lengths: &Arc<[(u32, u32)]>) -> Resu
     let day = SimDuration::from_secs(86_400);
     let one = Simulation {
         storage: super::storage::Plan::default(),
+        compile_cache: None,
         faults: Vec::new(),
+        // What it serves while it is warm: a trickle must not let it go cold.
+        replica: ReplicaParams { cooling: None, keep_warm: None, ..sim.replica.clone() },
         source: Arc::new(Mix { rate_per_s, lengths: Arc::clone(lengths) }),
         gateway: GatewaySpec { request_timeout: SimDuration::ZERO, ..sim.gateway.clone() },
         cluster: Plan::of(pool, 0),

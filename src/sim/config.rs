@@ -9,7 +9,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::cluster::ModelAffinity;
+use super::compile_cache::CompileCacheSpec;
 use super::storage::config::{ImageSpec, WeightsSpec};
+use super::warmth::{CoolingSpec, KeepWarmSpec};
 use crate::kernel::{Bytes, Distribution, SimDuration};
 use crate::policy::adapter::AdapterSpec;
 use crate::promql::catalogue::Exporter;
@@ -127,6 +129,12 @@ pub struct ReplicaSpec {
     /// Whether a provisioner may take it off a node that it wants to remove (annotation
     /// `cluster-autoscaler.kubernetes.io/safe-to-evict`, `karpenter.sh/do-not-disrupt`).
     pub safe_to_evict: bool,
+    /// A cache of what its engine compiles. Default: every start compiles.
+    pub compile_cache: Option<CompileCacheSpec>,
+    /// When it goes cold for want of work. Default: never.
+    pub cooling: Option<CoolingSpec>,
+    /// Synthetic requests that keep it warm. Default: none.
+    pub keep_warm: Option<KeepWarmSpec>,
     /// When the replica counts as ready.
     pub readiness: ReadinessSpec,
     /// Probes the server before the readiness probe does, and has a container that fails it for too long killed and
@@ -159,6 +167,9 @@ impl Default for ReplicaSpec {
             node_selector: BTreeMap::new(),
             model_affinity: ModelAffinity::default(),
             safe_to_evict: true,
+            compile_cache: None,
+            cooling: None,
+            keep_warm: None,
             readiness: ReadinessSpec::default(),
             startup_probe: None,
             liveness_probe: None,

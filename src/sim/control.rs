@@ -93,16 +93,21 @@ impl Run<'_> {
             let mut meter = Meter::default();
             if let State::Ready(serving, _) | State::Draining(Some(serving)) = &replica.state {
                 let gauges = serving.engine.gauges();
-                gateway.running += u64::from(gauges.running);
-                gateway.waiting += u64::from(gauges.waiting + serving.queued_count);
+                // No proxy has seen a keep-warm request.
+                let unasked = u32::from(serving.warmth.has_synthetic());
+                let running = unasked.min(gauges.running);
+                gateway.running += u64::from(gauges.running - running);
+                gateway.waiting += u64::from(gauges.waiting - (unasked - running) + serving.queued_count);
                 meter = serving.meter.at(now);
             }
             let deleting = match &replica.state {
-                State::Gone | State::Ready(_, false) => continue,
+                State::Gone => continue,
+                // A spare that was claimed is the workload's, and not ready before it is awake.
+                State::Ready(serving, false) if !serving.is_waking() => continue,
                 // What is on its way beyond the order will be a spare.
                 State::Starting(_) if existing >= self.controller.before_spares() => continue,
                 State::Draining(_) => true,
-                State::Starting(_) | State::Ready(_, true) => false,
+                State::Starting(_) | State::Ready(..) => false,
             };
             existing += u32::from(!deleting);
             pods.push(PodView {
@@ -110,7 +115,7 @@ impl Run<'_> {
                 created: replica.created,
                 running: replica.container_started.is_some(),
                 started: replica.bound_at,
-                ready: matches!(replica.state, State::Ready(..)),
+                ready: matches!(replica.state, State::Ready(_, true)),
                 ready_changed: replica.ready_at.unwrap_or(replica.created),
                 deleting,
                 requests: self.sim.replica.requests,

@@ -43,7 +43,7 @@ impl Run<'_> {
             Work::Fetch(want) => self.fetch_waits_from(id, want),
             // Beside it the stage takes time of itself.
             Work::Beside(want, time) => self.fetch_waits_from(id, want).max(self.now.saturating_add(time)),
-            Work::For(_) => SimTime::MAX,
+            Work::For(_) | Work::Compile { .. } => SimTime::MAX,
         }
     }
 
@@ -56,6 +56,28 @@ impl Run<'_> {
             (Some((begun, alone)), Some(bound)) if begun >= bound => alone,
             _ => self.now,
         }
+    }
+
+    /// A node that was there before the run has what its replica once fetched and compiled.
+    pub(super) fn fill_node(&mut self, node: NodeId) {
+        if let Some(storage) = &mut self.storage {
+            storage.fill(node);
+            storage.pod_came(node);
+        }
+        if let Some(cache) = &mut self.compile_cache {
+            cache.fill(node);
+        }
+    }
+
+    /// A node is gone, with what was on it.
+    pub(super) fn forget_node(&mut self, node: NodeId) {
+        if let Some(storage) = &mut self.storage {
+            storage.node_gone(self.now, node);
+        }
+        if let Some(cache) = &mut self.compile_cache {
+            cache.node_gone(node);
+        }
+        self.watch_storage();
     }
 
     /// Has the next thing that happens to images and weights come up.

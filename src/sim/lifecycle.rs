@@ -9,7 +9,9 @@ use super::engine::Engine;
 use super::fetching::fetched;
 use super::replica::{Replica, Serving, Stalls, Starting, State, Work};
 use super::run::{Event, Run};
+use super::sleep::Rest;
 use super::telemetry::Exporter;
+use super::warmth::Warmth;
 use crate::kernel::queue::Rank;
 use crate::kernel::rng::Purpose;
 use crate::kernel::{ReplicaId, SimDuration, SimTime};
@@ -24,10 +26,14 @@ impl Run<'_> {
             let id = ReplicaId(self.replicas.len() as u32);
             // The k-th replica of a run draws the same start under every policy.
             let mut rng = self.streams.stream(Purpose::ColdStart, u64::from(id.0));
-            let drawn = self.sim.replica.stages.iter().map(|(phase, time)| (*phase, time.sample(&mut rng)));
+            let drawn = self.sim.replica.stages.iter();
+            let mut stages: Vec<_> =
+                drawn.map(|(phase, time)| (*phase, Work::For(time.sample(&mut rng)))).collect();
+            if let Some(cache) = &self.sim.compile_cache {
+                cache.put_hits(&mut stages, &mut rng);
+            }
             let warms_up = self.sim.replica.readiness.after == ReadyAfter::WarmUp;
-            let drawn = drawn.filter(|(phase, _)| warms_up || *phase != Phase::WarmingUp);
-            let mut stages: Vec<_> = drawn.map(|(phase, time)| (phase, Work::For(time))).collect();
+            stages.retain(|(phase, _)| warms_up || *phase != Phase::WarmingUp);
             self.sim.storage.put_fetches(&mut stages);
             stages.reverse();
             let again = self.stages_again(&stages);
@@ -56,20 +62,20 @@ impl Run<'_> {
             self.cluster.bind(self.now, None, 0).expect("a run starts with nodes for its first replicas");
         let (gpus, price) = self.lot(node);
         self.books.leave(self.now, Account::Unallocated, gpus, price);
-        if let Some(storage) = &mut self.storage {
-            storage.fill(node);
-            storage.pod_came(node);
-        }
+        self.fill_node(node);
         self.add(id, false, State::Gone);
         let replica = &mut self.replicas[id.index()];
         replica.node = Some(node);
         replica.bound_at = Some(SimTime::ZERO);
         replica.container_started = Some(SimTime::ZERO);
         self.serve(id, in_rotation, true);
+        if !in_rotation {
+            self.sleep_from_the_start(id);
+        }
     }
 
     /// GPUs that a replica holds, and their price; without a node they cost nothing.
-    fn lot_of(&self, id: ReplicaId) -> (u32, u64) {
+    pub(super) fn lot_of(&self, id: ReplicaId) -> (u32, u64) {
         self.replicas[id.index()].node.map_or((self.sim.replica.gpus, 0), |node| self.lot(node))
     }
 
@@ -130,12 +136,15 @@ impl Run<'_> {
         let State::Starting(starting) = &mut replica.state else { return };
         // What was waited for is there; the stage may take longer of itself.
         let rest = starting.not_before.take().filter(|until| *until > now);
-        let stage = match rest {
+        let mut stage = match rest {
             Some(until) => Some((starting.phase, Work::For(until.since(now)))),
             None => fetched(&mut self.storage, now, replica.node, (id, 0), &mut starting.stages),
         };
         if let Some((_, Work::Beside(_, time))) = stage {
             starting.not_before = Some(now.saturating_add(time));
+        }
+        if let (Some(cache), Some(node)) = (&mut self.compile_cache, replica.node) {
+            stage = cache.next(node, stage, &starting.stages);
         }
         let in_container =
             stage.is_none_or(|(phase, work)| phase != Phase::Pulling && !matches!(work, Work::BackOff(_)));
@@ -191,6 +200,9 @@ impl Run<'_> {
             queued_count: 0,
             meter: Meter::new(self.now),
             stalls: Stalls::default(),
+            warmth: Warmth::new(self.now),
+            rest: Rest::Awake,
+            sleep_draws: 0,
             busy_base: SimDuration::ZERO,
             turn: 0,
             turn_at: None,
@@ -202,6 +214,8 @@ impl Run<'_> {
         if in_rotation {
             self.router.add(id, 0);
         }
+        self.lie_down(id);
+        self.watch_warmth(id);
     }
 
     /// Books a ready replica's arrival in, or departure from, rotation or the spares.
@@ -214,6 +228,7 @@ impl Run<'_> {
             self.by_phase[phase as usize] += 1;
             self.books.enter(now, account, gpus, price);
         } else {
+            self.book_keep_warm(id);
             if in_rotation {
                 self.book_busy(id);
             }
@@ -254,6 +269,7 @@ impl Run<'_> {
             }
         }
         self.count_ready(id, into, true);
+        self.lie_down(id);
     }
 
     /// Deletes a replica: a ready one drains, and so does a start whose container has a `preStop` to run first;
@@ -314,10 +330,12 @@ impl Run<'_> {
     }
 
     pub(super) fn retire_if_drained(&mut self, id: ReplicaId) {
-        let replica = &mut self.replicas[id.index()];
+        let replica = &self.replicas[id.index()];
         let State::Draining(serving) = &replica.state else { return };
         if replica.stopping && serving.as_ref().is_none_or(|serving| serving.outstanding == 0) {
-            replica.state = State::Gone;
+            // A keep-warm request that it leaves behind has steps that nobody has counted yet.
+            self.settle(id);
+            self.replicas[id.index()].state = State::Gone;
             self.by_phase[Phase::Draining as usize] -= 1;
             let (gpus, price) = self.lot_of(id);
             self.books.leave(self.now, Account::Draining, gpus, price);

@@ -6,6 +6,7 @@
 pub mod books;
 pub mod capacity;
 pub mod cluster;
+pub mod compile_cache;
 pub mod config;
 pub mod engine;
 pub mod faults;
@@ -16,8 +17,10 @@ pub mod replica_set;
 pub mod requests;
 pub mod router;
 pub mod run;
+pub mod sleep;
 pub mod storage;
 pub mod telemetry;
+pub mod warmth;
 
 mod attribution;
 mod control;
@@ -48,6 +51,8 @@ mod storage_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
+mod warmth_tests;
+#[cfg(test)]
 mod world_tests;
 
 use std::sync::Arc;
@@ -60,10 +65,12 @@ use crate::outcome::breach::Slo;
 use crate::policy::Setting;
 use crate::policy::api::PodResources;
 use crate::workload::Source;
+use compile_cache::CachePlan;
 use config::{ControlPlaneSpec, GatewaySpec, InitialSpec, ProbeSpec, ReadinessSpec, TelemetrySpec};
 use engine::{BatchParams, Continuous, Engine, Stepped, Workers, WorkersParams};
 use faults::FaultSpec;
 use telemetry::CpuModel;
+use warmth::{Cooling, KeepWarm};
 
 /// Everything a run needs but its policy and replication: a resolved scenario.
 #[derive(Clone)]
@@ -84,6 +91,8 @@ pub struct Simulation {
     pub cluster: cluster::Plan,
     /// Images and weights.
     pub storage: storage::Plan,
+    /// The cache of what engines compile; `None`: every start compiles, or what the profile has of it.
+    pub compile_cache: Option<CachePlan>,
     /// What goes wrong.
     pub faults: Vec<FaultSpec>,
     /// Replicas at the start.
@@ -139,7 +148,7 @@ impl EngineParams {
     }
 
     /// Whether a request of that length can ever run.
-    fn fits(&self, prompt_tokens: u32, output_tokens: u32) -> bool {
+    pub fn fits(&self, prompt_tokens: u32, output_tokens: u32) -> bool {
         match self {
             Self::Continuous { batch, .. } => batch.fits(prompt_tokens, output_tokens),
             Self::Workers { .. } => true,
@@ -207,4 +216,8 @@ pub struct ReplicaParams {
     pub pre_stop: SimDuration,
     /// Host time of each request outside the engine, added to its latencies.
     pub per_request: SimDuration,
+    /// When an idle engine goes cold; `None` never.
+    pub cooling: Option<Cooling>,
+    /// What keeps it warm.
+    pub keep_warm: Option<KeepWarm>,
 }

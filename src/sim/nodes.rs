@@ -374,10 +374,7 @@ impl Run<'_> {
         if is_billed {
             self.books.leave(self.now, account, gpus, price);
         }
-        if let Some(storage) = &mut self.storage {
-            storage.node_gone(self.now, id);
-            self.watch_storage();
-        }
+        self.forget_node(id);
         self.want_nodes();
         self.tell_waiting();
     }

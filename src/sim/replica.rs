@@ -7,8 +7,10 @@ use std::collections::VecDeque;
 
 use super::engine::Engine;
 use super::replica_set::{Pod, PodPhase};
+use super::sleep::Rest;
 use super::storage::Want;
 use super::telemetry::Exporter;
+use super::warmth::Warmth;
 use crate::kernel::{NodeId, ReplicaId, SimDuration, SimTime};
 use crate::outcome::{Phase, PhaseSpan, Unscheduled};
 use crate::policy::meter::Meter;
@@ -26,6 +28,13 @@ pub enum Work {
     Beside(Want, SimDuration),
     /// The kubelet waits that long before it starts the container again.
     BackOff(SimDuration),
+    /// It depends on the compile cache.
+    Compile {
+        /// With nothing in it.
+        compiled: SimDuration,
+        /// With the cache filled.
+        cached: SimDuration,
+    },
 }
 
 impl Work {
@@ -33,6 +42,7 @@ impl Work {
     pub fn time(self) -> SimDuration {
         match self {
             Self::For(time) | Self::Beside(_, time) | Self::BackOff(time) => time,
+            Self::Compile { compiled, .. } => compiled,
             Self::Fetch(_) => SimDuration::ZERO,
         }
     }
@@ -67,7 +77,7 @@ impl Starting {
     }
 }
 
-/// The penalties of a replica that nothing had warmed.
+/// The penalties of a replica that nothing had warmed, or that had gone cold.
 ///
 /// A stall delays whoever is there, and whoever comes before the queue behind it is gone: in a
 /// queue that is never empty every later start is late by the whole stall, and in one that would
@@ -118,8 +128,14 @@ pub struct Serving {
     pub queued_count: u32,
     /// What its queue-proxy counts.
     pub meter: Meter,
-    /// What its requests had to wait for because nothing had warmed it.
+    /// What its requests had to wait for because it was not warm.
     pub stalls: Stalls,
+    /// What it has had to do of late.
+    pub warmth: Warmth,
+    /// Whether it sleeps, which only a spare does.
+    pub rest: Rest,
+    /// Times of its sleep drawn so far.
+    pub sleep_draws: u32,
     /// Engine busy time when it last entered rotation.
     pub busy_base: SimDuration,
     /// Generation of its next turn; older turns are stale.
@@ -129,6 +145,11 @@ pub struct Serving {
 }
 
 impl Serving {
+    /// Whether it is a spare that was claimed and is not awake yet.
+    pub fn is_waking(&self) -> bool {
+        matches!(self.rest, Rest::Waking { .. })
+    }
+
     /// Requests that its queue-proxy has let through.
     pub fn working(&self) -> u32 {
         self.outstanding - self.queued_count
@@ -223,7 +244,7 @@ impl Replica {
             uid: self.uid,
             node: self.node,
             phase: if self.container_started.is_some() { PodPhase::Running } else { PodPhase::Pending },
-            ready: matches!(self.state, State::Ready(..)),
+            ready: matches!(&self.state, State::Ready(serving, _) if !serving.is_waking()),
             ready_at: self.ready_at.map(second),
             deletion_cost: 0,
             restarts: self.restarts,

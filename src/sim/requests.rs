@@ -71,10 +71,10 @@ impl Limit {
     pub const ALL: [Self; Self::COUNT] = [Self::Request, Self::Header];
 }
 
-impl Requests {
-    /// Takes a request in.
-    pub fn insert(&mut self, id: u64, request: Request) -> u32 {
-        let new = InFlight {
+impl InFlight {
+    /// One that has just arrived.
+    pub fn new(id: u64, request: Request) -> Self {
+        Self {
             id,
             request,
             place: Place::Gateway,
@@ -84,7 +84,14 @@ impl Requests {
             stalled_base: SimDuration::ZERO,
             preemptions: 0,
             proxied: false,
-        };
+        }
+    }
+}
+
+impl Requests {
+    /// Takes a request in.
+    pub fn insert(&mut self, id: u64, request: Request) -> u32 {
+        let new = InFlight::new(id, request);
         if let Some(slot) = self.free.pop() {
             self.slots[slot as usize] = new;
             slot

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use super::books::{Books, Needed};
 use super::cluster::{Cluster, PoolPlan};
+use super::compile_cache::CompileCache;
 use super::config::InitialState;
 use super::facts::Finished;
 use super::faults::Shortages;
@@ -14,6 +15,7 @@ use super::replica::Replica;
 use super::requests::{Limit, Requests};
 use super::router::Router;
 use super::scale::{Controller, Order};
+use super::sleep::Wake;
 use super::standing::StandingLog;
 use super::storage::Storage;
 use super::{Factory, Simulation};
@@ -24,7 +26,7 @@ use crate::outcome::breach::RequestRecord;
 use crate::outcome::recorder::Recorder;
 use crate::outcome::timeline::Point;
 use crate::outcome::{Account, DecisionRecord, Ledger, Phase, PoolBill, RunOutcome, StartRecord, Timeline};
-use crate::policy::api::{DataPath, Path, PodView};
+use crate::policy::api::{DataPath, Path, PodView, SleepTimes};
 use crate::policy::meter::Meter;
 use crate::policy::{Autoscaler, Loop};
 
@@ -71,6 +73,10 @@ pub(super) enum Event {
     ProbeFailed(ReplicaId, u32),
     /// Something happens to images or weights.
     Storage(u32),
+    /// A replica's keep-warm request is due.
+    KeepWarm(ReplicaId),
+    /// A spare has woken up.
+    Awake(ReplicaId),
     /// Some request's deadline passes.
     Deadline(Limit),
     /// The oldest held request has been held for too long.
@@ -117,6 +123,11 @@ pub(super) struct Run<'a> {
     pub storage: Option<Storage>,
     /// When something happens to them next, and the generation of that event; older ones are stale.
     pub storage_event: (Option<SimTime>, u32),
+    /// Where starts find a filled compile cache, if there is such a cache.
+    pub compile_cache: Option<CompileCache>,
+    /// How long spares take to fall asleep and wake up, if they sleep; and which woke up when, in that order.
+    pub sleep: Option<SleepTimes>,
+    pub wakes: Vec<Wake>,
     pub router: Router,
     pub requests: Requests,
     /// Requests held at the gateway: (slot, id); some may have ended.
@@ -190,7 +201,6 @@ impl<'a> Run<'a> {
             sim,
             streams,
             loops: policy.loops(),
-            policy,
             factory: sim.engine.factory(),
             queue: EventQueue::new(),
             now: SimTime::ZERO,
@@ -210,6 +220,9 @@ impl<'a> Run<'a> {
             provisioning: Provisioning::default(),
             storage: sim.storage.is_needed().then(|| Storage::new(sim.storage.clone())),
             storage_event: (None, 0),
+            compile_cache: sim.compile_cache.as_ref().map(CompileCache::new),
+            sleep: policy.sleep(),
+            wakes: Vec::new(),
             router: Router::new(sim.gateway.router, &data_path, streams.stream(Purpose::Router, 0)),
             requests: Requests::default(),
             held: VecDeque::new(),
@@ -240,6 +253,7 @@ impl<'a> Run<'a> {
             trace_end: None,
             watched,
             record: None,
+            policy,
             over: false,
         }
     }
@@ -354,6 +368,8 @@ impl<'a> Run<'a> {
             Event::Disrupt => self.disrupt(),
             Event::ProbeFailed(id, restarts) => self.probe_failed(id, restarts),
             Event::Storage(generation) => self.storage_due(generation),
+            Event::KeepWarm(id) => self.keep_warm(id),
+            Event::Awake(id) => self.awake(id),
             Event::NodeIdle(id, generation) => self.node_idle(id, generation),
             Event::Deadline(limit) => self.deadline(limit),
             Event::HoldOver => self.hold_over(),
@@ -400,6 +416,7 @@ impl<'a> Run<'a> {
         self.trace_end = Some(now);
         for index in 0..self.live.len() {
             self.book_busy(self.live[index]);
+            self.book_keep_warm(self.live[index]);
         }
         self.books.close(now);
         self.books.write(&mut self.ledger);
@@ -426,6 +443,10 @@ impl<'a> Run<'a> {
 
     fn outcome(mut self) -> (RunOutcome, Option<RequestRecord>) {
         let run_end = self.now;
+        // Keep-warm requests that nobody waits for may still run.
+        for index in 0..self.live.len() {
+            self.settle(self.live[index]);
+        }
         for index in 0..self.starting.len() {
             self.record_start(self.starting[index], crate::outcome::StartResult::Unfinished);
         }

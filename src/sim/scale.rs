@@ -9,6 +9,7 @@ use super::config::ControlPlaneSpec;
 use super::replica::State;
 use super::replica_set::{Gates, Pod, deletion_order};
 use super::run::{Event, Run};
+use super::sleep::Rest;
 use crate::kernel::queue::Rank;
 use crate::kernel::{ReplicaId, SimTime};
 use crate::outcome::{DecisionRecord, Phase};
@@ -198,7 +199,7 @@ impl Run<'_> {
     /// Which of the active replicas go, first ones first.
     ///
     /// Spares are a notion of this program: ready pods of a Deployment of the pool's own, which lends them to the
-    /// workload. They go before any replica in rotation, being what there is too much of; within each group pods
+    /// workload. They go before any replica in rotation or on its way there, being what there is too much of; within each group pods
     /// go as upstream sorts. The rank counts both groups, since a pod that changes sides stays on its node.
     fn to_delete(&self, active: &[ReplicaId], count: usize) -> Vec<ReplicaId> {
         if count == active.len() {
@@ -207,7 +208,9 @@ impl Run<'_> {
         let pods: Vec<Pod<u64>> = active.iter().map(|id| self.replicas[id.index()].pod()).collect();
         let order = deletion_order(&pods, self.now, Gates::default());
         let mut order: Vec<ReplicaId> = order.into_iter().map(|index| active[index]).collect();
-        order.sort_by_key(|id| self.replicas[id.index()].phase() == Some(Phase::Serving));
+        let is_taken =
+            |id: &ReplicaId| self.replicas[id.index()].phase() == Some(Phase::Serving) || self.is_waking(*id);
+        order.sort_by_key(is_taken);
         order.truncate(count);
         order
     }
@@ -219,11 +222,17 @@ impl Run<'_> {
         ready.retain(|id| matches!(self.replicas[id.index()].state, State::Ready(..)));
         let in_rotation =
             |run: &Self, id: ReplicaId| run.replicas[id.index()].phase() == Some(Phase::Serving);
+        // Those that are awake first; those that were claimed before are on their way.
+        ready.sort_by_key(|id| self.rest_of(*id) != Some(Rest::Awake));
+        let mut there = self.by_phase[Phase::Serving as usize];
+        there += ready.iter().filter(|id| self.is_waking(**id)).count() as u32;
         for id in &ready {
-            if self.by_phase[Phase::Serving as usize] < wanted && !in_rotation(self, *id) {
-                self.rotate(*id, true);
+            if there < wanted && !in_rotation(self, *id) && !self.is_waking(*id) {
+                self.claim(*id);
+                there += 1;
             }
         }
+        ready.sort_unstable();
         for id in ready.iter().rev() {
             if self.by_phase[Phase::Serving as usize] > wanted && in_rotation(self, *id) {
                 self.rotate(*id, false);

@@ -213,7 +213,7 @@ mod tests {
         fn runs_fall_into_the_buckets_of_their_steps(
             first_fs in 1_000_000u64..200_000_000_000, rise_fs in -10_000i64..300_000_000, steps in 1u64..300, batch in 1u32..5
         ) {
-            let run = DecodeRun { first_fs, rise_fs, steps, batch };
+            let run = DecodeRun { first_fs, rise_fs, steps, batch, unasked: 0 };
             let mut bulk = PromHistogram::new(ITL_BOUNDS);
             bulk.observe_run(&run);
             let mut single = PromHistogram::new(ITL_BOUNDS);

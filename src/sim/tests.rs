@@ -13,7 +13,7 @@ use crate::kernel::rng::Purpose;
 use crate::kernel::{Distribution, SimDuration, SimTime, Streams, dist};
 use crate::outcome::breach::Slo;
 use crate::outcome::{Account, Phase, RunOutcome};
-use crate::policy::api::{Path, PodResources};
+use crate::policy::api::{Path, PodResources, SleepTimes};
 use crate::policy::{Autoscaler, Decision, Loop, Reason, Setting, View};
 use crate::profile::StepCost;
 use crate::promql::Query;
@@ -31,18 +31,20 @@ pub(super) fn constant(s: u64) -> Distribution {
 /// Orders what a script says, turn by turn, round and round.
 #[derive(Clone)]
 pub(super) struct Script {
-    orders: Vec<(u32, u32)>,
-    period: SimDuration,
-    turn: usize,
+    pub(super) orders: Vec<(u32, u32)>,
+    pub(super) period: SimDuration,
+    pub(super) turn: usize,
+    pub(super) sleep: Option<SleepTimes>,
     /// It reads nothing of them; they make Prometheus scrape.
-    queries: Vec<Query>,
+    pub(super) queries: Vec<Query>,
 }
 
 impl Script {
-    pub(super) fn boxed(orders: &[(u32, u32)], period: SimDuration) -> Box<dyn Autoscaler> {
+    pub(super) fn boxed(orders: &[(u32, u32)], period: SimDuration) -> Box<Self> {
         let queries =
             ["{__name__=~\"vllm:.+\"}", "gateway_queue_length"].map(|text| Query::compile(text).unwrap());
-        Box::new(Self { orders: orders.to_vec(), period, turn: 0, queries: queries.into() })
+        let orders = orders.to_vec();
+        Box::new(Self { orders, period, turn: 0, sleep: None, queries: queries.into() })
     }
 }
 
@@ -57,6 +59,9 @@ impl Autoscaler for Script {
     }
     fn queries(&self) -> Vec<&Query> {
         self.queries.iter().collect()
+    }
+    fn sleep(&self) -> Option<SleepTimes> {
+        self.sleep.clone()
     }
     fn initial(&self) -> (u32, u32) {
         self.orders[0]
@@ -100,6 +105,7 @@ pub(super) fn batch_engine(exact_steps: bool) -> EngineParams {
 pub(super) fn simulation(engine: EngineParams, source: Arc<dyn Source>, seed: u64) -> Simulation {
     Simulation {
         storage: super::storage::Plan::default(),
+        compile_cache: None,
         faults: Vec::new(),
         seed,
         source,
@@ -121,6 +127,8 @@ pub(super) fn simulation(engine: EngineParams, source: Arc<dyn Source>, seed: u6
             endpoint_removal_delay: SimDuration::ZERO,
             pre_stop: SimDuration::ZERO,
             per_request: SimDuration::from_millis(5),
+            cooling: None,
+            keep_warm: None,
         },
         gateway: GatewaySpec { request_timeout: secs(20), ..GatewaySpec::default() },
         control_plane: ControlPlaneSpec { watch_delay: SimDuration::ZERO, api_call: SimDuration::ZERO },
@@ -144,6 +152,8 @@ pub(super) fn check_laws(outcome: &RunOutcome) {
     let ended = counts.finished + counts.rejected + counts.timed_out + counts.killed;
     assert_eq!(counts.arrived, ended, "every request ends exactly once");
     assert_eq!(outcome.ledger.total(), outcome.ledger.billed_gpu_ns, "the accounts are the bill");
+    let ledger = &outcome.ledger;
+    assert!(ledger.keep_warm_gpu_ns <= ledger.account(Account::ServingBusy), "keep-warm time is busy time");
     assert_eq!(
         outcome.ledger.cost.iter().sum::<u128>(),
         outcome.ledger.billed_cost(),

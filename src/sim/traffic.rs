@@ -4,6 +4,7 @@ use super::engine::{Engine, Job};
 use super::facts::{Facts, Finished};
 use super::requests::{InFlight, Limit, Place};
 use super::run::{Event, Run};
+use super::warmth::cool_down;
 use crate::kernel::queue::Rank;
 use crate::kernel::{ReplicaId, SimDuration, SimTime};
 use crate::outcome::BreachOutcome;
@@ -224,7 +225,9 @@ impl Run<'_> {
         let serving =
             self.replicas[replica.index()].serving().expect("a replica that takes requests has an engine");
         let stalled_base = serving.stalls.past(now, || serving.engine.gauges().waiting);
+        cool_down(self.sim, now, serving);
         let Some(ticket) = serving.engine.submit(now, job) else { return false };
+        serving.warmth.user_comes(now);
         serving.exporter.arrived += 1;
         let held = self.requests.get_mut(slot);
         held.place = Place::Replica(replica, ticket);
@@ -288,6 +291,7 @@ impl Run<'_> {
         self.with_engine(id, |engine, facts| engine.turn(now, facts));
         self.plan_turn(id);
         self.end_finished();
+        self.mind_rest(id);
         self.retire_if_drained(id);
     }
 
@@ -306,6 +310,7 @@ impl Run<'_> {
             exporter: &mut serving.exporter,
             now: self.now,
             stalls: &mut serving.stalls,
+            warmth: &mut serving.warmth,
             finished: &mut self.finished,
         };
         work(&mut serving.engine, &mut facts);

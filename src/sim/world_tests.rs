@@ -1,5 +1,7 @@
 //! Random worlds against the laws, and against the stepped engine: everything at once.
 
+use std::sync::Arc;
+
 use proptest::prelude::*;
 
 use super::Simulation;
@@ -7,11 +9,16 @@ use super::cluster::config::{
     BilledFrom, CapacityType, ClusterAutoscalerSpec, KarpenterSpec, PoolSpec, ProvisionerSpec,
 };
 use super::cluster::{ModelAffinity, PoolPlan};
+use super::compile_cache::{CacheAt, CachePlan};
 use super::config::*;
 use super::faults::{FaultSpec, NoCapacitySpec, SpotReclaimSpec};
 use super::storage::{self as store, ImagePlan, LazyPlan, NodePlan, Plan, WeightsPlan};
-use super::tests::{PRICE, Script, batch_engine, check_laws, packed, pool, result, secs, simulation};
+use super::tests::{
+    PRICE, Script, batch_engine, check_laws, constant, packed, pool, result, secs, simulation,
+};
+use super::warmth::{Cooling, KeepWarm};
 use crate::kernel::{Quantity, SimDuration, SimTime};
+use crate::policy::api::SleepTimes;
 
 /// Pools, provisioner, placeholders and affinity.
 #[derive(Clone, Debug)]
@@ -114,6 +121,10 @@ proptest! {
         shortage in prop::option::of((0u64..100, 1u64..60)),
         liveness in prop::option::of((0u64..12, 1u64..9, 1u32..4)),
         fetches in prop::option::of((1u32..3, 0u64..4, any::<bool>(), any::<bool>(), 0u64..30)),
+        cooling in prop::option::of((0u64..15, 0u64..3_000)),
+        keep_warm in prop::option::of((0u64..9_000, 1u64..6_000, 1u32..300, 1u32..50)),
+        sleep in prop::option::of((0u64..9, 0u64..9)),
+        cache in prop::option::of((any::<bool>(), any::<bool>(), 0u64..4)),
         nodes in nodes(),
     ) {
         let mut sim = simulation(batch_engine(false), packed(&gaps, tail_s), seed);
@@ -179,7 +190,25 @@ proptest! {
         if cold {
             sim.initial.state = InitialState::Cold;
         }
-        let policy = || Script::boxed(&orders, secs(period_s));
+        let ms = SimDuration::from_millis;
+        sim.replica.cooling = cooling.map(|(after_s, penalty_ms)| Cooling {
+            after: secs(after_s),
+            curve: Arc::new([ms(penalty_ms), ms(penalty_ms / 3)]),
+        });
+        sim.replica.keep_warm = keep_warm.map(|(threshold_ms, period_ms, prompt_tokens, output_tokens)| KeepWarm {
+            idle_threshold: ms(threshold_ms),
+            period: ms(period_ms),
+            prompt_tokens,
+            output_tokens,
+            service: SimDuration::ZERO,
+        });
+        sim.compile_cache = cache.map(|(shared, filled, cached_s)| CachePlan {
+            at: if shared { CacheAt::Shared } else { CacheAt::Node },
+            filled,
+            cached: vec![None, None, Some(constant(cached_s))],
+        });
+        let sleep = sleep.map(|(fall, wake)| SleepTimes { fall_asleep: constant(fall), wake: constant(wake) });
+        let policy = || Box::new(Script { sleep: sleep.clone(), ..*Script::boxed(&orders, secs(period_s)) });
         let fast = result(&sim, policy(), 0);
         check_laws(&fast);
         sim.engine = batch_engine(true);

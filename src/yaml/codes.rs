@@ -234,15 +234,19 @@ const OF_SCENARIOS: &[Code] = &[
     ),
     code(
         "E0316",
-        "an image that nobody knows",
-        "`replica.image` has no `layers`, and the profile has no `image` to take them from. Write the layers' sizes, as \
-         `docker manifest inspect` lists them, or measure the pull (`thawline-calibrate pull`).",
+        "a figure that nobody knows",
+        "The scenario leaves a figure to the profile, and the profile does not know it: the layers of `replica.image` (`docker \
+         manifest inspect` lists them, `thawline-calibrate pull` measures the pull); what a start takes with a filled \
+         `replica.compileCache`; what the first request pays after `replica.cooling`; how long a sleeping spare takes to wake \
+         up. Write it, or put it into the profile with its source.",
     ),
     code(
         "E0317",
         "a setting without what it belongs to",
         "A registry, a model store or a node's copies are described, but not the image or the weights that would come from \
-         there; or a store is disturbed whose usual bandwidth is not given. It would change nothing, in silence.",
+         there; a store is disturbed whose usual bandwidth is not given; there is a compile cache, and readiness waits for \
+         nothing that it shortens; or a keep-warm request has a service time in an engine that counts tokens. It would change \
+         nothing, in silence.",
     ),
     code(
         "E0401",

@@ -271,6 +271,7 @@ pub fn start_up(records: &[Record], weights: Option<u64>, cache: Cache, origin: 
             label: Some("graph capture".to_owned()),
             time: origin
                 .derived(Distribution::Constant(time), format!("Sum over {} batch sizes.", captures.len())),
+            cached: None,
         });
     }
     let curves: Vec<&WarmUpSample> = records
@@ -332,7 +333,8 @@ fn weight_load(
         Distribution::Constant(secs(time(best))?)
     };
     let note = format!("{caches}; one GPU's share, the fastest of {}.", rates.join("; "));
-    Some(StartUpStage { stage: Stage::WeightLoad, label: None, time: origin.with(way).derived(value, note) })
+    let time = origin.with(way).derived(value, note);
+    Some(StartUpStage { stage: Stage::WeightLoad, label: None, time, cached: None })
 }
 
 /// What the first passes of a fresh process cost more than later ones. A request prefills once, so

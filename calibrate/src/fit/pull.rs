@@ -290,7 +290,8 @@ impl PullFit {
             [only] => Distribution::Constant(only),
             _ => Distribution::Samples(samples),
         };
-        Some(StartUpStage { stage: Stage::ImagePull, label: None, time: origin.measured(value, None) })
+        let time = origin.measured(value, None);
+        Some(StartUpStage { stage: Stage::ImagePull, label: None, time, cached: None })
     }
 
     /// How well the model has the pulls it was fitted to.

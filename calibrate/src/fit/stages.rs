@@ -76,7 +76,7 @@ fn one(
     };
     let note = (!remarks.is_empty()).then(|| format!("{}.", capital(&remarks.join("; "))));
     let time = origin.with(&sources.join(", ")).measured(value, note);
-    Some(StartUpStage { stage, label: label.map(ToOwned::to_owned), time })
+    Some(StartUpStage { stage, label: label.map(ToOwned::to_owned), time, cached: None })
 }
 
 fn word(cache: Cache) -> &'static str {

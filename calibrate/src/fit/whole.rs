@@ -55,6 +55,7 @@ pub(super) fn compose(files: &[RawFile], mut parts: Vec<Part>, options: &Options
         start_up,
         image: parts.iter().find_map(|p| p.image.clone()),
         first_requests: parts.iter().find_map(|p| p.first_requests.clone()),
+        sleep: None,
         step_time,
         host_overhead: parts.iter().find_map(|p| p.host.clone()).filter(|h| *h != HostOverhead::default()),
         memory: parts.iter().find_map(|p| p.memory.clone()),
@@ -111,7 +112,7 @@ fn start_up(parts: &[Part], options: &Options, report: &mut FitReport) -> Vec<St
             Distribution::Constant(time),
             "Given by whoever fitted the profile; nothing was measured.",
         );
-        stages.push(StartUpStage { stage: Stage::RuntimeInit, label: None, time });
+        stages.push(StartUpStage { stage: Stage::RuntimeInit, label: None, time, cached: None });
     }
     let missing: Vec<&str> =
         [Stage::ImagePull, Stage::ContainerStart, Stage::RuntimeInit, Stage::WeightLoad, Stage::WarmUp]

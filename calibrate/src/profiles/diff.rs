@@ -6,9 +6,9 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use thawline::kernel::{Bytes, Price, Quantity, SimDuration};
-use thawline::profile::Profile;
+use thawline::kernel::{Bytes, Distribution, Price, Quantity, SimDuration};
 use thawline::profile::show::distribution_text;
+use thawline::profile::{Profile, Sourced};
 
 /// One field of a profile.
 #[derive(Clone, Debug, PartialEq)]
@@ -92,13 +92,14 @@ fn start_up(profile: &Profile, found: &mut Vec<(String, Field)>) {
         if found.iter().any(|(known, _)| *known == path) {
             path += &format!(" #{}", found.len());
         }
-        let time = &stage.time;
-        let field = Field {
+        let field = |time: &Sourced<Distribution>| Field {
             text: distribution_text(&time.value),
             numbers: [0.5, 0.95].map(|p| time.value.quantile(p).as_secs_f64()).to_vec(),
             provenance: Some(time.provenance.label().to_owned()),
         };
-        found.push((path, field));
+        let cached = stage.cached.as_ref().map(|time| (format!("{path}, cached"), field(time)));
+        found.push((path, field(&stage.time)));
+        found.extend(cached);
     }
 }
 

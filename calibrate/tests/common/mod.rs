@@ -84,7 +84,7 @@ impl Sink for Seen {
             self.events.entry(*slot).or_default().extend(ends.iter().rev());
         }
     }
-    fn gap(&mut self, _: SimDuration) {}
+    fn gap(&mut self, _: u32, _: SimDuration) {}
     fn prefilled(&mut self, _: u64) {}
     fn stepped(&mut self, _: u64, _: u64) {}
     fn stalled(&mut self, _: SimDuration) {}

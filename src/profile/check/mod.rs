@@ -2,7 +2,7 @@
 //!
 //! Types are checked while the YAML is read; this looks at what the values mean together.
 
-use super::schema::{FitErrors, Profile, SCHEMA_VERSION};
+use super::schema::{FitErrors, Profile, SCHEMA_VERSION, SleepLevels};
 use super::sourced::{Origin, Provenance, Sourced};
 
 mod steps;
@@ -189,6 +189,9 @@ fn check_start_up(profile: &Profile, faults: &mut Faults) {
     );
     for (i, stage) in stages.iter().enumerate() {
         faults.sourced(&format!("startUp[{i}].time"), &stage.time);
+        if let Some(cached) = &stage.cached {
+            faults.sourced(&format!("startUp[{i}].cached"), cached);
+        }
         if i > 0 && stage.stage < stages[i - 1].stage {
             let (this, before) = (stage.stage.label(), stages[i - 1].stage.label());
             faults.error(
@@ -200,6 +203,13 @@ fn check_start_up(profile: &Profile, faults: &mut Faults) {
     }
     if let Some(penalties) = &profile.first_requests {
         faults.sourced("firstRequests", penalties);
+    }
+    for (level, times) in profile.sleep.iter().flat_map(SleepLevels::named) {
+        let Some(times) = times else { continue };
+        faults.sourced(&format!("sleep.{level}.wake"), &times.wake);
+        if let Some(fall_asleep) = &times.fall_asleep {
+            faults.sourced(&format!("sleep.{level}.fallAsleep"), fall_asleep);
+        }
     }
 }
 

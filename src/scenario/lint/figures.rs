@@ -40,7 +40,8 @@ fn cold_start(simulation: &Simulation) -> Times {
     let (image, weights) = storage::alone(&simulation.storage, first_pool(simulation));
     let fetched = [(Phase::Pulling, image), (Phase::Loading, weights)];
     let fetched = fetched.map(|(phase, time)| (phase, Distribution::Constant(time)));
-    let stages = || simulation.replica.stages.iter().chain(&fetched).filter(|(phase, _)| probed(*phase));
+    let drawn = simulation.first_start();
+    let stages = || drawn.iter().chain(&fetched).filter(|(phase, _)| probed(*phase));
     let pull = Times::of_stages(stages().filter(|(phase, _)| is_pull(*phase)).map(|(_, time)| time));
     let start = Times::of_stages(stages().filter(|(phase, _)| !is_pull(*phase)).map(|(_, time)| time));
     // The probe is half a period late on average, and a whole one at worst.
@@ -79,8 +80,9 @@ impl Figures {
     pub fn new(simulation: &Simulation) -> Self {
         let (cluster, readiness) = (&simulation.cluster, &simulation.replica.readiness);
         let gpus = simulation.replica.gpus;
+        let drawn = simulation.first_start();
         let medians = |keep: fn(Phase) -> bool| -> SimDuration {
-            let stages = simulation.replica.stages.iter().filter(|(phase, _)| keep(*phase));
+            let stages = drawn.iter().filter(|(phase, _)| keep(*phase));
             stages.map(|(_, time)| time.median()).sum()
         };
         let warm_up: SimDuration = medians(|phase| phase == Phase::WarmingUp);

@@ -18,6 +18,7 @@ mod signal;
 mod sleep;
 #[cfg(test)]
 mod tests;
+mod warmth;
 
 use std::collections::BTreeSet;
 
@@ -85,6 +86,8 @@ const RULES: &[(&str, Check)] = &[
     ("W0365", Whole(replica::late_probe)),
     ("W0366", Whole(replica::short_pre_stop)),
     ("W0367", Whole(replica::killed_starts)),
+    ("W0368", Whole(warmth::too_late_to_keep_warm)),
+    ("W0369", OfSignal(warmth::kept_awake)),
 ];
 
 /// What every rule finds, with the rule's code, in the order of the rules.

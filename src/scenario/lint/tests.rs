@@ -568,6 +568,30 @@ fn pods_and_their_room() {
 }
 
 #[test]
+fn keep_warm_requests() {
+    let waiting = hpa(&pods("vllm:num_requests_waiting", "5"), "");
+    let keep_warm = "replica.keepWarm={}";
+    check(&waiting, &[keep_warm], &["W0368 replica.keepWarm"]);
+    let cooling = |after: &str| format!("replica.cooling={{ after: {after}, penalty: 1s }}");
+    check(&waiting, &[keep_warm, &cooling("61s")], &[]);
+    check(&waiting, &[keep_warm, &cooling("60s")], &["W0368 replica.keepWarm.idleThreshold"]);
+    let late = ["W0368 replica.keepWarm.idleThreshold", "W0368 replica.keepWarm.period"];
+    check(&waiting, &[keep_warm, &cooling("30s")], &late);
+    let fed = "sum(rate(vllm:request_success_total[2m]))";
+    let kept = |query: &str, activation: &str| {
+        // Something in front of the pods wakes it up; what keeps it awake is the other.
+        let own = trigger(query, &format!("threshold: \"5\"{activation}"));
+        sleepy("", &format!("{}, {own}", prometheus(HELD, "5")))
+    };
+    let warm = [keep_warm, &cooling("2m")];
+    check(&kept(fed, ""), &warm, &["W0369 keda.scaledObject.triggers[1].metadata.query"]);
+    check(&kept(fed, ", activationThreshold: \"1\""), &warm, &[]);
+    check(&kept(fed, ""), &[], &[]);
+    check(&kept("sum(vllm:num_requests_running)", ""), &warm, &[]);
+    check(&kept(fed, "").replace("minReplicaCount: 0", "minReplicaCount: 1"), &warm, &[]);
+}
+
+#[test]
 fn each_rule_has_a_page_and_each_page_a_rule() {
     let rules: Vec<&str> = RULES.iter().map(|(code, _)| *code).collect();
     assert!(rules.is_sorted_by(|a, b| a < b), "each rule once, in order");

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use super::clock::{Clock, ceil_ns};
 use super::kv::{Residues, blocks};
 use super::peaks::Peaks;
-use super::{BatchParams, DecodeRun, Gauges, Job, Sink, Ticket};
+use super::{BatchParams, Cooled, DecodeRun, Gauges, Job, KEEP_WARM, Sink, Ticket};
 use crate::kernel::{SimDuration, SimTime};
 use crate::profile::step_time::FS_PER_NS;
 
@@ -40,7 +40,7 @@ struct Seq {
     slot: u32,
     state: State,
     aborted: bool,
-    /// It has been scheduled before (and so has paid its share of the not-warmed penalty).
+    /// It has been scheduled before (and so has paid its share of the penalties).
     started: bool,
     prompt: u32,
     output: u32,
@@ -95,6 +95,8 @@ pub struct Continuous {
     aborting: Vec<u32>,
     /// Decoding sequences.
     batch: u32,
+    /// Of these, keep-warm requests.
+    unasked: u32,
     /// KV tokens the next decode step reads.
     kv: u64,
     residues: Residues,
@@ -107,6 +109,7 @@ pub struct Continuous {
     turn_at: Option<SimTime>,
     admitted: u64,
     started: usize,
+    pub(super) cooled: Cooled,
     peaks: Peaks,
     busy_since: SimTime,
     busy: SimDuration,
@@ -126,6 +129,7 @@ impl Continuous {
             finishes: BinaryHeap::new(),
             aborting: Vec::new(),
             batch: 0,
+            unasked: 0,
             kv: 0,
             residues: Residues::default(),
             step: 0,
@@ -134,6 +138,7 @@ impl Continuous {
             turn_at: None,
             admitted: 0,
             started: 0,
+            cooled: Cooled::default(),
             peaks: Peaks::default(),
             busy_since: SimTime::ZERO,
             busy: SimDuration::ZERO,
@@ -270,7 +275,8 @@ impl Continuous {
     /// Takes the first `taken` steps of the leap: they end, and later ones have begun if there are any.
     fn take_steps(&mut self, taken: u64, sink: &mut impl Sink) {
         let Plan::Leap { first_fs, rise_fs, steps, extrapolated } = &mut self.plan else { return };
-        sink.decoded(DecodeRun { first_fs: *first_fs, rise_fs: *rise_fs, steps: taken, batch: self.batch });
+        let (batch, unasked) = (self.batch, self.unasked);
+        sink.decoded(DecodeRun { first_fs: *first_fs, rise_fs: *rise_fs, steps: taken, batch, unasked });
         sink.stepped(taken, if *extrapolated { taken } else { 0 });
         self.clock = self.clock.plus(leap_fs(*first_fs, *rise_fs, taken));
         let last_fs = step_fs(*first_fs, *rise_fs, taken - 1);
@@ -286,7 +292,8 @@ impl Continuous {
 
     fn take_mixed(&mut self, step_fs: u64, extrapolated: bool, sink: &mut impl Sink) {
         if self.batch > 0 {
-            sink.decoded(DecodeRun { first_fs: step_fs, rise_fs: 0, steps: 1, batch: self.batch });
+            let (batch, unasked) = (self.batch, self.unasked);
+            sink.decoded(DecodeRun { first_fs: step_fs, rise_fs: 0, steps: 1, batch, unasked });
         }
         sink.stepped(1, u64::from(extrapolated));
         self.clock = self.clock.plus(step_fs);
@@ -347,7 +354,7 @@ impl Continuous {
             } else {
                 let gap = clock.since(seq.last_token);
                 seq.gap_max_ns = seq.gap_max_ns.max(gap.as_nanos());
-                sink.gap(gap);
+                sink.gap(seq.slot, gap);
             }
             seq.generated += 1;
             if seq.generated == seq.output {
@@ -364,6 +371,7 @@ impl Continuous {
             let finish = step + u64::from(seq.output - seq.generated);
             self.finishes.push(Reverse((finish, seq.order, id)));
             self.batch += 1;
+            self.unasked += u32::from(seq.slot == KEEP_WARM);
             self.kv += computed + 1;
             self.residues.join(computed, step);
         }
@@ -475,7 +483,7 @@ impl Continuous {
         true
     }
 
-    /// Admits waiting requests; returns the not-warmed penalty of this step, fs.
+    /// Admits waiting requests; returns the penalty of this step, not warmed or gone cold, fs.
     fn admit(&mut self, mut budget: u32, sink: &mut impl Sink) -> u64 {
         let now = self.clock.ceil();
         let mut penalty_fs = 0;
@@ -496,8 +504,9 @@ impl Continuous {
             if !seq.started {
                 seq.started = true;
                 sink.scheduled(seq.slot, now);
-                let penalty = self.params.penalties_fs.get(self.started).copied().unwrap_or(0);
-                penalty_fs = penalty_fs.max(penalty);
+                let not_warmed = self.params.penalties_fs.get(self.started).copied().unwrap_or(0);
+                let cold = self.cooled.take().as_nanos().saturating_mul(FS_PER_NS);
+                penalty_fs = penalty_fs.max(not_warmed).max(cold);
                 self.started += 1;
             }
             self.chunks.push((id, chunk));
@@ -560,6 +569,7 @@ impl Continuous {
         let seq = &self.seqs[id as usize];
         let computed = u64::from(seq.target) + (self.step - seq.join_step);
         self.batch -= 1;
+        self.unasked -= u32::from(seq.slot == KEEP_WARM);
         self.kv -= computed + 1;
         self.residues.leave(computed, self.step);
         self.free_blocks += blocks(computed);

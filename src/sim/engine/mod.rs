@@ -9,6 +9,7 @@
 
 mod clock;
 mod continuous;
+mod cooled;
 mod kv;
 mod peaks;
 mod stepped;
@@ -21,6 +22,7 @@ use std::sync::Arc;
 
 pub use clock::Clock;
 pub use continuous::Continuous;
+pub use cooled::Cooled;
 pub use stepped::Stepped;
 pub use workers::{Workers, WorkersParams};
 
@@ -29,6 +31,9 @@ use crate::profile::StepCost;
 
 /// Tokens in a KV block (vLLM's default).
 pub const BLOCK_TOKENS: u64 = 16;
+
+/// The slot of a keep-warm request, which nobody waits for. There is at most one in an engine.
+pub const KEEP_WARM: u32 = u32::MAX;
 
 /// A request as an engine sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +63,8 @@ pub struct DecodeRun {
     pub steps: u64,
     /// Sequences that got a token in each.
     pub batch: u32,
+    /// Of these, keep-warm requests.
+    pub unasked: u32,
 }
 
 /// Where an engine's facts go.
@@ -72,8 +79,8 @@ pub trait Sink {
     fn preempted(&mut self, slot: u32, at: SimTime);
     /// Inter-token latencies of `run.batch` sequences over consecutive steps.
     fn decoded(&mut self, run: DecodeRun);
-    /// A token left after a preemption, this long after the one before.
-    fn gap(&mut self, gap: SimDuration);
+    /// A token of the request left after a preemption, this long after the one before.
+    fn gap(&mut self, slot: u32, gap: SimDuration);
     /// Prompt tokens were prefilled.
     fn prefilled(&mut self, tokens: u64);
     /// Steps were taken, some of them costed by extrapolation.
@@ -147,6 +154,11 @@ impl Engine {
     /// Takes a request; `None` if its queue is full.
     pub fn submit(&mut self, now: SimTime, job: Job) -> Option<Ticket> {
         each!(self, e => e.submit(now, job))
+    }
+
+    /// It has gone cold: its next requests take longer by the curve, the first by its first entry.
+    pub fn cool(&mut self, curve: &Arc<[SimDuration]>) {
+        each!(self, e => e.cooled.again(curve));
     }
 
     /// Gives a request up; it leaves no further facts.

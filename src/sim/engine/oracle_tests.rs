@@ -15,6 +15,8 @@ struct Log {
     /// ns of a token -> how many.
     gaps: BTreeMap<u64, u64>,
     decode_fs: u128,
+    /// Tokens of keep-warm requests after the first.
+    unasked: u64,
     steps: (u64, u64),
     prefilled: u64,
     gauges: Vec<(Gauges, SimDuration)>,
@@ -34,14 +36,16 @@ impl Sink for Log {
         self.facts.push((at.as_nanos(), "preempted", slot, 0));
     }
     fn decoded(&mut self, run: DecodeRun) {
+        self.unasked += run.steps * u64::from(run.unasked);
         for i in 0..run.steps {
             let fs = (run.first_fs as i64 + run.rise_fs * i as i64) as u64;
             *self.gaps.entry(clock::ceil_ns(fs)).or_default() += u64::from(run.batch);
             self.decode_fs += u128::from(fs) * u128::from(run.batch);
         }
     }
-    fn gap(&mut self, gap: SimDuration) {
+    fn gap(&mut self, slot: u32, gap: SimDuration) {
         *self.gaps.entry(gap.as_nanos()).or_default() += 1;
+        self.unasked += u64::from(slot == KEEP_WARM);
     }
     fn prefilled(&mut self, tokens: u64) {
         self.prefilled += tokens;
@@ -83,6 +87,7 @@ fn run(world: &World, mut engine: Engine) -> Log {
     }
     inputs.extend((1..200).map(|i| (us(i * world.scrape_us), Input::Scrape)));
     inputs.sort_unstable();
+    let cooling: Arc<[SimDuration]> = [12_345, 3_210, 1].map(SimDuration::from_nanos).into();
     let mut log = Log::default();
     let mut tickets = BTreeMap::new();
     let mut inputs = inputs.into_iter().peekable();
@@ -104,7 +109,13 @@ fn run(world: &World, mut engine: Engine) -> Log {
         match input {
             Input::Submit(slot) => {
                 let (_, prompt_tokens, output_tokens, _) = world.requests[slot as usize];
-                let job = Job { slot, prompt_tokens, output_tokens, service: SimDuration::ZERO };
+                // Every seventh is nobody's, and some come to an engine that has gone cold.
+                let unasked = slot % 7 == 3 && world.requests[slot as usize].3.is_none();
+                let own = if unasked { KEEP_WARM } else { slot };
+                let job = Job { slot: own, prompt_tokens, output_tokens, service: SimDuration::ZERO };
+                if engine.next_turn().is_none() && slot % 3 > 0 {
+                    engine.cool(&cooling);
+                }
                 tickets.insert(slot, engine.submit(now, job).expect("batching engines never refuse"));
             }
             Input::Abort(slot) => {
@@ -217,9 +228,12 @@ fn random_worlds_reach_every_corner() {
         note("extrapolated", log.steps.1 > 0);
         note("chunked", world.requests.iter().any(|r| r.1 > world.params.max_num_batched_tokens));
         note("given up", world.requests.iter().any(|r| r.3.is_some()));
+        note("unasked", log.unasked > 0);
+        let cold = |f: &(u64, &str, u32, u64)| f.1 == "stalled" && f.3 == 12_345;
+        note("gone cold", log.facts.iter().any(cold));
     }
     for (kind, worlds) in &seen {
         assert!(*worlds >= 40, "{kind} in only {worlds} of 200 worlds");
     }
-    assert_eq!(seen.len(), 5);
+    assert_eq!(seen.len(), 7);
 }

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::clock::Clock;
-use super::{BLOCK_TOKENS, BatchParams, DecodeRun, Gauges, Job, Sink, Ticket};
+use super::{BLOCK_TOKENS, BatchParams, Cooled, DecodeRun, Gauges, Job, KEEP_WARM, Sink, Ticket};
 use crate::kernel::{SimDuration, SimTime};
 
 #[derive(Clone, Debug)]
@@ -53,6 +53,7 @@ pub struct Stepped {
     turn_at: Option<SimTime>,
     tickets: u32,
     started: usize,
+    pub(super) cooled: Cooled,
     busy_since: SimTime,
     busy: SimDuration,
 }
@@ -70,6 +71,7 @@ impl Stepped {
             turn_at: None,
             tickets: 0,
             started: 0,
+            cooled: Cooled::default(),
             busy_since: SimTime::ZERO,
             busy: SimDuration::ZERO,
         }
@@ -168,9 +170,16 @@ impl Stepped {
                     let gap = self.clock.since(last);
                     seq.gap_max_ns = seq.gap_max_ns.max(gap.as_nanos());
                     if was_prefill {
-                        sink.gap(gap);
+                        sink.gap(seq.slot, gap);
                     } else {
-                        sink.decoded(DecodeRun { first_fs: step_fs, rise_fs: 0, steps: 1, batch: 1 });
+                        let unasked = u32::from(seq.slot == KEEP_WARM);
+                        sink.decoded(DecodeRun {
+                            first_fs: step_fs,
+                            rise_fs: 0,
+                            steps: 1,
+                            batch: 1,
+                            unasked,
+                        });
                     }
                 }
             }
@@ -260,8 +269,9 @@ impl Stepped {
             if !seq.started {
                 seq.started = true;
                 sink.scheduled(seq.slot, self.clock.ceil());
-                let penalty = self.params.penalties_fs.get(self.started).copied().unwrap_or(0);
-                penalty_fs = penalty_fs.max(penalty);
+                let not_warmed = self.params.penalties_fs.get(self.started).copied().unwrap_or(0);
+                let cold = self.cooled.take().as_nanos().saturating_mul(1_000_000);
+                penalty_fs = penalty_fs.max(not_warmed).max(cold);
                 self.started += 1;
             }
             self.running.push(seq);

@@ -1,14 +1,15 @@
 //! A classic model server: c workers, each with one request at a time, behind a bounded
 //! first-come-first-served queue.
 //!
-//! The answer is one piece: the first token is the last. A replica that nothing warmed
-//! pays for its first requests by blocking every worker, as a graph compile does.
+//! The answer is one piece: the first token is the last. A replica that nothing warmed, or
+//! that has gone cold, pays for its first requests by blocking every worker, as a graph
+//! compile does.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::sync::Arc;
 
-use super::{Gauges, Job, Sink, Ticket};
+use super::{Cooled, Gauges, Job, Sink, Ticket};
 use crate::kernel::{SimDuration, SimTime};
 
 /// Settings of the workers, shared by all replicas of a run.
@@ -41,6 +42,7 @@ pub struct Workers {
     start_at: Option<SimTime>,
     tickets: u32,
     started: usize,
+    pub(super) cooled: Cooled,
     busy_since: SimTime,
     busy: SimDuration,
 }
@@ -56,6 +58,7 @@ impl Workers {
             start_at: None,
             tickets: 0,
             started: 0,
+            cooled: Cooled::default(),
             busy_since: SimTime::ZERO,
             busy: SimDuration::ZERO,
         }
@@ -126,7 +129,8 @@ impl Workers {
             sink.scheduled(job.slot, now);
             sink.prefilled(u64::from(job.prompt_tokens));
             sink.stepped(1, 0);
-            let penalty = self.params.penalties.get(self.started).copied().unwrap_or_default();
+            let not_warmed = self.params.penalties.get(self.started).copied().unwrap_or_default();
+            let penalty = not_warmed.max(self.cooled.take());
             self.started += 1;
             if !penalty.is_zero() {
                 self.stalled_until = now + penalty;

@@ -456,4 +456,26 @@ pub(super) const LINTS: &[Code] = &[
         "startupProbe: { period: 10s, failureThreshold: 36 }",
         "kubernetes pkg/kubelet/prober/worker.go; pkg/kubelet/kubelet.go `backOffPeriod`, `MaxContainerBackOff` (1.34)."
     ),
+    lint!(
+        "W0368",
+        "keep-warm requests that keep nothing warm",
+        "A keep-warm request helps if it comes before the replica is cold. One that comes later pays the penalty itself, and \
+         so does a user who comes before it. And in a scenario without cooling nothing goes cold: the requests cost time in \
+         the engine and buy nothing.",
+        "cooling: { after: 45s }   # keepWarm: { idleThreshold: 60s }",
+        "keepWarm: { idleThreshold: 20s, period: 20s }",
+        "`replica.cooling` and `replica.keepWarm` of the scenario."
+    ),
+    lint!(
+        "W0369",
+        "kept awake by its own keep-warm requests",
+        "A keep-warm request goes straight to the engine's port. The engine's counters and histograms count it, and \
+         dcgm-exporter sees the GPU work; the gateway, an interceptor or an activator does not see it. An autoscaler that is to \
+         go to zero and reads the former finds traffic for ever: it pays for one replica, and its cooldown never ends. Gauges \
+         such as vllm:num_requests_running show such a request only if they are scraped while it runs, so that the step to zero \
+         comes late now and then, and is not warned of.",
+        "query: sum(rate(vllm:request_success_total[2m]))",
+        "query: sum(gateway_requests_in_flight)",
+        "vllm/v1/metrics/loggers.py counts requests whoever sent them; `replica.keepWarm` of the scenario."
+    ),
 ];
