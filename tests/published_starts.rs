@@ -202,7 +202,7 @@ fn caches_leave_of_a_start_what_is_published() {
     let fetched = [
         "replica.weights={ size: 16.06G }",
         // 61 s.
-        "cluster.modelStore={ bandwidth: 263278689 }",
+        "cluster.modelStore={ bandwidth: 263278688 }",
     ];
     let engine = [Phase::Starting, Phase::Loading, Phase::WarmingUp];
     // The profile's 2 s to start a container are its own.

@@ -206,19 +206,19 @@ metrics! {
             |run| breach_time(run, Cause::Drain);
         "slo.breachTime.notWarmed", Seconds, Lower, "Time in breach of requests in replicas that nothing had warmed.",
             |run| breach_time(run, Cause::NotWarmed);
-        "slo.breachTime.pending", Seconds, Lower, "Time in breach while the replica waited for was pending, and a node to be had.",
+        "slo.breachTime.pending", Seconds, Lower, "Time in breach while the awaited replica was pending although nodes were to be had.",
             |run| breach_time(run, Cause::StartUp(Phase::Pending));
-        "slo.breachTime.node", Seconds, Lower, "Time in breach while a node was provisioned for the replica waited for.",
+        "slo.breachTime.node", Seconds, Lower, "Time in breach while a node was provisioned for the awaited replica.",
             |run| breach_time(run, Cause::StartUp(Phase::Provisioning));
-        "slo.breachTime.pull", Seconds, Lower, "Time in breach while the replica waited for pulled its image.",
+        "slo.breachTime.pull", Seconds, Lower, "Time in breach while the awaited replica pulled its image.",
             |run| breach_time(run, Cause::StartUp(Phase::Pulling));
-        "slo.breachTime.start", Seconds, Lower, "Time in breach while the container of the replica waited for started.",
+        "slo.breachTime.start", Seconds, Lower, "Time in breach while the awaited replica's container started.",
             |run| breach_time(run, Cause::StartUp(Phase::Starting));
-        "slo.breachTime.load", Seconds, Lower, "Time in breach while the replica waited for loaded its weights.",
+        "slo.breachTime.load", Seconds, Lower, "Time in breach while the awaited replica loaded its weights.",
             |run| breach_time(run, Cause::StartUp(Phase::Loading));
-        "slo.breachTime.warmUp", Seconds, Lower, "Time in breach while the replica waited for warmed up.",
+        "slo.breachTime.warmUp", Seconds, Lower, "Time in breach while the awaited replica warmed up.",
             |run| breach_time(run, Cause::StartUp(Phase::WarmingUp));
-        "slo.breachTime.probe", Seconds, Lower, "Time in breach while the replica waited for waited for its readiness probe.",
+        "slo.breachTime.probe", Seconds, Lower, "Time in breach while the awaited replica's readiness probe had not passed.",
             |run| breach_time(run, Cause::StartUp(Phase::Probing));
         "slo.breachTime.noNode", Seconds, Lower, "Time in breach while no node was to be had.",
             |run| breach_time(run, Cause::NoNode);

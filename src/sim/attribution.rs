@@ -90,7 +90,7 @@ impl Run<'_> {
             return (Cause::StartUp(Phase::Loading), Some(id));
         }
         let Some(id) = self.waited_for(from, to) else {
-            return (lacking(&self.standing, self.now).0, None);
+            return (lacking(&self.standing, to).0, None);
         };
         let cause = match self.longest_phase(id, from, to) {
             Phase::Pending => pending(&self.standing, from.max(self.replicas[id.index()].created)).0,
