@@ -49,3 +49,8 @@ fn scale_to_zero() {
 fn knative_panic() {
     check("knative-panic");
 }
+
+#[test]
+fn rolling_update() {
+    check("rolling-update");
+}

@@ -136,8 +136,8 @@ fn served_tokens(run: &RunOutcome) -> f64 {
 }
 
 fn median_start(run: &RunOutcome) -> Option<f64> {
-    let durations: Vec<f64> =
-        run.starts.iter().filter_map(StartRecord::duration).map(SimDuration::as_secs_f64).collect();
+    let cold = run.starts.iter().filter(|start| start.is_cold());
+    let durations: Vec<f64> = cold.filter_map(StartRecord::duration).map(SimDuration::as_secs_f64).collect();
     median(&durations)
 }
 
@@ -264,7 +264,7 @@ metrics! {
             |run| of_arrived(run, run.counts.rejected);
         "requests.timedOut", Share, Lower, "Share of requests given up at the timeout.",
             |run| of_arrived(run, run.counts.timed_out);
-        "requests.killed", Share, Lower, "Share of requests cut by a drain.",
+        "requests.killed", Share, Lower, "Share of requests cut by a drain or a fault.",
             |run| of_arrived(run, run.counts.killed);
         "coldStarts", Count, Lower, "Cold starts ordered within the trace.",
             |run| Some(run.ledger.cold_starts as f64);
@@ -273,7 +273,7 @@ metrics! {
         "coldStarts.waiting", Seconds, Lower,
             "Median time of a start in which nothing was done for it: it waited for a node, for links that others used, a back-off or its probe.",
             median_wait;
-        "restarts", Count, Lower, "Containers that a startup or liveness probe had killed before they were ready.",
+        "restarts", Count, Lower, "Containers that started again: killed by a startup or liveness probe, crashed, or without their GPU.",
             |run| Some(run.starts.iter().map(|start| u64::from(start.restarts)).sum::<u64>() as f64);
         "replicas.max", Count, Neither, "Most replicas that existed at the end of a timeline step, in any phase.",
             most_replicas;

@@ -30,7 +30,7 @@ pub enum BreachOutcome {
     Rejected,
     /// Given up at the timeout.
     TimedOut,
-    /// Cut by a drain.
+    /// Cut by a drain or a fault.
     Killed,
 }
 
@@ -53,7 +53,7 @@ impl BreachOutcome {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Cause {
-    /// Cut by a drain, or routed to a replica that a drain had already told to stop.
+    /// Cut by a drain or a fault, or routed to a replica that was told to stop or is no more.
     Drain,
     /// A replica that nothing had warmed, or that had gone cold: its penalty was at least the miss.
     NotWarmed,
@@ -95,7 +95,7 @@ impl Cause {
     /// The words reports use.
     pub const fn label(self) -> &'static str {
         match self {
-            Self::Drain => "cut by a drain",
+            Self::Drain => "cut by a drain or a fault",
             Self::NotWarmed => "not warmed",
             Self::StartUp(phase) => phase.label(),
             Self::NoNode => "no node to be had",

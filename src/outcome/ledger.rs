@@ -13,7 +13,7 @@ pub enum Account {
     ServingBusy,
     /// In rotation, no step running.
     ServingIdle,
-    /// Warm and out of rotation, awake, asleep or waking up.
+    /// Warm and out of rotation, awake, asleep or waking up; or not ready again after having been.
     Held,
     /// Finishing what it has.
     Draining,

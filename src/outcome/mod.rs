@@ -88,12 +88,12 @@ pub struct Counts {
     pub arrived: u64,
     /// Answered in full.
     pub finished: u64,
-    /// Refused: the gateway's or the replica's queue was full, the replica was stopping, or no replica could ever
-    /// hold the request.
+    /// Refused: the gateway's or the replica's queue was full, the replica was stopping or gone, or no replica could
+    /// ever hold the request.
     pub rejected: u64,
     /// Given up at the gateway's timeout.
     pub timed_out: u64,
-    /// Cut by a drain that outran its grace period.
+    /// Cut by a drain that outran its grace period, or by a fault.
     pub killed: u64,
     /// Prompt tokens of finished requests.
     pub prompt_tokens: u64,

@@ -118,17 +118,19 @@ pub enum StartResult {
     Ready,
     /// It was cancelled before.
     Cancelled,
+    /// Its machine vanished before.
+    NodeLost,
     /// The run ended first.
     Unfinished,
 }
 
-/// One cold start.
+/// One start of a replica.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StartRecord {
     /// The replica.
     pub replica: ReplicaId,
-    /// When its pod was created.
+    /// When its pod was created, or its container exited.
     pub ordered: SimTime,
     /// When the policy wrote the order that it was created for; `None` for one that stands in for a pod that went, or was there from
     /// the start of the run.
@@ -139,11 +141,19 @@ pub struct StartRecord {
     pub unscheduled: Option<Unscheduled>,
     /// Its start-up phases, in order, those of no length left out.
     pub phases: Vec<PhaseSpan>,
-    /// How often a startup or liveness probe had its container killed.
+    /// No cold start: the container of a replica that had been ready started again, from when it exited.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub again: bool,
+    /// How often its container started again: killed by a startup or liveness probe, crashed, or without its GPU.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub restarts: u32,
     /// How it ended.
     pub result: StartResult,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_false(is: &bool) -> bool {
+    !*is
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
@@ -156,6 +166,11 @@ impl StartRecord {
     pub fn duration(&self) -> Option<SimDuration> {
         let end = self.phases.last().map_or(self.ordered, |p| p.to);
         (self.result == StartResult::Ready).then(|| end.since(self.ordered))
+    }
+
+    /// Whether it is a cold start that became ready.
+    pub fn is_cold(&self) -> bool {
+        self.result == StartResult::Ready && !self.again
     }
 
     /// Time spent in a phase.

@@ -214,23 +214,29 @@ pub struct PrometheusView<'a> {
     pub store: &'a Store,
     /// The newest instant of which an answer can tell by now: the adapter's delay ago.
     pub at: SimTime,
+    /// It does not answer at all.
+    pub is_out: bool,
 }
 
 impl PrometheusView<'_> {
     /// The answer to an instant query.
     ///
     /// # Errors
-    /// Those of [`Query::evaluate`].
+    /// Those of [`Query::evaluate`], and that the server is out.
     pub fn answer(&self, query: &Query) -> Result<Answer, QueryError> {
-        query.evaluate(self.store, self.at)
+        self.evaluate(query, self.at)
     }
 
     /// The answer to an instant query as KEDA asks it, of the whole second before.
     ///
     /// # Errors
-    /// Those of [`Query::evaluate`].
+    /// Those of [`Query::evaluate`], and that the server is out.
     pub fn answer_of_second(&self, query: &Query) -> Result<Answer, QueryError> {
-        query.evaluate(self.store, self.store.settings().whole_second(self.at))
+        self.evaluate(query, self.store.settings().whole_second(self.at))
+    }
+
+    fn evaluate(&self, query: &Query, at: SimTime) -> Result<Answer, QueryError> {
+        if self.is_out { Err(QueryError::Unavailable) } else { query.evaluate(self.store, at) }
     }
 }
 

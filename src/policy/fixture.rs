@@ -62,7 +62,7 @@ impl World {
             status_replicas: self.pods.iter().filter(|pod| !pod.deleting).count() as u32,
             pods: &self.pods,
             workload: WORKLOAD,
-            prometheus: PrometheusView { store: &self.store, at: self.now },
+            prometheus: PrometheusView { store: &self.store, at: self.now, is_out: false },
             gateway: self.gateway,
         }
     }

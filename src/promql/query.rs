@@ -23,9 +23,12 @@ pub struct Query {
     reads: Vec<Selector>,
 }
 
-/// Why Prometheus would answer an evaluation with an error, in its words (HTTP status 422).
+/// Why Prometheus would answer an evaluation with an error, in its words (HTTP status 422), or not at all.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum QueryError {
+    /// The server is down, in the words of its clients.
+    #[error("connect: connection refused")]
+    Unavailable,
     /// Dropping the metric's name left two series with the same labels.
     #[error("vector cannot contain metrics with the same labelset")]
     SameLabels,

@@ -146,6 +146,7 @@ impl Report for Starts {
                 let result = match start.result {
                     StartResult::Ready => "ready",
                     StartResult::Cancelled => "cancelled",
+                    StartResult::NodeLost => "node lost",
                     StartResult::Unfinished => "unfinished",
                 };
                 for span in &start.phases {
@@ -203,10 +204,10 @@ mod tests {
         let rows = written(&Starts);
         // Three runs of two starts of five stages, and one that was cancelled in its second.
         assert_eq!(rows.len(), 1 + 3 * (2 * 5 + 2));
-        let expected = ["hpa", "0", "2", "590", "ready", "0", "pending", "590", "590.4", "0", "0.4"];
+        let expected = ["hpa", "0", "2", "590", "ready", "0", "", "pending", "590", "590.4", "0", "0.4"];
         assert_eq!(rows[1], expected.map(str::to_owned));
         let expected =
-            ["hpa", "0", "5", "900", "cancelled", "0", "container start", "900.4", "901.2", "0.8", "0"];
+            ["hpa", "0", "5", "900", "cancelled", "0", "", "container start", "900.4", "901.2", "0.8", "0"];
         assert_eq!(rows[12], expected.map(str::to_owned));
     }
 

@@ -41,6 +41,7 @@ pub fn start(replica: u32, secs: u64, phases: &[(Phase, u64)]) -> StartRecord {
         phases,
         restarts: 0,
         result: StartResult::Ready,
+        again: false,
     }
 }
 

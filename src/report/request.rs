@@ -67,7 +67,9 @@ pub fn explain(chain: &Chain<'_>, slo: &str) -> String {
         line(&mut out, "", &format!("on their way then: {}", coming.join(" · ")));
     }
     line(&mut out, "", &format!("as it ended: {}", capacity(request.capacity)));
-    let start = request.waited_for.and_then(|id| chain.starts.iter().find(|start| start.replica == id));
+    let start = request.waited_for.and_then(|id| {
+        chain.starts.iter().rfind(|start| start.replica == id && start.ordered <= request.end)
+    });
     let waited_for = start.map_or_else(Vec::new, |start| waited_for(request, start));
     lines(&mut out, "waited for", &waited_for);
     lines(&mut out, "ordered", &ordering(chain, start));
@@ -133,7 +135,7 @@ fn timeline(request: &RequestRecord) -> Vec<(SimTime, String)> {
         None | Some(BreachOutcome::Late) => "last token",
         Some(BreachOutcome::Rejected) => "refused",
         Some(BreachOutcome::TimedOut) => "given up at the timeout",
-        Some(BreachOutcome::Killed) => "cut by a drain",
+        Some(BreachOutcome::Killed) => "cut by a drain or a fault",
     };
     let preempted = match request.preemptions {
         0 => String::new(),
@@ -201,6 +203,7 @@ fn waited_for(request: &RequestRecord, start: &StartRecord) -> Vec<String> {
     let end = match start.result {
         StartResult::Ready => "ready at",
         StartResult::Cancelled => "cancelled at",
+        StartResult::NodeLost => "lost with its machine at",
         StartResult::Unfinished => "not ready when the run ended, at",
     };
     let (created, ended) = (since(request, start.ordered), since(request, ended));

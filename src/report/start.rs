@@ -106,6 +106,7 @@ fn facts(start: &StartRecord) -> String {
     let end = match start.result {
         StartResult::Ready => format!("ready after {took}"),
         StartResult::Cancelled => format!("cancelled after {took}"),
+        StartResult::NodeLost => format!("lost with its machine after {took}"),
         StartResult::Unfinished => format!("not ready when the run ended, after {took}"),
     };
     let pending = start.unscheduled.map(|why| format!(" · pending: {}", why.label())).unwrap_or_default();

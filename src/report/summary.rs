@@ -6,7 +6,7 @@
 use crate::experiment::statistics::{apportion, median};
 use crate::experiment::{Estimate, ExperimentOutcome, Gate, GateStatus, METRICS, Metric, PolicyOutcome};
 use crate::kernel::SimDuration;
-use crate::outcome::{BreachOutcome, Cause, Phase, RunOutcome, StartResult};
+use crate::outcome::{BreachOutcome, Cause, Phase, RunOutcome};
 
 use super::money::Money;
 use super::verdict::{self, Verdict};
@@ -184,10 +184,10 @@ impl PolicySummary {
 
 impl ColdStart {
     fn of(runs: &[RunOutcome]) -> Option<Self> {
-        let ready = |run: &RunOutcome| run.starts.iter().filter(|s| s.result == StartResult::Ready).count();
+        let ready = |run: &RunOutcome| run.starts.iter().filter(|s| s.is_cold()).count();
         let over_runs = |secs_of: &dyn Fn(&crate::outcome::StartRecord) -> f64| {
             let of_run = |run: &RunOutcome| {
-                let starts = run.starts.iter().filter(|s| s.result == StartResult::Ready);
+                let starts = run.starts.iter().filter(|s| s.is_cold());
                 median(&starts.map(secs_of).collect::<Vec<f64>>())
             };
             let medians: Vec<f64> = runs.iter().filter_map(of_run).collect();

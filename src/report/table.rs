@@ -155,13 +155,15 @@ const fn stage(phase: Phase) -> &'static str {
     }
 }
 
-/// Where the time of cold starts went, and how many of them probes ended, for each policy that had any.
+/// Where the time of cold starts went, and how often containers started again, for each policy that had any.
 pub fn cold_starts(summary: &Summary) -> Vec<Line> {
     let line = |policy: &PolicySummary| {
-        let killed = policy.mean("restarts").filter(|restarts| *restarts > 0.0);
-        let killed = killed.map(|restarts| format!("{restarts:.0} containers killed by probes"));
+        let restarts = policy.mean("restarts").filter(|restarts| *restarts > 0.0);
+        let restarts = restarts.map(|restarts| format!("{restarts:.0} restarts of containers"));
         let Some(cold) = &policy.cold_start else {
-            let parts = vec!["none became ready".to_owned(), killed?];
+            let is_ordered = policy.mean("coldStarts").is_some_and(|starts| starts > 0.0);
+            let none = if is_ordered { "none became ready" } else { "none" };
+            let parts = vec![none.to_owned(), restarts?];
             return Some(Line { label: format!("COLD START, {}", policy.name), parts });
         };
         let part = |(phase, secs): &(Phase, f64)| {
@@ -170,7 +172,7 @@ pub fn cold_starts(summary: &Summary) -> Vec<Line> {
         };
         let waiting = policy.mean("coldStarts.waiting").filter(|secs| *secs > 0.0);
         let waiting = waiting.map(|secs| format!("{} of it waiting", format::value(Unit::Seconds, secs)));
-        let parts = cold.phases.iter().map(part).chain(waiting).chain(killed).collect();
+        let parts = cold.phases.iter().map(part).chain(waiting).chain(restarts).collect();
         Some(Line { label: format!("COLD START, {}, median", policy.name), parts })
     };
     summary.policies.iter().filter_map(line).collect()

@@ -5,7 +5,6 @@ use crate::experiment::Gate;
 use crate::kernel::SimDuration;
 use crate::sim::cluster::config::ProvisionerSpec;
 use crate::sim::config::{EngineSpec, ProbeSpec};
-use crate::sim::faults::FaultSpec;
 use crate::yaml::{Diagnostic, Path};
 
 /// Each tick of a period is an event: shorter ones would fill hours and memory to no purpose.
@@ -23,6 +22,7 @@ pub(super) fn check(scenario: &Scenario) -> Vec<Diagnostic> {
     checker.thresholds();
     checker.faults();
     checker.warmth();
+    checker.rollouts();
     checker.termination();
     checker.engine();
     checker.slo();
@@ -90,30 +90,6 @@ impl Checker<'_> {
             } else if value < SHORTEST_PERIOD {
                 let message = format!("a period of {value} is below the shortest, {SHORTEST_PERIOD}");
                 self.fault("E0315", &path, message, "nothing that scrapes or probes is that quick");
-            }
-        }
-    }
-
-    fn faults(&mut self) {
-        for (index, fault) in self.scenario.spec.faults.iter().enumerate() {
-            let at = Path::keys(["faults"]).index(index);
-            match fault {
-                FaultSpec::SpotReclaim(reclaim) => {
-                    let at = at.key("spotReclaim");
-                    if reclaim.nodes == 0 {
-                        self.zero(&at.key("nodes"), "nodes");
-                    }
-                    self.pools_exist(&at.key("pools"), &reclaim.pools);
-                    self.has_spot(&at, &reclaim.pools);
-                }
-                FaultSpec::NoCapacity(shortage) => {
-                    let at = at.key("noCapacity");
-                    if shortage.lasts.is_zero() {
-                        self.zero(&at.key("lasts"), "lasts");
-                    }
-                    self.pools_exist(&at.key("pools"), &shortage.pools);
-                    self.zones_exist(&at.key("zones"), &shortage.zones);
-                }
             }
         }
     }

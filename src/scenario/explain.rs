@@ -184,19 +184,27 @@ impl<'a> Page<'a> {
     fn list_parts(&self, target: &'a Value, out: &mut String) {
         let parts = self.parts(target);
         let words = self.words(target);
-        let below = match target.get("additionalProperties").filter(|values| values.is_object()) {
-            Some(values) if parts.is_empty() => self.parts(values),
+        // A mapping by names of the user's own, or a list, shows what stands in it.
+        let values = target.get("additionalProperties").filter(|values| values.is_object());
+        let within = values.or(target.get("items"));
+        let is_choice = within.is_some_and(|within| self.follow(within).get("oneOf").is_some());
+        let below = match within {
+            Some(within) if parts.is_empty() => self.parts(within),
             _ => parts,
         };
         if !below.is_empty() || !words.is_empty() {
             out.push('\n');
         }
         for (name, text) in words {
-            let _ = writeln!(out, "  {name:<22} {}", first_line(text));
+            let _ = writeln!(out, "  {name:<22} {}", first_sentence(text));
         }
-        for Part { name, required, text, .. } in below {
+        for Part { name, required, text, field } in below {
             let mark = if required { " (required)" } else { "" };
-            let _ = writeln!(out, "  {name:<22} {}{mark}", first_line(text));
+            let _ = writeln!(out, "  {name:<22} {}{mark}", first_sentence(text));
+            let fields: Vec<&str> = self.parts(field).into_iter().map(|part| part.name).collect();
+            if is_choice && !fields.is_empty() {
+                let _ = writeln!(out, "  {:<22} with {}", "", fields.join(", "));
+            }
         }
     }
 
@@ -238,8 +246,14 @@ impl<'a> Page<'a> {
     }
 }
 
-fn first_line(text: &str) -> &str {
-    text.lines().next().unwrap_or_default()
+/// The first sentence of a text, on one line.
+fn first_sentence(text: &str) -> String {
+    let line = text.split("\n\n").next().unwrap_or_default().replace('\n', " ");
+    let mut ends = line.match_indices(". ").map(|(at, _)| at);
+    match ends.find(|at| line[at + 2..].starts_with(char::is_uppercase)) {
+        Some(end) => line[..=end].to_owned(),
+        None => line,
+    }
 }
 
 #[cfg(test)]
@@ -265,6 +279,13 @@ mod tests {
         assert!(explain_field("engine.continuous.maxNumSeqs").unwrap().contains("--max-num-seqs"));
         assert!(explain_field("policies.mine.fixed.replicas").unwrap().contains("whole number"));
         assert!(explain_field("gates[0].for").unwrap().contains("policies it binds"));
+        let faults = explain_field("faults").unwrap();
+        assert!(
+            faults.contains("nodeLoss") && faults.contains("with at, nodes, notReadyAfter, evictAfter"),
+            "{faults}"
+        );
+        assert!(explain_field("rollouts").unwrap().contains("maxUnavailable"));
+        assert!(explain_field("rollouts.fails").unwrap().contains("neverReady"));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 mod check;
 mod check_cluster;
+mod check_faults;
 mod explain;
 mod fault;
 mod lint;

@@ -114,6 +114,7 @@ pub fn resolve(scenario: &Scenario, exact_steps: bool) -> Result<Resolved, Vec<D
     let workload = resolver.workload();
     let setting = Arc::new(resolver.setting(profile.as_ref()));
     resolver.policies(&setting);
+    resolver.idle_faults(&setting, workload.as_ref().and_then(|workload| workload.span));
     let parts = profile.as_ref().and_then(|profile| resolver.replica(profile, &setting, exact_steps));
     let (Some(profile), Some(workload), Some(parts)) = (profile, workload, parts) else {
         return Err(in_order(resolver.faults, scenario.document.name()));
@@ -298,6 +299,7 @@ impl Resolver<'_> {
             storage: parts.storage,
             compile_cache: parts.compile_cache,
             faults: spec.faults.clone(),
+            rollouts: spec.rollouts.clone(),
             initial: spec.initial,
             telemetry: spec.telemetry.clone(),
             setting,

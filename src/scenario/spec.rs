@@ -17,6 +17,7 @@ use crate::sim::config::{
     ControlPlaneSpec, EngineSpec, GatewaySpec, InitialSpec, InitialState, ReplicaSpec, TelemetrySpec,
 };
 use crate::sim::faults::FaultSpec;
+use crate::sim::rollout::RolloutSpec;
 use crate::sim::storage::config::StoreSpec;
 use crate::workload::WorkloadSpec;
 
@@ -51,9 +52,13 @@ pub struct ScenarioSpec {
     /// Replicas that are there at the start.
     #[serde(default = "as_the_policy_starts")]
     pub initial: InitialSpec,
-    /// What goes wrong: nodes taken back, none to be had. Default: nothing does.
+    /// What goes wrong: nodes taken back, lost or not to be had, containers that crash, GPUs that fail, metrics that are out.
+    /// Default: nothing does.
     #[serde(default)]
     pub faults: Vec<FaultSpec>,
+    /// New versions that are rolled out, in the order of their times. Default: none.
+    #[serde(default)]
+    pub rollouts: Vec<RolloutSpec>,
     /// What counts as a breach, per request. Default: nothing does.
     #[serde(default)]
     pub slo: Option<SloSpec>,

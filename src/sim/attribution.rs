@@ -33,7 +33,9 @@ impl Run<'_> {
             prompt_tokens: flight.request.prompt_tokens,
             output_tokens: flight.request.output_tokens,
             routed: match flight.place {
-                Place::Replica(id, _) | Place::Refused(id) => Some((id, flight.routed)),
+                Place::Replica(id, _) | Place::Refused(id) | Place::Unanswered(id) => {
+                    Some((id, flight.routed))
+                }
                 _ => None,
             },
             scheduled: ended.scheduled,
@@ -78,7 +80,8 @@ impl Run<'_> {
         miss: &Miss,
         penalty: SimDuration,
     ) -> (Cause, Option<ReplicaId>) {
-        if outcome == BreachOutcome::Killed || matches!(flight.place, Place::Refused(_)) {
+        let is_cut = matches!(flight.place, Place::Refused(_) | Place::Unanswered(_));
+        if outcome == BreachOutcome::Killed || is_cut {
             return (Cause::Drain, None);
         }
         if !penalty.is_zero() && penalty >= miss.by {

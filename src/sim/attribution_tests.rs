@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use super::super::replica::Replica;
+use super::super::replica::{Replica, Start};
 use super::super::standing::Standing;
 use super::*;
 use crate::outcome::PhaseSpan;
@@ -29,12 +29,20 @@ fn replica(created: u64, phases: &[(Phase, u64)]) -> Replica {
     Replica {
         id: ReplicaId(0),
         uid: 0,
+        version: 0,
         created: at(created),
         decided: None,
         node: None,
         bound_at: None,
         container_started: None,
         ready_at: None,
+        first_ready: None,
+        unready_at: None,
+        start: Start { at: at(created), phases: 0, restarts: 0 },
+        failures: 0,
+        gpu_failed: false,
+        outlived: None,
+        endpoint: 0,
         phases: spans.collect(),
         cold: true,
         stopping: false,

@@ -145,6 +145,7 @@ fn trial(sim: &Simulation, rate_per_s: f64, lengths: &Arc<[(u32, u32)]>) -> Resu
         faults: Vec::new(),
         // What it serves while it is warm: a trickle must not let it go cold.
         replica: ReplicaParams { cooling: None, keep_warm: None, ..sim.replica.clone() },
+        rollouts: Vec::new(),
         source: Arc::new(Mix { rate_per_s, lengths: Arc::clone(lengths) }),
         gateway: GatewaySpec { request_timeout: SimDuration::ZERO, ..sim.gateway.clone() },
         cluster: Plan::of(pool, 0),

@@ -71,6 +71,9 @@ pub struct GatewaySpec {
     pub queue_limit: Option<u32>,
     /// A request not answered in full by then is given up. `0s` waits for ever.
     pub request_timeout: SimDuration,
+    /// How long a connection to a machine that is no more is waited for, before the request is refused; it counts with a
+    /// `nodeLoss`.
+    pub connect_timeout: SimDuration,
 }
 
 impl Default for GatewaySpec {
@@ -79,6 +82,7 @@ impl Default for GatewaySpec {
             router: RouterKind::LeastOutstanding,
             queue_limit: None,
             request_timeout: SimDuration::from_secs(300),
+            connect_timeout: SimDuration::from_secs(5),
         }
     }
 }

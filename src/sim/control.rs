@@ -1,7 +1,8 @@
 //! Scrapes and decisions. What a decision does is in `scale.rs`.
 
+use super::faults::Metrics;
 use super::prometheus::GatewayReading;
-use super::replica::State;
+use super::replica::{Lost, State};
 use super::run::{Event, Run};
 use crate::kernel::queue::Rank;
 use crate::policy::api::{GatewayView, PodView, PrometheusView};
@@ -12,6 +13,10 @@ impl Run<'_> {
     #[inline(never)] // benches/observe.sh counts what it costs.
     pub(super) fn scrape(&mut self) {
         let now = self.now;
+        self.queue.push(now + self.sim.telemetry.scrape_interval, Rank::Scrape, 0, 0, Event::Scrape);
+        if self.is_out(Metrics::Prometheus) {
+            return;
+        }
         for index in 0..self.live.len() {
             let id = self.live[index];
             if self.prometheus.needs_settled() {
@@ -22,20 +27,26 @@ impl Run<'_> {
         let in_flight = self.held_count + self.in_replicas;
         let reading = GatewayReading { held: self.held_count, in_flight, arrived: self.arrivals };
         self.prometheus.scrape_gateway(now, reading);
-        let next = now + self.sim.telemetry.scrape_interval;
-        self.queue.push(next, Rank::Scrape, 0, 0, Event::Scrape);
     }
 
     #[inline(never)] // benches/observe.sh counts what it costs.
     pub(super) fn read_usage(&mut self) {
         let now = self.now;
+        self.queue.push(
+            now + self.sim.telemetry.metrics_server_resolution,
+            Rank::Scrape,
+            2,
+            0,
+            Event::ReadUsage,
+        );
+        if self.is_out(Metrics::MetricsServer) {
+            return;
+        }
         for index in 0..self.live.len() {
             let id = self.live[index];
             self.settle(id);
             self.metrics_server.read(now, &mut self.replicas[id.index()], &self.sim.replica);
         }
-        let next = now + self.sim.telemetry.metrics_server_resolution;
-        self.queue.push(next, Rank::Scrape, 2, 0, Event::ReadUsage);
     }
 
     #[inline(never)] // benches/observe.sh counts what it costs.
@@ -81,6 +92,7 @@ impl Run<'_> {
         // The list is kept from turn to turn: policies that scrape themselves are asked every second.
         let mut pods = std::mem::take(&mut self.pod_views);
         pods.clear();
+        let usage_is_out = self.is_out(Metrics::MetricsServer);
         let mut existing = 0;
         let mut gateway = GatewayView {
             held: u64::from(self.held_count),
@@ -90,7 +102,8 @@ impl Run<'_> {
         };
         for id in &self.live {
             let replica = &self.replicas[id.index()];
-            let mut meter = Meter::default();
+            // A queue-proxy outlives its pod's other container.
+            let mut meter = replica.outlived.map_or_else(Meter::default, |(meter, _)| meter);
             if let State::Ready(serving, _) | State::Draining(Some(serving)) = &replica.state {
                 let gauges = serving.engine.gauges();
                 // No proxy has seen a keep-warm request.
@@ -101,25 +114,25 @@ impl Run<'_> {
                 meter = serving.meter.at(now);
             }
             let deleting = match &replica.state {
-                State::Gone => continue,
+                State::Gone | State::Lost(Lost { spare: true, .. }) => continue,
                 // A spare that was claimed is the workload's, and not ready before it is awake.
                 State::Ready(serving, false) if !serving.is_waking() => continue,
                 // What is on its way beyond the order will be a spare.
-                State::Starting(_) if existing >= self.controller.before_spares() => continue,
+                State::Starting(_) if existing >= self.controller.in_rotation() => continue,
                 State::Draining(_) => true,
-                State::Starting(_) | State::Ready(..) => false,
+                State::Starting(_) | State::Ready(..) | State::Lost(_) => false,
             };
             existing += u32::from(!deleting);
             pods.push(PodView {
                 id: *id,
                 created: replica.created,
-                running: replica.container_started.is_some(),
+                running: replica.has_run(),
                 started: replica.bound_at,
-                ready: matches!(replica.state, State::Ready(_, true)),
-                ready_changed: replica.ready_at.unwrap_or(replica.created),
+                ready: replica.is_ready(),
+                ready_changed: replica.ready_at.max(replica.unready_at).unwrap_or(replica.created),
                 deleting,
                 requests: self.sim.replica.requests,
-                usage: self.metrics_server.sample(replica),
+                usage: self.metrics_server.sample(replica).filter(|_| !usage_is_out),
                 meter,
             });
         }
@@ -132,6 +145,7 @@ impl Run<'_> {
             prometheus: PrometheusView {
                 store: self.prometheus.store(),
                 at: now.saturating_sub(self.sim.telemetry.delay),
+                is_out: self.is_out(Metrics::Prometheus),
             },
             gateway,
         };

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::config::*;
 use super::engine::WorkersParams;
+use super::faults::FaultSpec;
 use super::tests::{batch_engine, check_laws, constant, packed, result, secs, simulation};
 use super::{EngineParams, Simulation};
 use crate::kernel::{Distribution, SimDuration, SimTime};
@@ -138,8 +139,11 @@ proptest! {
         data_path in data_path(),
         period_s in 2u64..30,
         seed in 0u64..4,
+        faults in prop::collection::vec(super::chaos_tests::fault(), 0..4),
     ) {
         let mut sim = simulation(batch_engine(false), packed(&gaps, 30), seed);
+        // What goes where a machine was is in no pod's meter.
+        sim.faults = faults.into_iter().filter(|fault| !matches!(fault, FaultSpec::NodeLoss(_))).collect();
         let policy = || Script::boxed(data_path.clone(), &orders, secs(period_s));
         let fast = result(&sim, policy(), 0);
         check_laws(&fast);

@@ -22,7 +22,7 @@ fn none_from(from: u64, lasts: u64) -> FaultSpec {
 }
 
 /// One replica a node, one a request a second; a start takes 16 s on a node that is there at once.
-fn single(faults: Vec<FaultSpec>) -> Simulation {
+pub(super) fn single(faults: Vec<FaultSpec>) -> Simulation {
     let mut sim = world(1);
     sim.cluster.pools[0].spec.gpus_per_node = 2;
     sim.faults = faults;

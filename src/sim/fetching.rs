@@ -51,7 +51,11 @@ impl Run<'_> {
     /// was under way when the pod came is another's, and the pod waits for all that is left of it.
     fn fetch_waits_from(&self, id: ReplicaId, want: Want) -> SimTime {
         let replica = &self.replicas[id.index()];
-        let fetch = self.storage.as_ref().zip(replica.node).and_then(|(s, node)| s.under_way(node, want, 0));
+        let fetch = self
+            .storage
+            .as_ref()
+            .zip(replica.node)
+            .and_then(|(s, node)| s.under_way(node, want, replica.version));
         match (fetch, replica.bound_at) {
             (Some((begun, alone)), Some(bound)) if begun >= bound => alone,
             _ => self.now,

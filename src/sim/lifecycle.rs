@@ -7,7 +7,8 @@ use rand::Rng;
 use super::config::ReadyAfter;
 use super::engine::Engine;
 use super::fetching::fetched;
-use super::replica::{Replica, Serving, Stalls, Starting, State, Work};
+use super::replica::{Replica, Serving, Stalls, Start, Starting, State, Work};
+use super::rollout::Failure;
 use super::run::{Event, Run};
 use super::sleep::Rest;
 use super::telemetry::Exporter;
@@ -19,40 +20,42 @@ use crate::outcome::{Account, BreachOutcome, Phase, PhaseSpan, StartRecord, Star
 use crate::policy::meter::Meter;
 
 impl Run<'_> {
-    /// Orders `count` replicas, to be started from nothing.
-    pub(super) fn create(&mut self, count: u32) {
-        let now = self.now;
+    /// Orders `count` replicas of a version, to be started from nothing.
+    pub(super) fn create(&mut self, count: u32, version: u32) {
         for _ in 0..count {
             let id = ReplicaId(self.replicas.len() as u32);
-            // The k-th replica of a run draws the same start under every policy.
-            let mut rng = self.streams.stream(Purpose::ColdStart, u64::from(id.0));
-            let drawn = self.sim.replica.stages.iter();
-            let mut stages: Vec<_> =
-                drawn.map(|(phase, time)| (*phase, Work::For(time.sample(&mut rng)))).collect();
-            if let Some(cache) = &self.sim.compile_cache {
-                cache.put_hits(&mut stages, &mut rng);
-            }
-            let warms_up = self.sim.replica.readiness.after == ReadyAfter::WarmUp;
-            stages.retain(|(phase, _)| warms_up || *phase != Phase::WarmingUp);
-            self.sim.storage.put_fetches(&mut stages);
-            stages.reverse();
-            let again = self.stages_again(&stages);
+            let stages = self.stages_of(id);
             let starting = Starting {
                 phase: Phase::Pending,
-                since: now,
-                waits_from: now,
+                since: self.now,
+                waits_from: self.now,
                 unscheduled: None,
                 stages,
                 not_before: None,
                 container_started: None,
-                again,
             };
-            self.add(id, true, State::Starting(starting));
+            self.add(id, version, true, State::Starting(starting));
             self.by_phase[Phase::Pending as usize] += 1;
             self.starting.push(id);
         }
         self.place();
         self.note_standing();
+    }
+
+    /// The stages of a replica's start, the next one last: the k-th replica of a run draws the same start under every policy.
+    pub(super) fn stages_of(&self, id: ReplicaId) -> Vec<(Phase, Work)> {
+        let mut rng = self.streams.stream(Purpose::ColdStart, u64::from(id.0));
+        let drawn = self.sim.replica.stages.iter();
+        let mut stages: Vec<_> =
+            drawn.map(|(phase, time)| (*phase, Work::For(time.sample(&mut rng)))).collect();
+        if let Some(cache) = &self.sim.compile_cache {
+            cache.put_hits(&mut stages, &mut rng);
+        }
+        let warms_up = self.sim.replica.readiness.after == ReadyAfter::WarmUp;
+        stages.retain(|(phase, _)| warms_up || *phase != Phase::WarmingUp);
+        self.sim.storage.put_fetches(&mut stages);
+        stages.reverse();
+        stages
     }
 
     /// A replica that is there and warm when the run starts.
@@ -63,7 +66,7 @@ impl Run<'_> {
         let (gpus, price) = self.lot(node);
         self.books.leave(self.now, Account::Unallocated, gpus, price);
         self.fill_node(node);
-        self.add(id, false, State::Gone);
+        self.add(id, 0, false, State::Gone);
         let replica = &mut self.replicas[id.index()];
         replica.node = Some(node);
         replica.bound_at = Some(SimTime::ZERO);
@@ -79,21 +82,29 @@ impl Run<'_> {
         self.replicas[id.index()].node.map_or((self.sim.replica.gpus, 0), |node| self.lot(node))
     }
 
-    fn add(&mut self, id: ReplicaId, cold: bool, state: State) {
+    fn add(&mut self, id: ReplicaId, version: u32, cold: bool, state: State) {
         let uid = self.streams.stream(Purpose::PodUid, u64::from(id.0)).next_u64();
         self.replicas.push(Replica {
             id,
             uid,
+            version,
             created: self.now,
             decided: self.controller.decided(),
             node: None,
             bound_at: None,
             container_started: None,
             ready_at: None,
+            first_ready: None,
+            unready_at: None,
             phases: Vec::new(),
+            start: Start { at: self.now, phases: 0, restarts: 0 },
             cold,
             stopping: false,
             restarts: 0,
+            failures: 0,
+            gpu_failed: false,
+            outlived: None,
+            endpoint: 0,
             generation: 0,
             state,
         });
@@ -119,10 +130,10 @@ impl Run<'_> {
         self.by_phase[before as usize] -= 1;
         self.by_phase[phase as usize] += 1;
         if had_gpus {
-            self.books.leave(now, Account::StartUp(before), gpus, price);
+            self.books.leave(now, replica.start_account(before), gpus, price);
         }
         if replica.node.is_some() {
-            self.books.enter(now, Account::StartUp(phase), gpus, price);
+            self.books.enter(now, replica.start_account(phase), gpus, price);
         }
         if before == Phase::Pending || phase == Phase::Pending {
             self.note_standing();
@@ -131,6 +142,9 @@ impl Run<'_> {
 
     /// Begins the next stage of a start, or the wait for the readiness probe.
     pub(super) fn next_stage(&mut self, id: ReplicaId) {
+        if self.exits_early(id) {
+            return self.start_again(id);
+        }
         let now = self.now;
         let replica = &mut self.replicas[id.index()];
         let State::Starting(starting) = &mut replica.state else { return };
@@ -138,7 +152,9 @@ impl Run<'_> {
         let rest = starting.not_before.take().filter(|until| *until > now);
         let mut stage = match rest {
             Some(until) => Some((starting.phase, Work::For(until.since(now)))),
-            None => fetched(&mut self.storage, now, replica.node, (id, 0), &mut starting.stages),
+            None => {
+                fetched(&mut self.storage, now, replica.node, (id, replica.version), &mut starting.stages)
+            }
         };
         if let Some((_, Work::Beside(_, time))) = stage {
             starting.not_before = Some(now.saturating_add(time));
@@ -162,6 +178,9 @@ impl Run<'_> {
         if rest.is_none() {
             self.enter(id, phase, self.waits_from(id, phase, work));
         }
+        if phase == Phase::Probing && self.failure(id) == Some(Failure::NeverReady) {
+            return;
+        }
         let (Work::For(time) | Work::BackOff(time)) = work else { return self.watch_storage() };
         let generation = self.replicas[id.index()].generation;
         self.queue.push(now + time, Rank::Phase, id.0, generation, Event::PhaseDone(id, generation));
@@ -181,101 +200,50 @@ impl Run<'_> {
 
     fn become_ready(&mut self, id: ReplicaId) {
         self.leave_start(id, StartResult::Ready);
-        let in_rotation = self.by_phase[Phase::Serving as usize] < self.controller.in_rotation();
+        let in_rotation = self.in_rotation() < self.controller.in_rotation();
         let warmed = self.sim.replica.readiness.after == ReadyAfter::WarmUp;
         self.ready_log.push((self.now, id));
         self.serve(id, in_rotation, warmed);
         self.release_held();
         self.set_timer();
+        self.readiness_changed();
     }
 
     /// Gives a replica its engine and puts it into rotation, or aside.
     fn serve(&mut self, id: ReplicaId, in_rotation: bool, warmed: bool) {
         let engine: Engine = self.factory.engine(warmed);
+        let outlived = self.replicas[id.index()].outlived;
+        let (meter, turn) = outlived.unwrap_or_else(|| (Meter::new(self.now), 0));
         let serving = Serving {
             engine,
             exporter: Box::new(Exporter::new(self.prometheus.histograms())),
             outstanding: 0,
             queued: VecDeque::new(),
             queued_count: 0,
-            meter: Meter::new(self.now),
+            meter,
             stalls: Stalls::default(),
             warmth: Warmth::new(self.now),
             rest: Rest::Awake,
             sleep_draws: 0,
             busy_base: SimDuration::ZERO,
-            turn: 0,
+            turn,
             turn_at: None,
         };
         let replica = &mut self.replicas[id.index()];
         replica.ready_at = Some(self.now);
+        replica.first_ready = replica.first_ready.or(replica.ready_at);
         replica.state = State::Ready(Box::new(serving), in_rotation);
         self.count_ready(id, in_rotation, true);
         if in_rotation {
-            self.router.add(id, 0);
+            self.add_endpoint(id, 0);
         }
         self.lie_down(id);
         self.watch_warmth(id);
     }
 
-    /// Books a ready replica's arrival in, or departure from, rotation or the spares.
-    fn count_ready(&mut self, id: ReplicaId, in_rotation: bool, comes: bool) {
-        let now = self.now;
-        let (gpus, price) = self.lot_of(id);
-        let (phase, account) =
-            if in_rotation { (Phase::Serving, Account::ServingIdle) } else { (Phase::Held, Account::Held) };
-        if comes {
-            self.by_phase[phase as usize] += 1;
-            self.books.enter(now, account, gpus, price);
-        } else {
-            self.book_keep_warm(id);
-            if in_rotation {
-                self.book_busy(id);
-            }
-            self.by_phase[phase as usize] -= 1;
-            self.books.leave(now, account, gpus, price);
-        }
-        let ready = self.by_phase[Phase::Serving as usize] + self.by_phase[Phase::Held as usize];
-        if let Some(needed) = &mut self.needed {
-            needed.set_ready(now, ready);
-        }
-        self.note_standing();
-        self.policy.pods_changed(now);
-    }
-
-    /// Books how long a replica in rotation has been busy since it was last asked.
-    pub(super) fn book_busy(&mut self, id: ReplicaId) {
-        let now = self.now;
-        let (gpus, price) = self.lot_of(id);
-        if let State::Ready(serving, true) = &mut self.replicas[id.index()].state {
-            let busy = serving.engine.busy(now);
-            let since = busy - serving.busy_base;
-            serving.busy_base = busy;
-            self.books.busy(since, gpus, price);
-        }
-    }
-
-    /// Moves a ready replica into or out of rotation.
-    pub(super) fn rotate(&mut self, id: ReplicaId, into: bool) {
-        self.count_ready(id, !into, false);
-        let now = self.now;
-        if let State::Ready(serving, in_rotation) = &mut self.replicas[id.index()].state {
-            *in_rotation = into;
-            serving.busy_base = serving.engine.busy(now);
-            if into {
-                self.router.add(id, serving.outstanding);
-            } else {
-                self.router.remove(id);
-            }
-        }
-        self.count_ready(id, into, true);
-        self.lie_down(id);
-    }
-
     /// Deletes a replica: a ready one drains, and so does a start whose container has a `preStop` to run first;
     /// any other start is cancelled on the spot.
     pub(super) fn remove(&mut self, id: ReplicaId) {
-        let delay = self.sim.replica.endpoint_removal_delay;
         let replica = &mut self.replicas[id.index()];
         match &replica.state {
             State::Starting(_) => {
@@ -291,14 +259,12 @@ impl Run<'_> {
             State::Ready(_, in_rotation) => {
                 let in_rotation = *in_rotation;
                 self.count_ready(id, in_rotation, false);
-                if in_rotation && delay.is_zero() {
-                    self.router.remove(id);
-                } else if in_rotation {
-                    let at = self.now.saturating_add(delay);
-                    self.queue.push(at, Rank::Phase, id.0, u32::MAX - 2, Event::EndpointGone(id));
+                if in_rotation {
+                    self.remove_endpoint(id);
                 }
                 self.drain(id);
             }
+            State::Lost(_) => self.forget_lost(id),
             State::Draining(_) | State::Gone => {}
         }
     }
@@ -354,7 +320,7 @@ impl Run<'_> {
     }
 
     /// A replica is no more: its GPUs are free.
-    fn gone(&mut self, id: ReplicaId) {
+    pub(super) fn gone(&mut self, id: ReplicaId) {
         let now = self.now;
         self.live.retain(|live| *live != id);
         self.prometheus.pod_gone(now, &self.replicas[id.index()]);
@@ -362,12 +328,12 @@ impl Run<'_> {
         if let Some(node) = self.replicas[id.index()].node.take() {
             let (gpus, price) = self.lot(node);
             self.books.enter(now, Account::Unallocated, gpus, price);
-            self.left_node(node);
+            self.left_node(id, node);
         }
     }
 
     /// Ends a start: its last phase, its books, its record.
-    fn leave_start(&mut self, id: ReplicaId, result: StartResult) {
+    pub(super) fn leave_start(&mut self, id: ReplicaId, result: StartResult) {
         let now = self.now;
         let (gpus, price) = self.lot_of(id);
         let replica = &mut self.replicas[id.index()];
@@ -378,14 +344,14 @@ impl Run<'_> {
             replica.phases.push(starting.span(now));
         }
         if let Some(node) = replica.node {
-            self.books.leave(now, Account::StartUp(phase), gpus, price);
+            self.books.leave(now, replica.start_account(phase), gpus, price);
             if let Some(storage) = &mut self.storage {
                 storage.forget(node, id);
             }
         }
         self.by_phase[phase as usize] -= 1;
         self.starting.retain(|s| *s != id);
-        let phases = replica.phases.clone();
+        let phases = replica.phases[replica.start.phases..].to_vec();
         self.note_standing();
         self.starts.push(self.start_record(id, phases, result));
     }
@@ -393,18 +359,26 @@ impl Run<'_> {
     /// Writes the record of a start that the end of the run cut short.
     pub(super) fn record_start(&mut self, id: ReplicaId, result: StartResult) {
         let replica = &self.replicas[id.index()];
-        let phases = replica.spans(self.now).filter(|s| s.from < s.to).collect();
+        let phases = replica.spans(self.now).skip(replica.start.phases).filter(|s| s.from < s.to).collect();
         self.starts.push(self.start_record(id, phases, result));
     }
 
     fn start_record(&self, id: ReplicaId, phases: Vec<PhaseSpan>, result: StartResult) -> StartRecord {
         let replica = &self.replicas[id.index()];
-        let Replica { created: ordered, decided, restarts, .. } = *replica;
         let was_pending = phases.iter().any(|span| span.phase == Phase::Pending);
         let unscheduled = match &replica.state {
             State::Starting(starting) if was_pending => starting.unscheduled,
             _ => None,
         };
-        StartRecord { replica: id, ordered, decided, unscheduled, phases, restarts, result }
+        StartRecord {
+            replica: id,
+            ordered: replica.start.at,
+            decided: replica.decided,
+            unscheduled,
+            phases,
+            again: replica.ready_at.is_some(),
+            restarts: replica.restarts - replica.start.restarts,
+            result,
+        }
     }
 }

@@ -4,8 +4,8 @@
 //! memory is the newer reading (kubernetes-sigs/metrics-server `pkg/storage/pod.go`, v0.7).
 
 use super::ReplicaParams;
-use super::replica::Replica;
-use crate::kernel::{SimDuration, SimTime};
+use super::replica::{Replica, State};
+use crate::kernel::{ReplicaId, SimDuration, SimTime};
 use crate::policy::api::{PodResources, UsageSample};
 
 #[derive(Clone, Copy, Debug)]
@@ -27,13 +27,20 @@ impl MetricsServer {
         self.readings.get(replica.id.index()).copied().flatten()?.sample
     }
 
+    /// A replica's container is no more, and what was read of it. The next one is known from its second reading on.
+    pub fn forget(&mut self, id: ReplicaId) {
+        if let Some(reading) = self.readings.get_mut(id.index()) {
+            *reading = None;
+        }
+    }
+
     /// Reads a replica's container, if it runs. The engine's facts must be settled.
     pub fn read(&mut self, now: SimTime, replica: &mut Replica, params: &ReplicaParams) {
         let index = replica.id.index();
         if self.readings.len() <= index {
             self.readings.resize(index + 1, None);
         }
-        if replica.container_started.is_none() {
+        if replica.container_started.is_none() || matches!(replica.state, State::Lost(_)) {
             return;
         }
         // How much CPU loading takes is not in a profile: it counts as idle.

@@ -8,6 +8,7 @@ pub mod capacity;
 pub mod cluster;
 pub mod compile_cache;
 pub mod config;
+pub mod deployment;
 pub mod engine;
 pub mod faults;
 pub mod metrics_server;
@@ -15,6 +16,7 @@ pub mod prometheus;
 pub mod replica;
 pub mod replica_set;
 pub mod requests;
+pub mod rollout;
 pub mod router;
 pub mod run;
 pub mod sleep;
@@ -30,12 +32,18 @@ mod fetching;
 mod lifecycle;
 mod nodes;
 mod probes;
+mod restarts;
+mod rotation;
 mod scale;
 mod standing;
 mod traffic;
 
 #[cfg(test)]
+mod chaos_tests;
+#[cfg(test)]
 mod cluster_tests;
+#[cfg(test)]
+mod crash_tests;
 #[cfg(test)]
 mod data_path_tests;
 #[cfg(test)]
@@ -44,6 +52,8 @@ mod fault_tests;
 mod knative_tests;
 #[cfg(test)]
 mod probe_tests;
+#[cfg(test)]
+mod rollout_tests;
 #[cfg(test)]
 mod scale_tests;
 #[cfg(test)]
@@ -69,6 +79,7 @@ use compile_cache::CachePlan;
 use config::{ControlPlaneSpec, GatewaySpec, InitialSpec, ProbeSpec, ReadinessSpec, TelemetrySpec};
 use engine::{BatchParams, Continuous, Engine, Stepped, Workers, WorkersParams};
 use faults::FaultSpec;
+use rollout::RolloutSpec;
 use telemetry::CpuModel;
 use warmth::{Cooling, KeepWarm};
 
@@ -95,6 +106,8 @@ pub struct Simulation {
     pub compile_cache: Option<CachePlan>,
     /// What goes wrong.
     pub faults: Vec<FaultSpec>,
+    /// Rolling updates, in the order of their times.
+    pub rollouts: Vec<RolloutSpec>,
     /// Replicas at the start.
     pub initial: InitialSpec,
     /// Metrics.

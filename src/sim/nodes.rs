@@ -31,7 +31,8 @@ impl Run<'_> {
     /// Binds waiting replicas to nodes with room, oldest first, and has nodes ordered for the rest.
     pub(super) fn place(&mut self) {
         for id in self.unbound() {
-            let Some(node) = self.cluster.bind(self.now, self.storage.as_ref(), 0) else { break };
+            let version = self.replicas[id.index()].version;
+            let Some(node) = self.cluster.bind(self.now, self.storage.as_ref(), version) else { break };
             let replica = &mut self.replicas[id.index()];
             replica.node = Some(node);
             replica.bound_at = Some(self.now);
@@ -40,7 +41,7 @@ impl Run<'_> {
             if let Some(storage) = &mut self.storage {
                 storage.pod_came(node);
                 if storage.fetches_with_pull() {
-                    storage.prepare(self.now, node, Want::Weights, 0);
+                    storage.prepare(self.now, node, Want::Weights, version);
                 }
                 self.watch_storage();
             }
@@ -114,7 +115,7 @@ impl Run<'_> {
         }
         let generation = self.provisioning.turn.1.wrapping_add(1);
         self.provisioning.turn = (Some(at), generation);
-        self.queue.push(at, Rank::Phase, u32::MAX - 4, generation, Event::Provision(generation));
+        self.queue.push(at, Rank::Phase, u32::MAX - 8, generation, Event::Provision(generation));
     }
 
     /// The first turns of the provisioner's loops.
@@ -126,7 +127,7 @@ impl Run<'_> {
             }
             ProvisionerSpec::Karpenter(_) => {
                 let first = self.phase(None, karpenter::POLL, u64::from(u32::MAX) - 2);
-                self.queue.push(first, Rank::Phase, u32::MAX - 5, 0, Event::Disrupt);
+                self.queue.push(first, Rank::Phase, u32::MAX - 9, 0, Event::Disrupt);
             }
             ProvisionerSpec::None | ProvisionerSpec::AtOnce => {}
         }
@@ -201,7 +202,7 @@ impl Run<'_> {
                     }
                 }
                 Some(Step::Remove(nodes)) => nodes.into_iter().for_each(|id| self.node_ends(id)),
-                Some(Step::Drain(id)) => self.drain_node(id),
+                Some(Step::Drain(id)) => self.take_away(id),
             }
         }
     }
@@ -243,14 +244,14 @@ impl Run<'_> {
         };
         for (id, generation) in picked {
             if still(self, (id, generation)) && spared(self, id) {
-                self.drain_node(id);
+                self.take_away(id);
             }
         }
         let late = self.provisioning.karpenter.late(spec, &self.cluster, now);
         let gave_up = !late.is_empty();
         late.into_iter().for_each(|id| self.node_ends(id));
         for id in self.provisioning.karpenter.expired(spec, &self.cluster, now) {
-            self.drain_node(id);
+            self.take_away(id);
         }
         let mut next = karpenter::POLL;
         if !checked {
@@ -265,7 +266,7 @@ impl Run<'_> {
             self.set_turn(now);
         }
         if self.trace_end.is_none() {
-            self.queue.push(now.saturating_add(next), Rank::Phase, u32::MAX - 5, 0, Event::Disrupt);
+            self.queue.push(now.saturating_add(next), Rank::Phase, u32::MAX - 9, 0, Event::Disrupt);
         }
     }
 
@@ -318,8 +319,11 @@ impl Run<'_> {
     }
 
     /// A pod has left a node.
-    pub(super) fn left_node(&mut self, id: NodeId) {
-        self.cluster.unbind(id, self.now);
+    pub(super) fn left_node(&mut self, replica: ReplicaId, id: NodeId) {
+        // A GPU that has failed takes no other pod: its device plugin reports it unhealthy.
+        if !self.replicas[replica.index()].gpu_failed {
+            self.cluster.unbind(id, self.now);
+        }
         if let Some(storage) = &mut self.storage {
             storage.pod_left(self.now, id);
         }
@@ -350,7 +354,7 @@ impl Run<'_> {
     }
 
     /// A node takes no more pods and loses those it has; when it is empty it goes.
-    fn drain_node(&mut self, id: NodeId) {
+    fn take_away(&mut self, id: NodeId) {
         self.cluster.drain(id, self.now);
         for replica in self.on_node(id) {
             self.remove(replica);
@@ -363,6 +367,12 @@ impl Run<'_> {
 
     /// A node without replicas is deleted, on its way or there.
     pub(super) fn node_ends(&mut self, id: NodeId) {
+        self.machine_gone(id, 0);
+    }
+
+    /// A machine is gone: its bill ends, and with it goes what it had. `pods` replicas are on it still, and their GPUs are in no
+    /// account any more.
+    pub(super) fn machine_gone(&mut self, id: NodeId, pods: u32) {
         let node = self.cluster.node(id);
         let (state, is_billed) = (node.state, node.billed_since.is_some());
         let (gpus, price) = (self.cluster.gpus_of(id), self.cluster.price_of(id));
@@ -372,7 +382,7 @@ impl Run<'_> {
         let is_coming = matches!(state, NodeState::Ordered | NodeState::Booted);
         let account = if is_coming { Account::StartUp(Phase::Provisioning) } else { Account::Unallocated };
         if is_billed {
-            self.books.leave(self.now, account, gpus, price);
+            self.books.leave(self.now, account, gpus - pods * self.sim.replica.gpus, price);
         }
         self.forget_node(id);
         self.want_nodes();
@@ -386,13 +396,16 @@ impl Run<'_> {
 
     /// A node's machine is gone, and what still ran on it.
     pub(super) fn node_lost(&mut self, id: NodeId) {
+        if self.cluster.node(id).state == NodeState::Gone {
+            return;
+        }
         for replica in self.on_node(id) {
             match self.replicas[replica.index()].state {
                 State::Draining(_) => self.grace_over(replica),
                 _ => self.remove(replica),
             }
         }
-        self.node_ends(id);
+        self.machine_gone(id, 0);
         self.replace_pods();
     }
 }

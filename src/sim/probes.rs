@@ -1,16 +1,11 @@
 //! What probes make of a start: when it counts as ready, and when its container is killed (pkg/kubelet/prober/worker.go).
 
 use super::config::ProbeSpec;
-use super::replica::{State, Work};
+use super::replica::State;
 use super::run::{Event, Run};
 use crate::kernel::queue::Rank;
 use crate::kernel::{ReplicaId, SimDuration, SimTime};
 use crate::outcome::Phase;
-
-/// The kubelet's back-off between two starts of a container: none before the first restart, then from here on doubling.
-const BACK_OFF: SimDuration = SimDuration::from_secs(10);
-/// Its longest.
-const BACK_OFF_MAX: SimDuration = SimDuration::from_secs(300);
 
 /// The first probe at or after an instant. A prober ticks from when the kubelet takes a pod up, whether its container runs or
 /// not.
@@ -20,14 +15,6 @@ fn tick_from(taken_up: SimTime, period: SimDuration, at: SimTime) -> SimTime {
 }
 
 impl Run<'_> {
-    /// The stages of a container that is started again, out of all of a start: what comes after the image's pull.
-    pub(super) fn stages_again(&self, stages: &[(Phase, Work)]) -> Vec<(Phase, Work)> {
-        if self.killing_probe().is_none() {
-            return Vec::new();
-        }
-        stages.iter().copied().filter(|(phase, _)| *phase != Phase::Pulling).collect()
-    }
-
     /// The probe that a slow start has to fear. A liveness probe waits for the startup probe, if there is one.
     fn killing_probe(&self) -> Option<&ProbeSpec> {
         let replica = &self.sim.replica;
@@ -50,25 +37,12 @@ impl Run<'_> {
 
     /// A container has failed its probe for too long: it starts again, with the image that is there.
     pub(super) fn probe_failed(&mut self, id: ReplicaId, restarts: u32) {
-        let replica = &mut self.replicas[id.index()];
-        let State::Starting(starting) = &mut replica.state else { return };
+        let replica = &self.replicas[id.index()];
+        let State::Starting(starting) = &replica.state else { return };
         if replica.restarts != restarts || starting.phase == Phase::Probing {
             return;
         }
-        replica.restarts += 1;
-        starting.stages.clone_from(&starting.again);
-        starting.not_before = None;
-        starting.container_started = None;
-        replica.container_started = None;
-        if restarts > 0 {
-            let doublings = (restarts - 1).min(16);
-            let wait = SimDuration::from_nanos(BACK_OFF.as_nanos() << doublings).min(BACK_OFF_MAX);
-            starting.stages.push((Phase::Starting, Work::BackOff(wait)));
-        }
-        if let (Some(storage), Some(node)) = (&mut self.storage, replica.node) {
-            storage.forget(node, id);
-        }
-        self.next_stage(id);
+        self.start_again(id);
     }
 
     /// From now, when the server answers, until its replica is ready and requests are routed to it.

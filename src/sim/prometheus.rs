@@ -7,11 +7,11 @@
 use std::collections::BTreeMap;
 
 use super::engine::Gauges;
-use super::replica::Replica;
+use super::replica::{Replica, State};
 use super::telemetry::{
     Exporter, Histograms, ITL_BOUNDS, LENGTH_BOUNDS, PromHistogram, REQUEST_BOUNDS, TTFT_BOUNDS,
 };
-use crate::kernel::{SimDuration, SimTime};
+use crate::kernel::{ReplicaId, SimDuration, SimTime};
 use crate::policy::Setting;
 use crate::policy::api::pod_name;
 use crate::policy::meter::Meter;
@@ -173,16 +173,19 @@ impl Prometheus {
 
     /// Scrapes a replica's exporters. Its engine's facts must be settled.
     pub fn scrape_pod(&mut self, now: SimTime, replica: &mut Replica) {
-        if self.of_pods.is_empty() || replica.container_started.is_none() {
+        let index = replica.id.index();
+        // Once it is found a pod is scraped until it is gone, whether a container runs in it or not.
+        let is_found = self.pods.get(index).is_some_and(Option::is_some);
+        if self.of_pods.is_empty() || (replica.container_started.is_none() && !is_found) {
             return;
         }
-        let index = replica.id.index();
         if self.pods.len() <= index {
             self.pods.resize_with(index + 1, || None);
         }
         if self.pods[index].is_none() {
             self.pods[index] = Some(self.discover(now, &pod_name(&self.workload, replica.id)));
         }
+        let is_lost = matches!(replica.state, State::Lost(_));
         let Some(state) = &mut self.pods[index] else { return };
         let window = now.since(state.at).as_nanos();
         let share = |part: u128| if window > 0 { part as f64 / window as f64 } else { 0.0 };
@@ -205,7 +208,8 @@ impl Prometheus {
         state.at = now;
         for ((exporter, published), target) in self.of_pods.iter().zip(&state.targets) {
             // dcgm-exporter runs on the node and answers whatever the pod does.
-            let answers = reading.exporter.is_some() || *exporter == catalogue::Exporter::Dcgm;
+            let of_node = *exporter == catalogue::Exporter::Dcgm && !is_lost;
+            let answers = reading.exporter.is_some() || of_node;
             if !answers {
                 self.store.scrape_failed(*target, now);
                 continue;
@@ -215,6 +219,13 @@ impl Prometheus {
                 one.read(&reading, &mut self.row);
             }
             self.store.scrape(*target, now, self.row.iter().copied());
+        }
+    }
+
+    /// A pod's engine is no more: the next one counts from nothing.
+    pub fn engine_gone(&mut self, id: ReplicaId) {
+        if let Some(state) = self.pods.get_mut(id.index()).and_then(Option::as_mut) {
+            state.busy = SimDuration::ZERO;
         }
     }
 

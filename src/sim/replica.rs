@@ -1,4 +1,4 @@
-//! A replica: from its creation through its start-up phases to serving, draining, gone.
+//! A replica: from its creation through its start-up phases to serving, draining, gone; and back, when its container exits.
 //!
 //! Only a replica that is ready or draining holds an engine: a request cannot be given
 //! to one that is still loading, because there is nothing to give it to.
@@ -12,7 +12,7 @@ use super::storage::Want;
 use super::telemetry::Exporter;
 use super::warmth::Warmth;
 use crate::kernel::{NodeId, ReplicaId, SimDuration, SimTime};
-use crate::outcome::{Phase, PhaseSpan, Unscheduled};
+use crate::outcome::{Account, Phase, PhaseSpan, Unscheduled};
 use crate::policy::meter::Meter;
 
 const NANOS_PER_SEC: u64 = 1_000_000_000;
@@ -65,8 +65,15 @@ pub struct Starting {
     pub not_before: Option<SimTime>,
     /// When its container started, once it has.
     pub container_started: Option<SimTime>,
-    /// The stages of a container that is started again, the next one last; empty where nothing ever does that.
-    pub again: Vec<(Phase, Work)>,
+}
+
+/// A replica whose machine is gone while its pod is still there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lost {
+    /// It was ready, and nobody has noticed.
+    pub ready: bool,
+    /// It was held out of rotation.
+    pub spare: bool,
 }
 
 impl Starting {
@@ -165,8 +172,21 @@ pub enum State {
     Ready(Box<Serving>, /** In rotation. */ bool),
     /// Deleted; finishing what it has. One that was deleted on its way has no engine.
     Draining(Option<Box<Serving>>),
+    /// Not deleted, on a machine that is no more.
+    Lost(Lost),
     /// No more.
     Gone,
+}
+
+/// Where a start began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Start {
+    /// When.
+    pub at: SimTime,
+    /// Phases before it.
+    pub phases: usize,
+    /// Restarts before it.
+    pub restarts: u32,
 }
 
 /// One replica (one pod).
@@ -176,6 +196,8 @@ pub struct Replica {
     pub id: ReplicaId,
     /// Its pod's `metadata.uid`: random, and the same under every policy.
     pub uid: u64,
+    /// Version of its pod's template; that of its ReplicaSet.
+    pub version: u32,
     /// When its pod was created.
     pub created: SimTime,
     /// When the order was written that it was created for, if it was for one.
@@ -186,16 +208,30 @@ pub struct Replica {
     pub bound_at: Option<SimTime>,
     /// When its container started.
     pub container_started: Option<SimTime>,
-    /// When it became ready.
+    /// When it became ready last.
     pub ready_at: Option<SimTime>,
-    /// Start-up phases behind it.
+    /// When it became ready for the first time.
+    pub first_ready: Option<SimTime>,
+    /// When it was ready no longer.
+    pub unready_at: Option<SimTime>,
+    /// Start-up phases behind it, of all its starts.
     pub phases: Vec<PhaseSpan>,
+    /// Its start: the first one, or the one after the container of a ready replica exited.
+    pub start: Start,
     /// Whether it went through a start (and was not simply there at time 0).
     pub cold: bool,
     /// Its containers were told to stop (`SIGTERM`), or are gone: it takes no request any more.
     pub stopping: bool,
-    /// How often a probe had its container killed.
+    /// How often its container started again.
     pub restarts: u32,
+    /// How often of late: each time the kubelet waits longer.
+    pub failures: u32,
+    /// Its GPU has failed: no container starts on it.
+    pub gpu_failed: bool,
+    /// What outlives its container: the count of its queue-proxy, and the generation of its last turn.
+    pub outlived: Option<(Meter, u32)>,
+    /// Bumped whenever it comes into the endpoints: older events that take it out are stale.
+    pub endpoint: u32,
     /// Bumped with each phase: older phase events are stale.
     pub generation: u32,
     /// Where it is in its life.
@@ -210,8 +246,36 @@ impl Replica {
             State::Ready(_, true) => Some(Phase::Serving),
             State::Ready(_, false) => Some(Phase::Held),
             State::Draining(_) => Some(Phase::Draining),
-            State::Gone => None,
+            State::Lost(_) | State::Gone => None,
         }
+    }
+
+    /// Whether it is in rotation, as far as anybody knows.
+    pub fn is_in_rotation(&self) -> bool {
+        match &self.state {
+            State::Ready(_, in_rotation) => *in_rotation,
+            State::Lost(lost) => lost.ready && !lost.spare,
+            State::Starting(_) | State::Draining(_) | State::Gone => false,
+        }
+    }
+
+    /// Whether its pod counts as ready.
+    pub fn is_ready(&self) -> bool {
+        match &self.state {
+            State::Ready(serving, _) => !serving.is_waking(),
+            State::Lost(lost) => lost.ready,
+            State::Starting(_) | State::Draining(_) | State::Gone => false,
+        }
+    }
+
+    /// Whether a container of its has run: its pod is `Running`, also while the kubelet waits to start it again.
+    pub fn has_run(&self) -> bool {
+        self.container_started.is_some() || self.restarts > 0
+    }
+
+    /// The account of its GPUs in a start-up phase: that of a replica that was ready before is no start-up.
+    pub fn start_account(&self, phase: Phase) -> Account {
+        if self.ready_at.is_some() { Account::Held } else { Account::StartUp(phase) }
     }
 
     /// Its engine and exporter, if it has them.
@@ -236,15 +300,20 @@ impl Replica {
         self.phases.iter().copied().chain(running)
     }
 
+    /// Those of its first start.
+    pub fn cold_spans(&self, now: SimTime) -> impl Iterator<Item = PhaseSpan> + '_ {
+        self.spans(now).filter(|span| self.first_ready.is_none_or(|ready| span.from < ready))
+    }
+
     /// Its pod as the ReplicaSet controller sees it. Times of the Kubernetes API have whole seconds
-    /// (`metav1.Time`). All pods are of one template: none has the deletion-cost annotation.
+    /// (`metav1.Time`). No template has the deletion-cost annotation.
     pub fn pod(&self) -> Pod<u64> {
         let second = |at: SimTime| SimTime::from_nanos(at.as_nanos() / NANOS_PER_SEC * NANOS_PER_SEC);
         Pod {
             uid: self.uid,
             node: self.node,
-            phase: if self.container_started.is_some() { PodPhase::Running } else { PodPhase::Pending },
-            ready: matches!(&self.state, State::Ready(serving, _) if !serving.is_waking()),
+            phase: if self.has_run() { PodPhase::Running } else { PodPhase::Pending },
+            ready: self.is_ready(),
             ready_at: self.ready_at.map(second),
             deletion_cost: 0,
             restarts: self.restarts,

@@ -59,9 +59,19 @@ impl Default for Gates {
 /// The related pods of upstream's rank are these pods: of a Deployment that is not being rolled out, one ReplicaSet
 /// has them all.
 pub fn deletion_order<U: Ord>(pods: &[Pod<U>], now: SimTime, gates: Gates) -> Vec<usize> {
+    deletion_order_among(pods, pods.iter().map(|pod| pod.node), now, gates)
+}
+
+/// The same, with the nodes of all related pods, these included: those of all ReplicaSets of their Deployment.
+pub fn deletion_order_among<U: Ord>(
+    pods: &[Pod<U>],
+    related: impl Iterator<Item = Option<NodeId>>,
+    now: SimTime,
+    gates: Gates,
+) -> Vec<usize> {
     let mut on_node: BTreeMap<Option<NodeId>, u32> = BTreeMap::new();
-    for pod in pods {
-        *on_node.entry(pod.node).or_default() += 1;
+    for node in related {
+        *on_node.entry(node).or_default() += 1;
     }
     let mut order: Vec<usize> = Vec::with_capacity(pods.len());
     for (index, pod) in pods.iter().enumerate() {

@@ -18,8 +18,10 @@ pub enum Place {
     Queued(ReplicaId),
     /// In a replica.
     Replica(ReplicaId, Ticket),
-    /// At a replica that was told to stop while requests were still routed to it.
+    /// At a replica that was told to stop, or whose container is gone, while requests were still routed to it.
     Refused(ReplicaId),
+    /// On its way to a machine that is no more: nothing answers, and nothing refuses.
+    Unanswered(ReplicaId),
     /// Ended; the slot is free.
     Ended,
 }
@@ -63,12 +65,14 @@ pub enum Limit {
     Request,
     /// The time from a request's way to a pod until its first token.
     Header,
+    /// The time until a machine must have answered at all.
+    Connect,
 }
 
 impl Limit {
-    const COUNT: usize = 2;
+    const COUNT: usize = 3;
     /// All of them.
-    pub const ALL: [Self; Self::COUNT] = [Self::Request, Self::Header];
+    pub const ALL: [Self; Self::COUNT] = [Self::Request, Self::Header, Self::Connect];
 }
 
 impl InFlight {

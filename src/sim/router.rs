@@ -116,6 +116,11 @@ impl Router {
         self.mark(self.seats.len() - 1, load, true);
     }
 
+    /// Whether a replica is in rotation.
+    pub fn has(&self, replica: ReplicaId) -> bool {
+        self.seat_of.get(replica.index()).is_some_and(|seat| *seat != NO_SEAT)
+    }
+
     /// Takes a replica out of rotation; the last seat moves into its place.
     pub fn remove(&mut self, replica: ReplicaId) {
         let seat = self.seat_of[replica.index()] as usize;

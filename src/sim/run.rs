@@ -43,16 +43,22 @@ pub(super) enum Event {
     Turn(ReplicaId, u32),
     /// A replica's phase ends.
     PhaseDone(ReplicaId, u32),
-    /// Nothing is routed to a deleted replica any more.
-    EndpointGone(ReplicaId),
+    /// Nothing is routed to a replica any more that was in the endpoints for the so-manieth time.
+    EndpointGone(ReplicaId, u32),
     /// A deleted replica is told to stop.
     Stop(ReplicaId),
     /// A draining replica's grace period ends.
     GraceOver(ReplicaId),
-    /// The ReplicaSet controller hears of an order.
+    /// The controllers hear of an order.
     Hear(Order),
-    /// The ReplicaSet controller's calls are answered.
-    Answered,
+    /// The calls of the controller of that ReplicaSet are answered.
+    Answered(usize),
+    /// The Deployment controller hears of a rolling update.
+    RollOut(usize),
+    /// It hears that the last one is taken back.
+    RollBack,
+    /// It hears that pods became ready, or are no longer.
+    LookAtPods,
     /// A node's machine has booted.
     NodeBooted(NodeId),
     /// A node takes pods.
@@ -61,8 +67,14 @@ pub(super) enum Event {
     NodeIdle(NodeId, u32),
     /// Something goes wrong.
     Fault(usize),
-    /// A node's machine is gone.
+    /// A node's machine is gone, which everybody knows.
     NodeLost(NodeId),
+    /// A node whose machine is gone is found not to answer.
+    NotReady(NodeId),
+    /// The pods of such a node are deleted.
+    Evict(NodeId),
+    /// A node is emptied, because of its GPUs.
+    DrainNode(NodeId),
     /// Nodes may be to be had again.
     OrderAgain,
     /// The provisioner of nodes has its turn.
@@ -271,7 +283,7 @@ impl<'a> Run<'a> {
         let count = self.ordered + self.spare;
         match self.sim.initial.state {
             InitialState::Warm => (0..count).for_each(|i| self.create_warm(i < self.ordered)),
-            InitialState::Cold => self.create(count),
+            InitialState::Cold => self.create(count, 0),
         }
         self.note_standing();
         let telemetry = &sim.telemetry;
@@ -292,6 +304,7 @@ impl<'a> Run<'a> {
                 storage.node_up(SimTime::ZERO, id);
             }
         }
+        self.schedule_rollouts();
         self.watch_storage();
         self.set_timer();
         self.queue.push(SimTime::ZERO + telemetry.timeline_step, Rank::Scrape, 1, 0, Event::Tick);
@@ -354,15 +367,21 @@ impl<'a> Run<'a> {
         match event {
             Event::Turn(id, turn) => self.turn(id, turn),
             Event::PhaseDone(id, generation) => self.phase_done(id, generation),
-            Event::EndpointGone(id) => self.router.remove(id),
+            Event::EndpointGone(id, endpoint) => self.endpoint_gone(id, endpoint),
             Event::Stop(id) => self.stop(id),
             Event::GraceOver(id) => self.grace_over(id),
             Event::Hear(order) => self.hear(order),
-            Event::Answered => self.answered(),
+            Event::Answered(version) => self.answered(version),
+            Event::RollOut(index) => self.roll_out(index),
+            Event::RollBack => self.roll_back(),
+            Event::LookAtPods => self.sync(),
             Event::NodeBooted(id) => self.node_booted(id),
             Event::NodeUp(id) => self.node_up(id),
             Event::Fault(index) => self.fault(index),
             Event::NodeLost(id) => self.node_lost(id),
+            Event::NotReady(id) => self.not_ready(id),
+            Event::Evict(id) => self.evict(id),
+            Event::DrainNode(id) => self.drain_node(id),
             Event::OrderAgain => self.place(),
             Event::Provision(generation) => self.provision(generation),
             Event::Disrupt => self.disrupt(),
@@ -432,7 +451,8 @@ impl<'a> Run<'a> {
         let starts = self.replicas.iter().filter(|r| r.cold);
         self.ledger.cold_starts = starts.clone().count() as u64;
         let with_node = |r: &Replica| {
-            let phases = r.spans(now).filter(|s| !matches!(s.phase, Phase::Pending | Phase::Provisioning));
+            let phases =
+                r.cold_spans(now).filter(|s| !matches!(s.phase, Phase::Pending | Phase::Provisioning));
             phases.map(|s| u128::from(s.to.since(s.from).as_nanos())).sum::<u128>()
         };
         self.ledger.start_up_ns = starts.map(with_node).sum();

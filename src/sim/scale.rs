@@ -1,13 +1,15 @@
-//! From a written scale to pods: when the ReplicaSet controller hears of it, and what it does then.
+//! From a written scale to pods: when the controllers hear of it, and what they do then.
 //!
-//! As Kubernetes 1.36 does it (`pkg/controller/replicaset/replica_set.go` `manageReplicas`, `slowStartBatch`): a sync
+//! The Deployment controller gives each ReplicaSet its size (`deployment.rs`); without a rolling update there is one, of the
+//! size that is ordered. Its controller does as Kubernetes 1.36 does it (`pkg/controller/replicaset/replica_set.go` `manageReplicas`, `slowStartBatch`): a sync
 //! creates or deletes at most 500 pods, creations 1, 2, 4, .. at a time, each batch once the one before has been
 //! answered, deletions all at once. Until all of it is done the controller does not look at the scale again, and
 //! then it goes by the newest one it has heard of.
 
 use super::config::ControlPlaneSpec;
+use super::deployment::{Deployment, RollingUpdate};
 use super::replica::State;
-use super::replica_set::{Gates, Pod, deletion_order};
+use super::replica_set::{Gates, Pod, deletion_order_among};
 use super::run::{Event, Run};
 use super::sleep::Rest;
 use crate::kernel::queue::Rank;
@@ -27,21 +29,25 @@ pub(super) struct Order {
     pub written: SimTime,
 }
 
-/// The controller between the scale and the pods.
+/// The controllers between the scale and the pods.
 #[derive(Debug)]
 pub(super) struct Controller {
-    /// The newest order it has heard of.
+    /// The newest order they have heard of.
     heard: Order,
-    /// The order it acted on last.
+    /// The order acted on last.
     acted_on: Order,
-    /// What it waits for.
-    calls: Calls,
+    /// The ReplicaSets by version.
+    pub deployment: Deployment,
+    /// What each ReplicaSet's controller waits for.
+    calls: Vec<Calls>,
     /// Orders written so far.
     written: u32,
-    /// Pods there were when it had last done what there was to do.
-    fulfilled: usize,
-    /// When the order was written that it creates pods for; `None` while they stand in for pods that went.
+    /// Pods there were when all that was ordered had been done.
+    fulfilled: u32,
+    /// When the order was written that pods are created for; `None` while they stand in for pods that went, or for an older version.
     decided: Option<SimTime>,
+    /// When the Deployment's controller hears of its pods.
+    pub looks_at: Option<SimTime>,
 }
 
 /// Calls that are not answered yet.
@@ -56,11 +62,26 @@ enum Calls {
     Delete(Vec<ReplicaId>),
 }
 
+impl Order {
+    /// All pods.
+    fn pods(self) -> u32 {
+        self.replicas.saturating_add(self.spare)
+    }
+}
+
 impl Controller {
     /// One that has done what there was to do.
     pub fn new(order: Order) -> Self {
-        let fulfilled = order.replicas as usize + order.spare as usize;
-        Self { heard: order, acted_on: order, calls: Calls::None, written: 0, fulfilled, decided: None }
+        Self {
+            heard: order,
+            acted_on: order,
+            deployment: Deployment::new(order.pods()),
+            calls: vec![Calls::None],
+            written: 0,
+            fulfilled: order.pods(),
+            decided: None,
+            looks_at: None,
+        }
     }
 
     /// When the order was written that pods are created for now.
@@ -68,15 +89,25 @@ impl Controller {
         self.decided
     }
 
-    /// Replicas that belong in rotation.
-    pub fn in_rotation(&self) -> u32 {
-        self.acted_on.replicas
+    /// A new template is written.
+    pub fn roll_out(&mut self, strategy: RollingUpdate) {
+        self.deployment.roll_out(strategy);
+        self.calls.push(Calls::None);
     }
 
-    /// How many replicas there may be before one on its way is a spare.
-    pub fn before_spares(&self) -> u32 {
-        // Without spares all are the workload's, however many are still to be deleted.
-        if self.acted_on.spare == 0 { u32::MAX } else { self.acted_on.replicas }
+    /// Replicas that belong in rotation. Without spares all do, however many are to be deleted; what a rolling update has beyond
+    /// the order is no spare.
+    pub fn in_rotation(&self) -> u32 {
+        let Order { replicas, spare, .. } = self.acted_on;
+        if spare == 0 {
+            return u32::MAX;
+        }
+        let beyond = if self.calls.len() > 1 {
+            self.deployment.total().saturating_sub(self.acted_on.pods())
+        } else {
+            0
+        };
+        replicas.saturating_add(beyond)
     }
 }
 
@@ -116,70 +147,81 @@ impl Run<'_> {
         }
     }
 
-    /// The controller hears of an order.
+    /// The controllers hear of an order.
     pub(super) fn hear(&mut self, order: Order) {
         self.controller.heard = order;
         self.sync();
     }
 
-    /// The controller compares what is there with what it has heard, and acts on it unless it is busy.
-    fn sync(&mut self) {
-        while matches!(self.controller.calls, Calls::None) {
-            let order = self.controller.heard;
-            self.controller.acted_on = order;
-            let there = self.active();
-            let wanted = order.replicas as usize + order.spare as usize;
+    /// The Deployment's controller gives each ReplicaSet its size, and each ReplicaSet's controller compares what is there with
+    /// that, and acts on it unless it is busy.
+    pub(super) fn sync(&mut self) {
+        let is_rolling = self.controller.calls.len() > 1;
+        let available = if is_rolling { self.available() } else { Vec::new() };
+        let pods = self.controller.heard.pods();
+        self.controller.deployment.sync(pods, &available);
+        for version in 0..self.controller.calls.len() {
+            self.sync_set(version);
+        }
+    }
+
+    fn sync_set(&mut self, version: usize) {
+        while matches!(self.controller.calls[version], Calls::None) {
+            self.controller.acted_on = self.controller.heard;
+            let there = self.active(version);
+            let wanted = self.controller.deployment.replicas(version) as usize;
             if there.len() == wanted {
-                self.controller.fulfilled = wanted;
+                self.controller.fulfilled = self.controller.acted_on.pods();
                 return self.fill_rotation();
             }
-            self.controller.calls = if there.len() < wanted {
+            self.controller.calls[version] = if there.len() < wanted {
                 // A spare that waits need not wait for its successor.
                 self.fill_rotation();
-                let is_news = wanted > self.controller.fulfilled;
+                let order = self.controller.acted_on;
+                let is_news = order.pods() > self.controller.fulfilled;
                 self.controller.decided = is_news.then_some(order.written);
                 Calls::Create { batch: 1, left: (wanted - there.len()).min(BURST_REPLICAS) }
             } else {
                 Calls::Delete(self.to_delete(&there, (there.len() - wanted).min(BURST_REPLICAS)))
             };
             if !self.control_plane().api_call.is_zero() {
-                return self.await_calls();
+                return self.await_calls(version);
             }
-            while !matches!(self.controller.calls, Calls::None) {
-                self.answer();
+            while !matches!(self.controller.calls[version], Calls::None) {
+                self.answer(version);
             }
         }
     }
 
-    /// Pods went that nobody has taken away: the controller makes others.
+    /// Pods went that nobody has taken away: the controllers make others.
     pub(super) fn replace_pods(&mut self) {
         self.sync();
     }
 
-    fn await_calls(&mut self) {
+    fn await_calls(&mut self, version: usize) {
         let at = self.now.saturating_add(self.control_plane().api_call);
-        self.queue.push(at, Rank::Phase, u32::MAX - 1, 0, Event::Answered);
+        self.queue.push(at, Rank::Phase, u32::MAX - 1, version as u32, Event::Answered(version));
     }
 
-    /// The calls that were out are answered.
-    pub(super) fn answered(&mut self) {
-        self.answer();
-        if matches!(self.controller.calls, Calls::None) {
+    /// The calls that were out for a ReplicaSet are answered.
+    pub(super) fn answered(&mut self, version: usize) {
+        self.answer(version);
+        if matches!(self.controller.calls[version], Calls::None) {
             self.sync();
         } else {
-            self.await_calls();
+            self.await_calls(version);
         }
     }
 
     /// Does what the calls that are out ask for, and sends the next batch.
-    fn answer(&mut self) {
-        match std::mem::replace(&mut self.controller.calls, Calls::None) {
+    fn answer(&mut self, version: usize) {
+        match std::mem::replace(&mut self.controller.calls[version], Calls::None) {
             Calls::None => {}
             Calls::Create { batch, left } => {
-                self.create(batch as u32);
+                self.create(batch as u32, version as u32);
                 let left = left - batch;
                 if left > 0 {
-                    self.controller.calls = Calls::Create { batch: left.min(2 * batch), left };
+                    self.controller.calls[version] = Calls::Create { batch: left.min(2 * batch), left };
                 }
             }
             Calls::Delete(replicas) => {
@@ -190,10 +232,14 @@ impl Run<'_> {
         }
     }
 
-    /// Replicas that are not being deleted, in order of creation.
-    fn active(&self) -> Vec<ReplicaId> {
+    /// Replicas of a version that are not being deleted, in order of creation.
+    fn active(&self, version: usize) -> Vec<ReplicaId> {
+        self.all_active().filter(|id| self.replicas[id.index()].version as usize == version).collect()
+    }
+
+    fn all_active(&self) -> impl Iterator<Item = ReplicaId> {
         let stays = |id: &&ReplicaId| !matches!(self.replicas[id.index()].state, State::Draining(_));
-        self.live.iter().filter(stays).copied().collect()
+        self.live.iter().filter(stays).copied()
     }
 
     /// Which of the active replicas go, first ones first.
@@ -206,10 +252,11 @@ impl Run<'_> {
             return active.to_vec();
         }
         let pods: Vec<Pod<u64>> = active.iter().map(|id| self.replicas[id.index()].pod()).collect();
-        let order = deletion_order(&pods, self.now, Gates::default());
+        // The pods of all ReplicaSets of the Deployment are related.
+        let related = self.all_active().map(|id| self.replicas[id.index()].node);
+        let order = deletion_order_among(&pods, related, self.now, Gates::default());
         let mut order: Vec<ReplicaId> = order.into_iter().map(|index| active[index]).collect();
-        let is_taken =
-            |id: &ReplicaId| self.replicas[id.index()].phase() == Some(Phase::Serving) || self.is_waking(*id);
+        let is_taken = |id: &ReplicaId| self.replicas[id.index()].is_in_rotation() || self.is_waking(*id);
         order.sort_by_key(is_taken);
         order.truncate(count);
         order
@@ -218,26 +265,37 @@ impl Run<'_> {
     /// Has as many ready replicas in rotation as belong there.
     fn fill_rotation(&mut self) {
         let wanted = self.controller.in_rotation();
-        let mut ready = self.active();
+        let mut ready: Vec<ReplicaId> = self.all_active().collect();
         ready.retain(|id| matches!(self.replicas[id.index()].state, State::Ready(..)));
-        let in_rotation =
-            |run: &Self, id: ReplicaId| run.replicas[id.index()].phase() == Some(Phase::Serving);
         // Those that are awake first; those that were claimed before are on their way.
         ready.sort_by_key(|id| self.rest_of(*id) != Some(Rest::Awake));
-        let mut there = self.by_phase[Phase::Serving as usize];
+        let mut there = self.in_rotation();
         there += ready.iter().filter(|id| self.is_waking(**id)).count() as u32;
         for id in &ready {
-            if there < wanted && !in_rotation(self, *id) && !self.is_waking(*id) {
+            let is_taken = self.replicas[id.index()].is_in_rotation() || self.is_waking(*id);
+            if there < wanted && !is_taken {
                 self.claim(*id);
                 there += 1;
             }
         }
         ready.sort_unstable();
+        let mut serving = self.in_rotation();
         for id in ready.iter().rev() {
-            if self.by_phase[Phase::Serving as usize] > wanted && in_rotation(self, *id) {
+            if serving > wanted && self.replicas[id.index()].is_in_rotation() {
                 self.rotate(*id, false);
+                serving -= 1;
             }
         }
         self.release_held();
+    }
+
+    /// Replicas in rotation, as far as anybody knows: those on a machine whose loss is not noticed yet are.
+    pub(super) fn in_rotation(&self) -> u32 {
+        let is_lost = |id: &&ReplicaId| {
+            let replica = &self.replicas[id.index()];
+            matches!(replica.state, State::Lost(_)) && replica.is_in_rotation()
+        };
+        let lost = if self.sim.faults.is_empty() { 0 } else { self.live.iter().filter(is_lost).count() };
+        self.by_phase[Phase::Serving as usize] + lost as u32
     }
 }

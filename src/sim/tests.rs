@@ -107,6 +107,7 @@ pub(super) fn simulation(engine: EngineParams, source: Arc<dyn Source>, seed: u6
         storage: super::storage::Plan::default(),
         compile_cache: None,
         faults: Vec::new(),
+        rollouts: Vec::new(),
         seed,
         source,
         engine,

@@ -2,6 +2,7 @@
 
 use super::engine::{Engine, Job};
 use super::facts::{Facts, Finished};
+use super::replica::State;
 use super::requests::{InFlight, Limit, Place};
 use super::run::{Event, Run};
 use super::warmth::cool_down;
@@ -57,8 +58,10 @@ impl Run<'_> {
     pub(super) fn deadline(&mut self, limit: Limit) {
         self.deadline_pending[limit as usize] = false;
         while let Some(slot) = self.requests.expired(limit, self.now) {
-            if limit == Limit::Request || !self.has_answered(slot) {
-                self.drop_request(slot, BreachOutcome::TimedOut);
+            match limit {
+                Limit::Header if self.has_answered(slot) => {}
+                Limit::Request | Limit::Header => self.drop_request(slot, BreachOutcome::TimedOut),
+                Limit::Connect => self.drop_request(slot, BreachOutcome::Rejected),
             }
         }
         self.arm_deadline(limit);
@@ -256,8 +259,18 @@ impl Run<'_> {
         }
     }
 
-    /// The endpoints still name a replica that was told to stop: the connection is refused. Nothing tries another.
+    /// The endpoints still name a replica that was told to stop, or whose container is gone: the connection is refused.
+    /// Nothing tries another. Where the machine is gone nobody refuses it either, and the gateway waits for a while.
     fn turn_away(&mut self, slot: u32, replica: ReplicaId) {
+        if matches!(self.replicas[replica.index()].state, State::Lost(_)) {
+            let request = self.requests.get_mut(slot);
+            request.place = Place::Unanswered(replica);
+            request.routed = self.now;
+            self.in_replicas += 1;
+            let over = self.now.saturating_add(self.sim.gateway.connect_timeout);
+            self.add_deadline(Limit::Connect, over, slot);
+            return;
+        }
         self.router.ended(replica);
         let request = self.requests.get_mut(slot);
         request.place = Place::Refused(replica);
@@ -344,7 +357,7 @@ impl Run<'_> {
                 }
                 self.plan_turn(id);
             }
-            Place::Gateway | Place::Refused(_) | Place::Ended => {}
+            Place::Gateway | Place::Refused(_) | Place::Unanswered(_) | Place::Ended => {}
         }
         self.end_request(slot, now, SimDuration::ZERO, Some(how));
         if let Place::Replica(id, _) | Place::Queued(id) = place {
@@ -373,10 +386,13 @@ impl Run<'_> {
         if flight.proxied {
             self.proxy_meter.leave(now, false);
         }
-        let (Place::Replica(id, _) | Place::Queued(id)) = flight.place else { return };
+        let (Place::Replica(id, _) | Place::Queued(id) | Place::Unanswered(id)) = flight.place else {
+            return;
+        };
         self.in_replicas -= 1;
         self.router.ended(id);
-        if let Some(serving) = self.replicas[id.index()].serving() {
+        let is_in = !matches!(flight.place, Place::Unanswered(_));
+        if let Some(serving) = self.replicas[id.index()].serving().filter(|_| is_in) {
             serving.outstanding -= 1;
             serving.meter.leave(now, flight.proxied);
         }

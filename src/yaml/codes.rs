@@ -245,8 +245,8 @@ const OF_SCENARIOS: &[Code] = &[
         "a setting without what it belongs to",
         "A registry, a model store or a node's copies are described, but not the image or the weights that would come from \
          there; a store is disturbed whose usual bandwidth is not given; there is a compile cache, and readiness waits for \
-         nothing that it shortens; or a keep-warm request has a service time in an engine that counts tokens. It would change \
-         nothing, in silence.",
+         nothing that it shortens; a keep-warm request has a service time in an engine that counts tokens; or a fault or rollout \
+         has nothing to change: it begins after the traffic, or concerns what no policy has. It would change nothing, in silence.",
     ),
     code(
         "E0401",

@@ -178,7 +178,7 @@ pair: [1]
         |
       9 | gateway: { requestTimeout: 5 minuts, queueLimit: "3", extra: 1 }
         |                                                       ^^^^^
-      help: one of router, queueLimit, requestTimeout
+      help: one of router, queueLimit, requestTimeout, connectTimeout
 
       error[E0203]: unknown policy `fxed`
         --> s.yaml:11:8

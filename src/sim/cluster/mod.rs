@@ -390,6 +390,11 @@ impl Cluster {
         self.placeholders_waiting
     }
 
+    /// Nodes that take pods, in order of their orders.
+    pub fn taking_pods(&self) -> Vec<NodeId> {
+        self.there.iter().copied().filter(|id| self.node(*id).state == NodeState::Ready).collect()
+    }
+
     /// Nodes that take pods and that the cloud may take back, in order of their orders; of some pools only, unless none are named.
     pub fn reclaimable(&self, pools: &[String]) -> Vec<NodeId> {
         let may_go = |id: &NodeId| {
