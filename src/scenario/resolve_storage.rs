@@ -7,8 +7,10 @@ use crate::outcome::Phase;
 use crate::profile::Profile;
 use crate::profile::schema::{Stage, StartUpStage};
 use crate::sim::cluster::config::{PoolSpec, Prefetch};
+use crate::sim::rollout::RolloutImageSpec;
 use crate::sim::storage::config::{Fetch, ImageSpec, StoreSpec, WeightsSpec};
 use crate::sim::storage::{ImagePlan, LazyPlan, NodePlan, Plan, Source, WeightsPlan};
+use crate::yaml::Path;
 
 /// containerd's `max_concurrent_downloads`.
 const CONNECTIONS: u32 = 3;
@@ -28,6 +30,7 @@ impl Resolver<'_> {
         let pools = spec.cluster.pools.iter().map(|(name, pool)| self.node_plan(&spec, name, pool));
         let nodes: Vec<NodePlan> = pools.collect();
         self.room_for(&spec, image.as_ref(), weights.as_ref());
+        let later_images = self.later_images(&spec, image.as_ref());
         let used = [
             ("registry", spec.replica.image.is_some(), "replica.image"),
             ("modelStore", spec.replica.weights.is_some(), "replica.weights"),
@@ -48,8 +51,8 @@ impl Resolver<'_> {
         }
         Plan {
             image,
-            later_images: Vec::new(),
-            serial_pulls: true,
+            later_images,
+            serial_pulls: spec.cluster.serialize_image_pulls,
             weights,
             registry: self.source("registry", &spec.cluster.registry),
             model_store: self.source("modelStore", &spec.cluster.model_store),
@@ -105,11 +108,7 @@ impl Resolver<'_> {
         }
         let own = profile.image.as_ref();
         let model = own.map(|image| &image.pull.value);
-        let unpack = |bytes: u64| {
-            let ns = |rate: Bytes| (u128::from(bytes) * 1_000_000_000).div_ceil(u128::from(rate.0.max(1)));
-            spec.unpack_bandwidth
-                .map(|rate| SimDuration::from_nanos(u64::try_from(ns(rate)).unwrap_or(u64::MAX)))
-        };
+        let unpack = |bytes: u64| spec.unpack_bandwidth.map(|rate| unpack_time(bytes, Some(rate)));
         let layers: Vec<(u64, SimDuration)> = if spec.layers.is_empty() {
             let Some(own) = own else {
                 let message =
@@ -181,6 +180,65 @@ impl Resolver<'_> {
             kept: spec.kept,
             streaming: spec.streaming,
         }
+    }
+
+    /// The images that rollouts bring.
+    fn later_images(&mut self, spec: &ScenarioSpec, image: Option<&ImagePlan>) -> Vec<Option<ImagePlan>> {
+        if spec.rollouts.iter().all(|rollout| rollout.image.is_none()) && !spec.cluster.serialize_image_pulls
+        {
+            let message = "nodes pull one image only: no rollout brings another one";
+            let help = "write a rollout's `image`, or leave `serializeImagePulls` out";
+            self.fault("E0317", &["cluster", "serializeImagePulls"], message, help);
+        }
+        let mut images = Vec::with_capacity(spec.rollouts.len());
+        for (index, rollout) in spec.rollouts.iter().enumerate() {
+            let at = Path::keys(["rollouts"]).index(index).key("image");
+            let later = rollout.image.as_ref().and_then(|later| self.later_image(&at, later, spec, image));
+            images.push(later);
+        }
+        images
+    }
+
+    fn later_image(
+        &mut self,
+        at: &Path,
+        later: &RolloutImageSpec,
+        spec: &ScenarioSpec,
+        image: Option<&ImagePlan>,
+    ) -> Option<ImagePlan> {
+        let document = &self.scenario.document;
+        let Some(image) = image else {
+            // Where the image itself is at fault, that has been said.
+            if spec.replica.image.is_none() {
+                let message =
+                    "a rollout's `image` counts only with `replica.image`, which the scenario does not have";
+                let fault = document.fault("E0317", at, message);
+                self.faults.push(fault.helped("write `replica.image`, or leave `image` out"));
+            }
+            return None;
+        };
+        if later.shared_layers as usize > image.layers.len() {
+            let message = format!(
+                "{} layers are shared, and `replica.image` has {}",
+                later.shared_layers,
+                image.layers.len()
+            );
+            self.faults.push(document.fault("E0305", &at.key("sharedLayers"), message));
+            return None;
+        }
+        if let Some(layer) = later.layers.iter().position(|layer| layer.0 == 0) {
+            let fault = document.fault("E0306", &at.key("layers").index(layer), "a layer must not be empty");
+            self.faults.push(fault.helped("leave empty layers out"));
+        }
+        let rate = spec.replica.image.as_ref().and_then(|image| image.unpack_bandwidth);
+        let own = later.layers.iter().map(|layer| (layer.0, unpack_time(layer.0, rate)));
+        let layers: Vec<(u64, SimDuration)> =
+            image.layers[..later.shared_layers as usize].iter().copied().chain(own).collect();
+        let bytes = layers.iter().map(|(bytes, _)| *bytes).fold(0, u64::saturating_add);
+        // What unpacking makes of a byte is taken from the first image.
+        let grown = u128::from(bytes) * u128::from(image.unpacked) / u128::from(image.bytes().max(1));
+        let unpacked = u64::try_from(grown).unwrap_or(u64::MAX);
+        Some(ImagePlan { layers, shared: later.shared_layers, unpacked, ..image.clone() })
     }
 
     /// What nodes are to hold must fit them.
@@ -296,6 +354,14 @@ impl Resolver<'_> {
             _ => {}
         }
     }
+}
+
+/// How long a node decompresses and writes a layer.
+fn unpack_time(bytes: u64, rate: Option<Bytes>) -> SimDuration {
+    let ns = |rate: Bytes| (u128::from(bytes) * 1_000_000_000).div_ceil(u128::from(rate.0.max(1)));
+    rate.map_or(SimDuration::ZERO, |rate| {
+        SimDuration::from_nanos(u64::try_from(ns(rate)).unwrap_or(u64::MAX))
+    })
 }
 
 /// The stages of a start that take the profile's time; what the scenario has pulled and fetched is not among them.

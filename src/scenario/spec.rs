@@ -79,6 +79,10 @@ fn as_the_policy_starts() -> InitialSpec {
     InitialSpec { replicas: None, state: InitialState::default() }
 }
 
+fn yes() -> bool {
+    true
+}
+
 fn five() -> u32 {
     5
 }
@@ -128,6 +132,9 @@ pub struct ClusterSpec {
     /// Pods that hold nodes for replicas to come.
     #[serde(default)]
     pub placeholders: PlaceholderSpec,
+    /// Whether a kubelet pulls one image after the other (`serializeImagePulls`); it counts where a rollout brings another one.
+    #[serde(default = "yes")]
+    pub serialize_image_pulls: bool,
     /// Where images come from; it counts with `replica.image`.
     #[serde(default)]
     pub registry: StoreSpec,

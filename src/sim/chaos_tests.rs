@@ -48,6 +48,7 @@ fn rollout() -> impl Strategy<Value = RolloutSpec> {
     let fails = prop::option::of(prop_oneof![Just(Failure::Crash), Just(Failure::NeverReady)]);
     (1u64..60, share(), share(), 0u64..10, fails, prop::option::of(1u64..40)).prop_map(
         |(at, max_surge, max_unavailable, min_ready, fails, rollback)| RolloutSpec {
+            image: None,
             at: secs(at),
             max_surge,
             max_unavailable,

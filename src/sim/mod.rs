@@ -25,6 +25,7 @@ pub mod telemetry;
 pub mod warmth;
 
 mod attribution;
+mod closing;
 mod control;
 mod digest;
 mod facts;

@@ -322,7 +322,7 @@ impl Run<'_> {
     pub(super) fn left_node(&mut self, replica: ReplicaId, id: NodeId) {
         // A GPU that has failed takes no other pod: its device plugin reports it unhealthy.
         if !self.replicas[replica.index()].gpu_failed {
-            self.cluster.unbind(id, self.now);
+            self.cluster.vacate(id, self.now);
         }
         if let Some(storage) = &mut self.storage {
             storage.pod_left(self.now, id);

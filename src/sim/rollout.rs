@@ -7,7 +7,7 @@ use super::deployment::{IntOrPercent, RollingUpdate};
 use super::replica::State;
 use super::run::{Event, Run};
 use crate::kernel::queue::Rank;
-use crate::kernel::{ReplicaId, SimDuration, SimTime};
+use crate::kernel::{Bytes, ReplicaId, SimDuration, SimTime};
 
 /// A new version is rolled out: the pods of the Deployment are replaced step by step (`strategy.rollingUpdate`). Their starts are
 /// drawn like others.
@@ -25,6 +25,9 @@ pub struct RolloutSpec {
     /// How long a pod must be ready before it counts as available (`minReadySeconds`).
     #[serde(default)]
     pub min_ready: SimDuration,
+    /// The image of the new version, if it is another one. Default: `replica.image` stays.
+    #[serde(default)]
+    pub image: Option<RolloutImageSpec>,
     /// What is wrong with the new version. Default: nothing.
     #[serde(default)]
     pub fails: Option<Failure>,
@@ -32,6 +35,17 @@ pub struct RolloutSpec {
     /// `progressDeadlineSeconds` alone rolls nothing back. Default: it stays.
     #[serde(default)]
     pub rollback_after: Option<SimDuration>,
+}
+
+/// The image of a new version, as far as it differs from `replica.image`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RolloutImageSpec {
+    /// How many of its first layers are those of `replica.image`: nodes that have that one do not pull them again.
+    #[serde(default)]
+    pub shared_layers: u32,
+    /// Size of each further layer in the registry.
+    pub layers: Vec<Bytes>,
 }
 
 fn quarter() -> IntOrPercent {

@@ -7,12 +7,14 @@ use super::deployment::IntOrPercent::{self, Int, Percent};
 use super::fault_tests::single;
 use super::rollout::{Failure, RolloutSpec};
 use super::scale_tests::timed;
+use super::storage::{ImagePlan, Plan, Source};
 use super::tests::{check_laws, result, secs};
 use crate::kernel::SimDuration;
 use crate::outcome::{Phase, RunOutcome, StartRecord, StartResult};
 
 fn rollout(at: u64, max_surge: IntOrPercent, max_unavailable: IntOrPercent) -> RolloutSpec {
     RolloutSpec {
+        image: None,
         at: secs(at),
         max_surge,
         max_unavailable,
@@ -185,4 +187,28 @@ proptest! {
         prop_assert!(most <= replicas + surge, "{most} of {replicas} and {surge}");
         prop_assert_eq!(outcome.counts.killed, 0);
     }
+}
+
+#[test]
+fn a_new_version_pulls_the_layers_that_its_nodes_lack() {
+    // Nodes of two replicas, so that the new pods find nodes that have the old image: 6 s of layers, of which 4 s are shared.
+    let mut sim = rolling(vec![rollout(10, Int(1), Int(0))]);
+    sim.cluster.pools[0].spec.gpus_per_node = 4;
+    let pulled = |layers: &[u64], shared| ImagePlan {
+        layers: layers.iter().map(|layer| (*layer, SimDuration::ZERO)).collect(),
+        connections: 1,
+        shared,
+        ..ImagePlan::default()
+    };
+    sim.storage = Plan {
+        image: Some(pulled(&[400, 200], 0)),
+        later_images: vec![Some(pulled(&[400, 300], 1))],
+        registry: Source { rate: Some(100), ..Source::default() },
+        ..Plan::default()
+    };
+    let outcome = run(&sim, 1);
+    assert_eq!(outcome.starts.len(), 1);
+    assert_eq!(outcome.starts[0].time_in(Phase::Pulling), secs(3));
+    sim.storage.later_images = vec![None];
+    assert_eq!(run(&sim, 1).starts[0].time_in(Phase::Pulling), secs(0), "the image stays");
 }

@@ -8,6 +8,7 @@ pub mod cluster_autoscaler;
 pub mod config;
 pub mod karpenter;
 
+mod census;
 mod expander;
 mod plan;
 mod scheduler;
@@ -16,7 +17,7 @@ use rand::rngs::ChaCha8Rng;
 
 use super::faults::Shortages;
 use crate::kernel::{NodeId, SimDuration, SimTime, Streams, rng::Purpose};
-use config::{BilledFrom, CapacityType};
+use config::BilledFrom;
 pub use expander::Choice;
 pub use plan::{Plan, PoolPlan};
 pub use scheduler::ModelAffinity;
@@ -264,17 +265,13 @@ impl Cluster {
         node.pods_changed = now;
     }
 
-    fn vacate(&mut self, id: NodeId, now: SimTime) {
+    /// Gives a replica's GPUs back, or a placeholder's.
+    pub fn vacate(&mut self, id: NodeId, now: SimTime) {
         let gpus = self.gpus_per_replica;
         let node = &mut self.nodes[id.index()];
         node.free_gpus += gpus;
         node.generation += 1;
         node.pods_changed = now;
-    }
-
-    /// Gives a replica's GPUs back.
-    pub fn unbind(&mut self, id: NodeId, now: SimTime) {
-        self.vacate(id, now);
     }
 
     /// When an empty node should go if nothing comes to it, with its generation; `None` while it is not empty.
@@ -359,26 +356,6 @@ impl Cluster {
         node.billed_since = node.billed_since.or(Some(now));
     }
 
-    /// Nodes on their way.
-    pub fn coming(&self) -> impl Iterator<Item = NodeId> + '_ {
-        let coming = |id: &NodeId| matches!(self.node(*id).state, NodeState::Ordered | NodeState::Booted);
-        self.there.iter().copied().filter(coming)
-    }
-
-    /// Replicas that the nodes on their way have room for.
-    pub fn room_on_the_way(&self) -> u32 {
-        self.coming().map(|id| self.per_node(self.node(id).pool)).sum()
-    }
-
-    /// Replicas that nodes have room for now, placeholders counted as room if they may be pushed aside; one node left out.
-    pub fn room_without(&self, left_out: NodeId) -> u32 {
-        let room = |id: &NodeId| {
-            let takes = self.takes(*id) && *id != left_out;
-            if takes { self.node(*id).free_gpus / self.gpus_per_replica.max(1) } else { 0 }
-        };
-        self.there.iter().map(room).sum()
-    }
-
     /// Whether a node takes replicas now, if there is room.
     fn takes(&self, id: NodeId) -> bool {
         let node = self.node(id);
@@ -390,31 +367,19 @@ impl Cluster {
         self.placeholders_waiting
     }
 
-    /// Nodes that take pods, in order of their orders.
-    pub fn taking_pods(&self) -> Vec<NodeId> {
-        self.there.iter().copied().filter(|id| self.node(*id).state == NodeState::Ready).collect()
-    }
-
-    /// Nodes that take pods and that the cloud may take back, in order of their orders; of some pools only, unless none are named.
-    pub fn reclaimable(&self, pools: &[String]) -> Vec<NodeId> {
-        let may_go = |id: &NodeId| {
-            let pool = self.pool_of(*id);
-            let named = pools.is_empty() || pools.contains(&pool.name);
-            pool.spec.capacity_type == CapacityType::Spot && named && self.node(*id).state == NodeState::Ready
-        };
-        self.there.iter().copied().filter(may_go).collect()
-    }
-
     /// A node takes no more pods, and loses its placeholders: the cloud takes it back.
     pub fn cordon(&mut self, id: NodeId, now: SimTime) {
-        self.evict_placeholders(id, now);
-        self.nodes[id.index()].state = NodeState::Cordoned;
+        self.close(id, now, NodeState::Cordoned);
     }
 
-    /// A node takes no more pods, loses its placeholders, and goes once it is empty.
+    /// The same, and it goes once it is empty.
     pub fn drain(&mut self, id: NodeId, now: SimTime) {
+        self.close(id, now, NodeState::Drained);
+    }
+
+    fn close(&mut self, id: NodeId, now: SimTime, state: NodeState) {
         self.evict_placeholders(id, now);
-        self.nodes[id.index()].state = NodeState::Drained;
+        self.nodes[id.index()].state = state;
     }
 
     /// A node's machine is gone, with nothing on it any more; `false` if it was gone already.
