@@ -7,6 +7,7 @@ pub mod csv;
 pub mod decisions;
 pub mod digest;
 pub mod document;
+pub mod document_ledger;
 pub mod format;
 pub mod json;
 pub mod markdown;
