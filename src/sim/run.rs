@@ -132,6 +132,8 @@ pub(super) struct Run<'a> {
     pub compile_cache: Option<CompileCache>,
     /// How long spares take to fall asleep and wake up, if they sleep; and which woke up when, in that order.
     pub sleep: Option<SleepTimes>,
+    /// Whether anything depends on how long engines rest: asked at every turn.
+    pub minds_rest: bool,
     pub wakes: Vec<Wake>,
     pub router: Router,
     pub requests: Requests,
@@ -226,6 +228,9 @@ impl<'a> Run<'a> {
             storage: sim.storage.is_needed().then(|| Storage::new(sim.storage.clone())),
             storage_event: (None, 0),
             compile_cache: sim.compile_cache.as_ref().map(CompileCache::new),
+            minds_rest: sim.replica.cooling.is_some()
+                || sim.replica.keep_warm.is_some()
+                || policy.sleep().is_some(),
             sleep: policy.sleep(),
             wakes: Vec::new(),
             router: Router::new(sim.gateway.router, &data_path, streams.stream(Purpose::Router, 0)),
@@ -342,7 +347,11 @@ impl<'a> Run<'a> {
                     let Some((now, event)) = self.queue.pop() else { return };
                     debug_assert!(now >= self.now, "time goes on: {event:?} of {now:?} at {:?}", self.now);
                     self.now = now;
-                    self.handle(event);
+                    // Nearly all events are turns: theirs is the short way.
+                    match event {
+                        Event::Turn(id, turn) => self.turn(id, turn),
+                        other => self.handle(other),
+                    }
                     self.over |= next.is_none() && self.trace_end.is_some() && self.requests.is_empty();
                 }
             }
@@ -356,6 +365,7 @@ impl<'a> Run<'a> {
         }
     }
 
+    #[inline(never)] // Out of the loop that turns are taken in.
     fn handle(&mut self, event: Event) {
         match event {
             Event::Turn(id, turn) => self.turn(id, turn),

@@ -186,12 +186,12 @@ pub(super) fn cool_down(sim: &Simulation, now: SimTime, serving: &mut Serving) {
 
 impl Run<'_> {
     /// An engine has had its turn: if it has no work left, its rest begins.
+    #[inline]
     pub(super) fn mind_rest(&mut self, id: ReplicaId) {
-        let now = self.now;
-        if self.sim.replica.cooling.is_none() && self.sim.replica.keep_warm.is_none() && self.sleep.is_none()
-        {
+        if !self.minds_rest {
             return;
         }
+        let now = self.now;
         let Some(serving) = self.replicas[id.index()].serving() else { return };
         if serving.engine.next_turn().is_none() {
             serving.warmth.idle(now);
