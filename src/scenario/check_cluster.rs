@@ -17,8 +17,15 @@ impl Checker<'_> {
         for (name, pool) in &spec.cluster.pools {
             self.pool(&at.key(name), pool);
         }
-        if spec.replica.gpus == Some(0) {
-            self.zero(&Path::keys(["replica", "gpus"]), "gpus");
+        let at = Path::keys(["replica", "gpus"]);
+        let most = spec.cluster.pools.values().map(|pool| pool.gpus_per_node).max().unwrap_or(0);
+        match spec.replica.gpus {
+            Some(0) => self.zero(&at, "gpus"),
+            Some(gpus) if gpus > most && most > 0 => {
+                let message = format!("a replica of {gpus} GPUs fits no node of {most}");
+                self.fault("E0304", &at, message, "a replica cannot span nodes");
+            }
+            _ => {}
         }
         for (index, quota) in spec.cluster.quotas.iter().enumerate() {
             let at = Path::keys(["cluster", "quotas"]).index(index);

@@ -92,7 +92,10 @@ impl Resolver<'_> {
             return;
         }
         let most = largest.spec.gpus_per_node;
-        if spec.replica.gpus.is_some() {
+        let of_all = pools.iter().map(|pool| pool.spec.gpus_per_node).max().unwrap_or(0);
+        if spec.replica.gpus.is_some() && gpus > of_all {
+            // No pool at all: that has been said.
+        } else if spec.replica.gpus.is_some() {
             let message = format!("a replica of {gpus} GPUs fits no node of {most}");
             self.fault("E0304", &["replica", "gpus"], message, "a replica cannot span nodes");
         } else {

@@ -9,7 +9,7 @@ use crate::profile::schema::{Stage, StartUpStage};
 use crate::sim::cluster::config::{PoolSpec, Prefetch};
 use crate::sim::rollout::RolloutImageSpec;
 use crate::sim::storage::config::{Fetch, ImageSpec, StoreSpec, WeightsSpec};
-use crate::sim::storage::{ImagePlan, LazyPlan, NodePlan, Plan, Source, WeightsPlan};
+use crate::sim::storage::{ImagePlan, LazyPlan, NodePlan, Plan, Source, Wares, WeightsPlan};
 use crate::yaml::Path;
 
 /// containerd's `max_concurrent_downloads`.
@@ -85,10 +85,8 @@ impl Resolver<'_> {
         let prefetches = |what| pool.prefetch.contains(&what);
         NodePlan {
             rate: pool.node_bandwidth.map(|rate| rate.0),
-            image_present: pool.image_present,
-            weights_present: pool.weights_present,
-            prefetch_image: prefetches(Prefetch::Image),
-            prefetch_weights: prefetches(Prefetch::Weights),
+            present: Wares { image: pool.image_present, weights: pool.weights_present },
+            prefetch: Wares { image: prefetches(Prefetch::Image), weights: prefetches(Prefetch::Weights) },
             disk_rate: pool.disk_bandwidth.map(|rate| rate.0),
             page_cache: pool.page_cache.map_or(0, |size| size.0),
             model_cache: pool.model_cache.map(|size| size.0),

@@ -8,7 +8,7 @@ use super::cluster::config::{
 use super::cluster::{Plan, PoolPlan};
 use super::faults::{FaultSpec, NoCapacitySpec};
 use super::scale_tests::{timed, world};
-use super::storage::{self, ImagePlan, NodePlan};
+use super::storage::{self, ImagePlan, NodePlan, Wares};
 use super::tests::{PRICE, check_laws, constant, packed, result, secs};
 use crate::kernel::SimDuration;
 use crate::outcome::{Phase, RunOutcome, StartResult, Unscheduled};
@@ -322,7 +322,7 @@ fn nodes_bring_what_their_pool_brings_and_are_billed_as_it_is() {
             per_request: SimDuration::ZERO,
             ..ImagePlan::default()
         }),
-        nodes: vec![NodePlan::default(), NodePlan { image_present: true, ..NodePlan::default() }],
+        nodes: vec![NodePlan::default(), NodePlan { present: Wares::IMAGE, ..NodePlan::default() }],
         ..storage::Plan::default()
     };
     let outcome = result(&sim, timed((0, 0), &[(3, 2, 0)]), 0);

@@ -157,12 +157,11 @@ impl Run<'_> {
             let beyond = self.waiting().saturating_sub(self.cluster.room_on_the_way());
             self.cluster.expand(Expander::Price, &self.cluster.choices(beyond, self.now), 0)
         } {
-            match self.cluster.order(choice.pool, choice.nodes, self.now) {
-                Ok(orders) => self.await_nodes(choice.pool, orders),
-                Err(()) => {
-                    let again = self.cluster.back_off(choice.pool, self.now, BACK_OFF);
-                    self.queue.push(again, Rank::Phase, u32::MAX - 3, choice.pool as u32, Event::OrderAgain);
-                }
+            if let Some(orders) = self.cluster.order(choice.pool, choice.nodes, self.now) {
+                self.await_nodes(choice.pool, orders);
+            } else {
+                let again = self.cluster.back_off(choice.pool, self.now, BACK_OFF);
+                self.queue.push(again, Rank::Phase, u32::MAX - 3, choice.pool as u32, Event::OrderAgain);
             }
         }
     }
@@ -185,13 +184,14 @@ impl Run<'_> {
             let (now, cluster) = (self.now, &mut self.cluster);
             match self.provisioning.cluster_autoscaler.look(spec, cluster, waiting, now) {
                 None => return,
-                Some(Step::Order(choice)) => match self.cluster.order(choice.pool, choice.nodes, now) {
-                    Ok(orders) => self.await_nodes(choice.pool, orders),
-                    Err(()) => {
+                Some(Step::Order(choice)) => {
+                    if let Some(orders) = self.cluster.order(choice.pool, choice.nodes, now) {
+                        self.await_nodes(choice.pool, orders);
+                    } else {
                         self.provisioning.cluster_autoscaler.order_failed();
                         self.cluster.back_off(choice.pool, now, back_off);
                     }
-                },
+                }
                 Some(Step::GiveUp(nodes)) => {
                     for id in nodes {
                         let pool = self.cluster.node(id).pool;
@@ -201,7 +201,11 @@ impl Run<'_> {
                         }
                     }
                 }
-                Some(Step::Remove(nodes)) => nodes.into_iter().for_each(|id| self.node_ends(id)),
+                Some(Step::Remove(nodes)) => {
+                    for id in nodes {
+                        self.node_ends(id);
+                    }
+                }
                 Some(Step::Drain(id)) => self.take_away(id),
             }
         }
@@ -215,12 +219,11 @@ impl Run<'_> {
             let choices = self.cluster.choices(short(self), self.now);
             self.cluster.by_weight_and_price(&choices)
         } {
-            match self.cluster.order(choice.pool, choice.nodes, self.now) {
-                Ok(orders) => self.await_nodes(choice.pool, orders),
-                Err(()) => {
-                    let wait = karpenter::UNAVAILABLE;
-                    self.cluster.back_off(choice.pool, self.now, [wait, wait, SimDuration::ZERO]);
-                }
+            if let Some(orders) = self.cluster.order(choice.pool, choice.nodes, self.now) {
+                self.await_nodes(choice.pool, orders);
+            } else {
+                let wait = karpenter::UNAVAILABLE;
+                self.cluster.back_off(choice.pool, self.now, [wait, wait, SimDuration::ZERO]);
             }
         }
         if short(self) > 0 {
@@ -249,7 +252,9 @@ impl Run<'_> {
         }
         let late = self.provisioning.karpenter.late(spec, &self.cluster, now);
         let gave_up = !late.is_empty();
-        late.into_iter().for_each(|id| self.node_ends(id));
+        for id in late {
+            self.node_ends(id);
+        }
         for id in self.provisioning.karpenter.expired(spec, &self.cluster, now) {
             self.take_away(id);
         }

@@ -3,7 +3,7 @@
 use super::Simulation;
 use super::config::InitialState;
 use super::scale_tests::{timed, world};
-use super::storage::{ImagePlan, NodePlan, Plan, Source, WeightsPlan};
+use super::storage::{ImagePlan, NodePlan, Plan, Source, Wares, WeightsPlan};
 use super::tests::{check_laws, constant, result, secs};
 use crate::kernel::{ReplicaId, SimDuration, SimTime};
 use crate::outcome::{Cause, Phase, RunOutcome, StartRecord, StartResult};
@@ -124,7 +124,7 @@ fn weights_that_come_while_the_runtime_starts_are_there_when_it_wants_them() {
         let mut sim = pulling();
         sim.replica.stages.insert(1, (Phase::Starting, constant(start_s)));
         sim.storage.nodes =
-            vec![NodePlan { rate: Some(100 * MB), image_present: true, ..NodePlan::default() }];
+            vec![NodePlan { rate: Some(100 * MB), present: Wares::IMAGE, ..NodePlan::default() }];
         sim.storage.weights = Some(WeightsPlan {
             bytes: 300 * MB,
             connections: 2,
@@ -172,7 +172,7 @@ fn a_disturbance_that_is_over_before_anybody_pulls_changes_nothing() {
 #[test]
 fn nodes_that_come_with_it_pull_nothing() {
     let mut sim = pulling();
-    sim.storage.nodes = vec![NodePlan { image_present: true, ..NodePlan::default() }];
+    sim.storage.nodes = vec![NodePlan { present: Wares::IMAGE, ..NodePlan::default() }];
     let outcome = result(&sim, timed((1, 0), &[(2, 9, 0)]), 0);
     check_laws(&outcome);
     assert_eq!(pulls(&outcome), [0; 8]);
@@ -189,7 +189,7 @@ fn a_load_takes_as_long_as_the_longer_of_reading_and_loading() {
         sim.replica.stages = vec![(Phase::Loading, constant(3))];
         sim.storage.weights =
             Some(WeightsPlan { bytes: 300 * MB, connections: 1, kept: true, ..WeightsPlan::default() });
-        let node = NodePlan { disk_rate: Some(disk_mb * MB), weights_present: true, ..NodePlan::default() };
+        let node = NodePlan { disk_rate: Some(disk_mb * MB), present: Wares::WEIGHTS, ..NodePlan::default() };
         sim.storage.nodes = vec![node];
         let outcome = result(&sim, timed((2, 0), &[(2, 3, 0)]), 0);
         check_laws(&outcome);

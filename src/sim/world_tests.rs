@@ -12,7 +12,7 @@ use super::cluster::{ModelAffinity, PoolPlan};
 use super::compile_cache::{CacheAt, CachePlan};
 use super::config::*;
 use super::faults::{FaultSpec, NoCapacitySpec, SpotReclaimSpec};
-use super::storage::{self as store, ImagePlan, LazyPlan, NodePlan, Plan, WeightsPlan};
+use super::storage::{self as store, ImagePlan, LazyPlan, NodePlan, Plan, Wares, WeightsPlan};
 use super::tests::{
     PRICE, Script, batch_engine, check_laws, constant, packed, pool, result, secs, simulation,
 };
@@ -167,8 +167,7 @@ proptest! {
                     model_cache: Some(300),
                     image_store: Some(3_000),
                     turnover_per_hour: 10_000,
-                    prefetch_image: kept,
-                    prefetch_weights: with_pull,
+                    prefetch: Wares { image: kept, weights: with_pull },
                     ..NodePlan::default()
                 }],
                 ..Plan::default()

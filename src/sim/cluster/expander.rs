@@ -27,8 +27,10 @@ impl Cluster {
         let pools = (0..self.plan.pools.len()).filter(|pool| waiting > 0 && !self.is_backed_off(*pool, now));
         let choice = |pool: usize| {
             let per_node = self.per_node(pool);
-            let nodes = waiting.checked_div(per_node)? + u32::from(waiting % per_node > 0);
-            let nodes = nodes.min(self.room(pool));
+            if per_node == 0 {
+                return None;
+            }
+            let nodes = waiting.div_ceil(per_node).min(self.room(pool));
             (nodes > 0).then(|| Choice { pool, nodes, pods: waiting.min(nodes * per_node) })
         };
         pools.filter_map(choice).collect()

@@ -282,8 +282,8 @@ impl Cluster {
         empty.then(|| (now.saturating_add(wait), node.generation))
     }
 
-    /// Orders nodes from a pool, as many as are given or as there is room for. `Err`: none is to be had.
-    pub fn order(&mut self, pool: usize, count: u32, now: SimTime) -> Result<Vec<NodeOrder>, ()> {
+    /// Orders nodes from a pool, as many as are given or as there is room for. `None`: none is to be had.
+    pub fn order(&mut self, pool: usize, count: u32, now: SimTime) -> Option<Vec<NodeOrder>> {
         let count = count.min(self.room(pool));
         let mut orders = Vec::new();
         for _ in 0..count {
@@ -293,11 +293,11 @@ impl Cluster {
                 |zone: u32| takes.contains(&zone) && self.shortages.has(now, pool, zones[zone as usize]);
             match self.emptiest_zone(pool, is_to_be_had) {
                 Some(zone) => orders.push(self.order_one(pool, zone, now)),
-                None if orders.is_empty() => return Err(()),
+                None if orders.is_empty() => return None,
                 None => break,
             }
         }
-        Ok(orders)
+        Some(orders)
     }
 
     fn order_one(&mut self, pool: usize, zone: u32, now: SimTime) -> NodeOrder {

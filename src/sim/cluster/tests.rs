@@ -23,7 +23,9 @@ fn pods_are_packed_or_spread() {
     // How many go to which node, whichever is drawn first.
     let counts = |bound: &[u32]| {
         let mut counts = [0, 0, 0];
-        bound.iter().for_each(|id| counts[*id as usize] += 1);
+        for id in bound {
+            counts[*id as usize] += 1;
+        }
         counts.sort_unstable();
         counts
     };

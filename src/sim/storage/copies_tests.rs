@@ -24,8 +24,12 @@ fn want(storage: &mut Storage, secs: u64, node: u32, want: Want, replica: u32) -
 #[test]
 fn loads_share_the_disk_unless_memory_keeps_what_one_has_read() {
     let reads = |page_cache: u64| {
-        let node =
-            NodePlan { disk_rate: Some(100 * MB), page_cache, weights_present: true, ..NodePlan::default() };
+        let node = NodePlan {
+            disk_rate: Some(100 * MB),
+            page_cache,
+            present: Wares::WEIGHTS,
+            ..NodePlan::default()
+        };
         let plan = Plan { weights: Some(weights(600)), nodes: of(node), ..Plan::default() };
         let mut storage = fresh(plan);
         for replica in 0..3 {
@@ -58,7 +62,7 @@ fn caches_lose_what_was_not_used_while_others_filled_them() {
         page_cache: 700 * MB,
         disk_rate: Some(100 * MB),
         turnover_per_hour: 3_600 * MB,
-        weights_present: true,
+        present: Wares::WEIGHTS,
         ..NodePlan::default()
     };
     let plan =
@@ -85,7 +89,7 @@ fn the_kubelet_collects_images_that_no_pod_uses() {
     let node = NodePlan {
         image_store: Some(2_000 * MB),
         turnover_per_hour: 3_600 * MB,
-        image_present: true,
+        present: Wares::IMAGE,
         ..NodePlan::default()
     };
     let pulled = ImagePlan { unpacked: 600 * MB, ..image(&[(300, 0)]) };
@@ -102,7 +106,7 @@ fn the_kubelet_collects_images_that_no_pod_uses() {
 
 #[test]
 fn nodes_fetch_beforehand_what_their_pool_says() {
-    let node = NodePlan { prefetch_image: true, prefetch_weights: true, ..NodePlan::default() };
+    let node = NodePlan { prefetch: Wares { image: true, weights: true }, ..NodePlan::default() };
     let plan = Plan {
         image: Some(image(&[(600, 0)])),
         weights: Some(weights(900)),

@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 
 use crate::kernel::{NodeId, ReplicaId, SimDuration, SimTime};
 use links::{LinkId, Links};
-pub use plan::{ImagePlan, LazyPlan, NodePlan, Plan, Source, WeightsPlan};
+pub use plan::{ImagePlan, LazyPlan, NodePlan, Plan, Source, Wares, WeightsPlan};
 use pull::Pull;
 use weights::Copies;
 
@@ -60,8 +60,9 @@ impl Piece {
     /// The node it comes from.
     fn from(self) -> Option<NodeId> {
         match self {
-            Self::Layer(_, _, from) | Self::First(_, from) => from,
-            Self::Rest(_, from) | Self::Weights(_, from) => from,
+            Self::Layer(_, _, from) | Self::First(_, from) | Self::Rest(_, from) | Self::Weights(_, from) => {
+                from
+            }
             Self::Read(..) => None,
         }
     }
@@ -96,8 +97,10 @@ enum Timer {
 impl Timer {
     fn of(self) -> Option<NodeId> {
         match self {
-            Self::Layer(pulled, _) | Self::Manifest(pulled) | Self::Unpacked(pulled) => Some(pulled.node),
-            Self::Retry(pulled) => Some(pulled.node),
+            Self::Layer(pulled, _)
+            | Self::Manifest(pulled)
+            | Self::Unpacked(pulled)
+            | Self::Retry(pulled) => Some(pulled.node),
             Self::Touched(id, _) => Some(id),
             Self::Rate(..) | Self::Refuse => None,
         }
@@ -196,8 +199,8 @@ impl Storage {
             is_gone: false,
             pods: 0,
             image_used: SimTime::ZERO,
-            pulls: self.new_pulls(plan.image_present),
-            copies: Copies::new(plan.weights_present || self.plan.weights.is_none()),
+            pulls: self.new_pulls(plan.present.image),
+            copies: Copies::new(plan.present.weights || self.plan.weights.is_none()),
             waiting: Vec::new(),
         });
     }
@@ -209,7 +212,7 @@ impl Storage {
     /// A node takes pods: what its pool fetches beforehand begins to come.
     pub fn node_up(&mut self, now: SimTime, id: NodeId) {
         let plan = self.nodes[id.index()].plan;
-        let beforehand = [(plan.prefetch_image, Want::Image), (plan.prefetch_weights, Want::Weights)];
+        let beforehand = [(plan.prefetch.image, Want::Image), (plan.prefetch.weights, Want::Weights)];
         for (_, want) in beforehand.into_iter().filter(|(does, _)| *does) {
             self.prepare(now, id, want, 0);
         }

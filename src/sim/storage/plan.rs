@@ -24,19 +24,33 @@ pub struct Plan {
     pub nodes: Vec<NodePlan>,
 }
 
+/// The image and the weights, each or not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wares {
+    /// The image.
+    pub image: bool,
+    /// The weights.
+    pub weights: bool,
+}
+
+impl Wares {
+    /// Neither.
+    pub const NONE: Self = Self { image: false, weights: false };
+    /// The image alone.
+    pub const IMAGE: Self = Self { image: true, weights: false };
+    /// The weights alone.
+    pub const WEIGHTS: Self = Self { image: false, weights: true };
+}
+
 /// What the nodes of a pool come with, and what they can hold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NodePlan {
     /// Rate of the network interface, bytes/s each way; `None` where it is never the limit.
     pub rate: Option<u64>,
-    /// Whether they have the image from the start.
-    pub image_present: bool,
-    /// Whether they have the weights from the start.
-    pub weights_present: bool,
-    /// Whether they pull the image as soon as they take pods.
-    pub prefetch_image: bool,
-    /// Whether they fetch the weights as soon as they take pods.
-    pub prefetch_weights: bool,
+    /// What they have from the start.
+    pub present: Wares,
+    /// What they fetch as soon as they take pods.
+    pub prefetch: Wares,
     /// Rate at which weights are read from the node's disk, bytes/s; `None` where it is never the limit.
     pub disk_rate: Option<u64>,
     /// Bytes of weights that memory keeps after they were read; 0: none.

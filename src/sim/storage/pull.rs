@@ -2,7 +2,7 @@
 //! the other, as each is there, they are decompressed and written (`profile::image` has the same as a formula). Or lazily: first what
 //! the container needs, then, while it runs, the rest.
 
-use super::{NodePlan, Piece, Pulled, Storage, Timer, Want, alone};
+use super::{NodePlan, Piece, Pulled, Storage, Timer, Want, Wares, alone};
 use crate::kernel::{NodeId, ReplicaId, SimDuration, SimTime};
 use crate::sim::storage::links::NANOBYTES;
 
@@ -131,7 +131,7 @@ impl Storage {
         let waits = self.plan.serial_pulls && others.iter().any(|pull| pull.state == State::Pulling);
         let state = if waits { State::Queued } else { State::Pulling };
         let alone = if self.reckons {
-            let node = NodePlan { image_present: false, ..self.nodes[pulled.node.index()].plan };
+            let node = NodePlan { present: Wares::NONE, ..self.nodes[pulled.node.index()].plan };
             now.saturating_add(alone::takes(&self.plan, node, Want::Image, pulled.version, Some(&downloaded)))
         } else {
             SimTime::MAX

@@ -36,7 +36,7 @@ pub(super) fn fresh(plan: Plan) -> Storage {
 }
 
 fn nodes(rate: Option<u64>, image_present: bool) -> Vec<NodePlan> {
-    vec![NodePlan { rate, image_present, ..NodePlan::default() }]
+    vec![NodePlan { rate, present: Wares { image: image_present, weights: false }, ..NodePlan::default() }]
 }
 
 pub(super) fn play(storage: &mut Storage) -> Vec<(u64, Want, u32)> {

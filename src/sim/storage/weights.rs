@@ -2,7 +2,7 @@
 //! memory keeps what was read. Copies are pushed out by what others bring, least recently used first.
 
 use super::links::NANOBYTES;
-use super::{NodePlan, Piece, Storage, Want, alone};
+use super::{NodePlan, Piece, Storage, Want, Wares, alone};
 use crate::kernel::{NodeId, ReplicaId, SimDuration, SimTime};
 
 /// What a node has of the weights.
@@ -76,7 +76,7 @@ impl Storage {
         }
         let connections = u64::from(weights.connections.max(1));
         if self.reckons {
-            let node = NodePlan { weights_present: false, ..self.nodes[id.index()].plan };
+            let node = NodePlan { present: Wares::NONE, ..self.nodes[id.index()].plan };
             let takes = alone::takes(&self.plan, node, Want::Weights, 0, None);
             self.node(id).copies.fetch = (now, now.saturating_add(takes));
         }
@@ -152,17 +152,14 @@ impl Storage {
 
     /// They have been read.
     pub(super) fn read(&mut self, now: SimTime, id: NodeId, replica: Option<ReplicaId>) {
-        match replica {
-            Some(replica) => {
-                self.serve_one(id, Want::Read, replica);
-                self.serve_one(id, Want::Stream, replica);
-            }
-            None => {
-                let copies = &mut self.node(id).copies;
-                (copies.reading, copies.memory) = (false, Some(now));
-                self.serve(id, Want::Read, None);
-                self.serve(id, Want::Stream, None);
-            }
+        if let Some(replica) = replica {
+            self.serve_one(id, Want::Read, replica);
+            self.serve_one(id, Want::Stream, replica);
+            return;
         }
+        let copies = &mut self.node(id).copies;
+        (copies.reading, copies.memory) = (false, Some(now));
+        self.serve(id, Want::Read, None);
+        self.serve(id, Want::Stream, None);
     }
 }
