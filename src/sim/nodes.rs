@@ -243,7 +243,7 @@ impl Run<'_> {
         };
         let spared = |run: &Self, id: NodeId| {
             let (empty, pool) = (run.cluster.is_empty(id), run.cluster.node(id).pool);
-            run.cluster.may_shrink(pool) && (empty || run.cluster.room_without(id) > 0)
+            run.cluster.may_shrink(pool) && (empty || run.cluster.finds_room_elsewhere(id))
         };
         for (id, generation) in picked {
             if still(self, (id, generation)) && spared(self, id) {

@@ -63,8 +63,10 @@ pub(super) struct Figures {
     pub container: SimDuration,
     /// Warm-up that readiness does not wait for, median.
     pub unwaited: SimDuration,
-    /// Replicas that the pool holds.
+    /// Replicas that the pools hold.
     pub room: u32,
+    /// The most replicas that a node holds.
+    pub per_node: u32,
     /// The traffic.
     pub traffic: TraceStats,
     engine: EngineParams,
@@ -97,6 +99,7 @@ impl Figures {
             container: if waits { started + warm_up } else { started },
             unwaited: if waits { SimDuration::ZERO } else { warm_up },
             room: cluster.room(gpus),
+            per_node: cluster.pools.iter().map(|pool| pool.per_node(gpus)).max().unwrap_or(0),
             traffic: workload::stats(&*simulation.source, &Streams::new(simulation.seed, 0)),
             engine: simulation.engine.clone(),
         }

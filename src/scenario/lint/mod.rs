@@ -13,6 +13,7 @@ mod hpa;
 mod keda;
 mod knative;
 mod load;
+mod nodes;
 mod replica;
 mod signal;
 mod sleep;
@@ -88,6 +89,7 @@ const RULES: &[(&str, Check)] = &[
     ("W0367", Whole(replica::killed_starts)),
     ("W0368", Whole(warmth::too_late_to_keep_warm)),
     ("W0369", OfSignal(warmth::kept_awake)),
+    ("W0370", Whole(nodes::moved_replicas)),
 ];
 
 /// What every rule finds, with the rule's code, in the order of the rules.

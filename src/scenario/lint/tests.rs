@@ -592,6 +592,26 @@ fn keep_warm_requests() {
 }
 
 #[test]
+fn replicas_that_provisioners_move() {
+    let waiting = hpa(&pods("vllm:num_requests_waiting", "5"), "");
+    let karpenter = |settings: &str| format!("cluster.provisioner={{ karpenter: {{ {settings} }} }}");
+    let autoscaler = |flags: &str| format!("cluster.provisioner={{ clusterAutoscaler: {{ {flags} }} }}");
+    let nodes = "cluster.pools.gpu={ gpusPerNode: 4, maxNodes: 8, pricePerGpuHour: $1 }";
+    let single = "cluster.pools.gpu={ gpusPerNode: 1, maxNodes: 8, pricePerGpuHour: $1 }";
+    let of = |kind: &str| format!("W0370 cluster.provisioner.{kind}");
+    check(&waiting, &[nodes, &karpenter("")], &[&of("karpenter")]);
+    check(&waiting, &[nodes, &karpenter("consolidationPolicy: whenEmpty")], &[]);
+    check(&waiting, &[nodes, &karpenter("budgetPercent: 0")], &[]);
+    check(&waiting, &[nodes, &karpenter(""), "replica.safeToEvict=false"], &[]);
+    check(&waiting, &[nodes, &autoscaler("")], &[&of("clusterAutoscaler")]);
+    check(&waiting, &[nodes, &autoscaler("scaleDownEnabled: false")], &[]);
+    check(&waiting, &[nodes, &autoscaler("scaleDownGpuUtilizationThreshold: 0.25")], &[]);
+    // A node of one replica is in use or empty.
+    check(&waiting, &[single, &autoscaler("")], &[]);
+    check(&waiting, &[nodes], &[]);
+}
+
+#[test]
 fn each_rule_has_a_page_and_each_page_a_rule() {
     let rules: Vec<&str> = RULES.iter().map(|(code, _)| *code).collect();
     assert!(rules.is_sorted_by(|a, b| a < b), "each rule once, in order");

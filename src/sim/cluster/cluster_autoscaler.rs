@@ -131,7 +131,7 @@ fn scale_down(
 
 impl Cluster {
     /// Whether the pods of a node may go and would find room on the other nodes that take pods.
-    pub(super) fn finds_room_elsewhere(&self, id: NodeId) -> bool {
+    pub fn finds_room_elsewhere(&self, id: NodeId) -> bool {
         let pods = (self.gpus_of(id) - self.node(id).free_gpus) / self.gpus_per_replica.max(1);
         let replicas = pods - self.node(id).placeholders;
         (self.plan.safe_to_evict || replicas == 0) && pods <= self.room_without(id)

@@ -170,12 +170,15 @@ impl<T: Copy> Links<T> {
             return;
         }
         self.settled = true;
-        let mut room = self.rates.clone();
-        let mut users = vec![0u64; room.len()];
+        // Links that nothing crosses are left out: nodes that are gone leave theirs behind.
+        let mut crossed: Vec<LinkId> =
+            self.transfers.values().flat_map(|t| t.links.iter().copied()).collect();
+        crossed.sort_unstable();
+        let mut users: Vec<u64> = crossed.chunk_by(|a, b| a == b).map(|same| same.len() as u64).collect();
+        crossed.dedup();
+        let place = |link: &LinkId| crossed.binary_search(link).expect("it is crossed");
+        let mut room: Vec<u64> = crossed.iter().map(|link| self.rates[link.0 as usize]).collect();
         let mut open: Vec<&mut Transfer<T>> = self.transfers.values_mut().collect();
-        for transfer in &open {
-            transfer.links.iter().for_each(|link| users[link.0 as usize] += 1);
-        }
         while !open.is_empty() {
             let shares =
                 room.iter().zip(&users).filter(|(_, users)| **users > 0).map(|(room, users)| room / users);
@@ -185,13 +188,12 @@ impl<T: Copy> Links<T> {
             let full: Vec<bool> =
                 room.iter().zip(&users).map(|(room, users)| *users > 0 && room / users <= share).collect();
             open.retain_mut(|transfer| {
-                let stays =
-                    transfer.limit <= share || transfer.links.iter().any(|link| full[link.0 as usize]);
+                let stays = transfer.limit <= share || transfer.links.iter().any(|link| full[place(link)]);
                 if stays {
                     transfer.rate = share;
                     for link in &transfer.links {
-                        room[link.0 as usize] -= share;
-                        users[link.0 as usize] -= 1;
+                        room[place(link)] -= share;
+                        users[place(link)] -= 1;
                     }
                 }
                 !stays

@@ -478,4 +478,15 @@ pub(super) const LINTS: &[Code] = &[
         "query: sum(gateway_requests_in_flight)",
         "vllm/v1/metrics/loggers.py counts requests whoever sent them; `replica.keepWarm` of the scenario."
     ),
+    lint!(
+        "W0370",
+        "replicas that are moved to save a node",
+        "cluster-autoscaler drains a node whose pods hold less than half of its GPUs if they would find room on others, and Karpenter \
+         consolidates nodes likewise, by default as soon as it can. Both know what pods ask for and nothing of what they do: a replica \
+         that serves is deleted, its ReplicaSet makes another, and that one starts from nothing, often for longer than the node \
+         would have cost anything worth speaking of.",
+        "provisioner: { karpenter: {} }",
+        "replica: { safeToEvict: false }",
+        "cluster-autoscaler FAQ, what types of pods can prevent CA from removing a node; Karpenter, disruption, pod-level controls."
+    ),
 ];
