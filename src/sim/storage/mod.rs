@@ -1,8 +1,8 @@
 //! Images and weights on their way to nodes, and what nodes have of them.
 //!
-//! A node pulls an image once, however many of its pods wait for it, and goes on when they are gone, as a kubelet does ([`pull`]).
+//! A node pulls an image once, however many of its pods wait for it, and goes on when they are gone, as a kubelet does (`pull`).
 //! Weights come over the model store's link and the node's, in as many connections as the loader opens, and are read from the node's
-//! copy ([`weights`]). Whatever crosses a link at the same time shares it ([`links`]).
+//! copy (`weights`). Whatever crosses a link at the same time shares it ([`links`]).
 
 pub mod config;
 pub mod links;
