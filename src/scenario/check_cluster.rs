@@ -46,6 +46,11 @@ impl Checker<'_> {
                 self.fault("E0305", &at.key("gpus"), message, "raise the quota, or lower minNodes");
             }
         }
+        let placeholders = u64::from(spec.cluster.placeholders.replicas);
+        if placeholders > MOST_GPUS {
+            let message = format!("{placeholders} placeholders are beyond the most, {MOST_GPUS}");
+            self.fault("E0315", &Path::keys(["cluster", "placeholders", "replicas"]), message, "");
+        }
         self.provisioner();
     }
 

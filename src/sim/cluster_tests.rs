@@ -6,7 +6,7 @@ use super::cluster::config::{
     ProvisionerSpec,
 };
 use super::cluster::{Plan, PoolPlan};
-use super::faults::{FaultSpec, NoCapacitySpec};
+use super::faults::{FaultSpec, NoCapacitySpec, NodeLossSpec};
 use super::scale_tests::{timed, world};
 use super::storage::{self, ImagePlan, NodePlan, Wares};
 use super::tests::{PRICE, check_laws, constant, packed, result, secs};
@@ -279,6 +279,24 @@ fn without_a_provisioner_pods_wait() {
         why.collect::<Vec<_>>(),
         [None, Some(Unscheduled::NoProvisioner), Some(Unscheduled::NoProvisioner)]
     );
+}
+
+#[test]
+fn a_pool_that_lost_a_node_is_ordered_back_to_its_least() {
+    for provisioner in [ProvisionerSpec::None, ProvisionerSpec::AtOnce, autoscaler(|_| {})] {
+        let mut sim = cluster(provisioner);
+        (sim.cluster.pools[0].spec.min_nodes, sim.cluster.pools[0].spec.max_nodes) = (2, 2);
+        sim.faults = vec![FaultSpec::NodeLoss(NodeLossSpec {
+            at: secs(100),
+            nodes: 1,
+            not_ready_after: secs(50),
+            evict_after: secs(300),
+        })];
+        let outcome = result(&sim, timed((1, 0), &[]), 0);
+        check_laws(&outcome);
+        // One until 100 s, another from the boot of its successor at 140 s on.
+        assert_eq!(billed(&outcome), [2_400_000 + 100_000 + 2_400_000 - 140_000]);
+    }
 }
 
 #[test]

@@ -86,6 +86,7 @@ impl Run<'_> {
 
     /// Tells the provisioner of pods that wait.
     fn want_nodes(&mut self) {
+        self.keep_least();
         let newest = self.unbound().last().map_or(0, |id| id.0 + 1);
         let placeholders = self.cluster.placeholders_waiting();
         let is_news = newest > self.provisioning.seen.0 || placeholders > self.provisioning.seen.1;
@@ -106,6 +107,28 @@ impl Run<'_> {
                 }
             }
         }
+    }
+
+    /// Orders back up to `minNodes` where nodes were lost: the cloud's group of machines keeps its size, whoever else orders.
+    fn keep_least(&mut self) {
+        for (pool, plan) in self.sim.cluster.pools.iter().enumerate() {
+            let short = plan.spec.min_nodes.saturating_sub(self.cluster.count(pool));
+            let is_ours = plan.per_node(self.sim.replica.gpus) > 0;
+            if short == 0 || !is_ours || self.cluster.is_backed_off(pool, self.now) {
+                continue;
+            }
+            if let Some(orders) = self.cluster.order(pool, short, self.now) {
+                self.await_nodes(pool, orders);
+            } else {
+                self.order_later(pool);
+            }
+        }
+    }
+
+    /// A pool had no node: it is asked again when the back-off is over.
+    fn order_later(&mut self, pool: usize) {
+        let again = self.cluster.back_off(pool, self.now, BACK_OFF);
+        self.queue.push(again, Rank::Phase, u32::MAX - 3, pool as u32, Event::OrderAgain);
     }
 
     /// Has the provisioner's turn come up, unless an earlier one does.
@@ -160,8 +183,7 @@ impl Run<'_> {
             if let Some(orders) = self.cluster.order(choice.pool, choice.nodes, self.now) {
                 self.await_nodes(choice.pool, orders);
             } else {
-                let again = self.cluster.back_off(choice.pool, self.now, BACK_OFF);
-                self.queue.push(again, Rank::Phase, u32::MAX - 3, choice.pool as u32, Event::OrderAgain);
+                self.order_later(choice.pool);
             }
         }
     }
@@ -241,12 +263,12 @@ impl Run<'_> {
             let node = run.cluster.node(id);
             node.state == NodeState::Ready && node.generation == generation
         };
-        let spared = |run: &Self, id: NodeId| {
+        let may_go = |run: &Self, id: NodeId| {
             let (empty, pool) = (run.cluster.is_empty(id), run.cluster.node(id).pool);
             run.cluster.may_shrink(pool) && (empty || run.cluster.finds_room_elsewhere(id))
         };
         for (id, generation) in picked {
-            if still(self, (id, generation)) && spared(self, id) {
+            if still(self, (id, generation)) && may_go(self, id) {
                 self.take_away(id);
             }
         }

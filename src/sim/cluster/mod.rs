@@ -138,9 +138,9 @@ impl Cluster {
                 needed = needed.saturating_sub(cluster.per_node(pool));
             }
         }
-        // Whoever asks for more than there is room for at the start gets it: a scenario that does is refused before.
+        // Whoever starts with more replicas than there is room for gets it: a scenario that does is refused before.
         let first = (0..pools).find(|pool| cluster.per_node(*pool) > 0);
-        while let Some(pool) = first.filter(|_| needed > 0) {
+        while let Some(pool) = first.filter(|_| needed > cluster.plan.placeholders) {
             cluster.add_ready(pool);
             needed = needed.saturating_sub(cluster.per_node(pool));
         }

@@ -80,6 +80,19 @@ fn pods_go_where_image_and_weights_are() {
 }
 
 #[test]
+fn placeholders_get_no_more_nodes_than_there_may_be() {
+    let started = |replicas: u32, placeholders: u32| {
+        let plan = Plan { placeholders, ..Plan::of(pool(2, 3), PRICE) };
+        let mut cluster = nodes(plan, replicas);
+        cluster.bind_placeholders(SimTime::ZERO);
+        (cluster.count(0), cluster.placeholders_waiting())
+    };
+    assert_eq!(started(1, 2), (2, 0));
+    assert_eq!(started(1, 10), (3, 4));
+    assert_eq!(started(9, 10), (5, 0), "nine replicas are there, whatever maxNodes says, and not bound yet");
+}
+
+#[test]
 fn expanders_choose_by_what_they_are_named_for() {
     let plan = Plan {
         pools: vec![
