@@ -351,3 +351,20 @@ fn nodes_bring_what_their_pool_brings_and_are_billed_as_it_is() {
     assert_eq!(pulls, [30_000, 0]);
     assert_eq!(billed(&outcome), [2_400_000 - 43_500, 2_400_000 - 3_500]);
 }
+
+#[test]
+fn a_pool_whose_nodes_never_come_is_left_alone_for_longer_each_time() {
+    let mut sim = cluster(autoscaler(|spec| {
+        spec.frequent_loops_enabled = false;
+        spec.max_node_provision_time = secs(100);
+    }));
+    sim.cluster.pools[0].spec =
+        PoolSpec { provision: constant(50_000), billed_from: BilledFrom::Request, ..pool(1, 20) };
+    let outcome = result(&sim, timed((1, 0), &[(3, 2, 0)]), 0);
+    check_laws(&outcome);
+    // Ordered at 10, 420 and 1,130 s. Each is given up by the first look after 100 s, and the pool is left alone for 300, 600 and
+    // 1,200 s: an order that nothing came of does not count as one that went through.
+    let phases = &outcome.starts[0].phases;
+    assert_eq!(phases.iter().filter(|span| span.phase == Phase::Provisioning).count(), 3);
+    assert_eq!(billed(&outcome), [2_400_000 + 3 * 110_000]);
+}

@@ -112,15 +112,14 @@ impl Run<'_> {
     /// Orders back up to `minNodes` where nodes were lost: the cloud's group of machines keeps its size, whoever else orders.
     fn keep_least(&mut self) {
         for (pool, plan) in self.sim.cluster.pools.iter().enumerate() {
-            let short = plan.spec.min_nodes.saturating_sub(self.cluster.count(pool));
-            let is_ours = plan.per_node(self.sim.replica.gpus) > 0;
-            if short == 0 || !is_ours || self.cluster.is_backed_off(pool, self.now) {
+            let is_ours = plan.spec.min_nodes > 0 && plan.per_node(self.sim.replica.gpus) > 0;
+            if !is_ours || self.cluster.is_backed_off(pool, self.now) {
                 continue;
             }
-            if let Some(orders) = self.cluster.order(pool, short, self.now) {
-                self.await_nodes(pool, orders);
-            } else {
-                self.order_later(pool);
+            let short = plan.spec.min_nodes.saturating_sub(self.cluster.count(pool));
+            match self.cluster.order(pool, short, self.now) {
+                Some(orders) => self.await_nodes(pool, orders),
+                None => self.order_later(pool),
             }
         }
     }
@@ -208,9 +207,9 @@ impl Run<'_> {
                 None => return,
                 Some(Step::Order(choice)) => {
                     if let Some(orders) = self.cluster.order(choice.pool, choice.nodes, now) {
+                        self.provisioning.cluster_autoscaler.added(now);
                         self.await_nodes(choice.pool, orders);
                     } else {
-                        self.provisioning.cluster_autoscaler.order_failed();
                         self.cluster.back_off(choice.pool, now, back_off);
                     }
                 }
@@ -298,7 +297,6 @@ impl Run<'_> {
     }
 
     fn await_nodes(&mut self, pool: usize, orders: Vec<NodeOrder>) {
-        self.cluster.ordered(pool);
         for order in orders {
             if self.cluster.billed_from(order.node) == BilledFrom::Request {
                 self.book_provisioning(order.node);
@@ -332,6 +330,8 @@ impl Run<'_> {
             return;
         }
         self.cluster.ready(id, self.now);
+        // An order alone is no sign: only a node that came is.
+        self.cluster.recovered(self.cluster.node(id).pool);
         let (gpus, price) = (self.cluster.gpus_of(id), self.cluster.price_of(id));
         if self.cluster.billed_from(id) != BilledFrom::Ready {
             self.books.leave(self.now, Account::StartUp(Phase::Provisioning), gpus, price);

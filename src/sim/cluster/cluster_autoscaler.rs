@@ -48,7 +48,6 @@ impl ClusterAutoscaler {
         let choices = cluster.choices(beyond, now);
         if let Some(choice) = cluster.expand(spec.expander, &choices, self.orders) {
             self.orders += 1;
-            self.last_add = Some(now);
             return Some(Step::Order(choice));
         }
         if !spec.scale_down_enabled {
@@ -68,9 +67,9 @@ impl ClusterAutoscaler {
         Some(step)
     }
 
-    /// The order did not go through: it counts as none.
-    pub fn order_failed(&mut self) {
-        self.last_add = None;
+    /// An order went through.
+    pub fn added(&mut self, now: SimTime) {
+        self.last_add = Some(now);
     }
 }
 

@@ -39,11 +39,6 @@ impl Karpenter {
         self.batch = None;
     }
 
-    /// Whether a batch is open.
-    pub fn is_batching(&self) -> bool {
-        self.batch.is_some()
-    }
-
     /// Nodes that have come too late.
     pub fn late(&self, spec: &KarpenterSpec, cluster: &Cluster, now: SimTime) -> Vec<NodeId> {
         cluster.coming().filter(|id| is_late(cluster, *id, spec.registration_timeout, now)).collect()

@@ -78,7 +78,7 @@ pub struct NodeOrder {
 /// A pool's standing with whoever orders from it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct BackOff {
-    /// The length of the last; zero after an order that went through.
+    /// The length of the last; zero once a node came.
     last: SimDuration,
     /// Until when nobody orders.
     until: SimTime,
@@ -328,8 +328,8 @@ impl Cluster {
         back_off.until
     }
 
-    /// An order from a pool went through.
-    pub fn ordered(&mut self, pool: usize) {
+    /// A node of a pool has come: what failed before is over.
+    pub fn recovered(&mut self, pool: usize) {
         self.back_offs[pool].last = SimDuration::ZERO;
     }
 
