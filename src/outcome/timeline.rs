@@ -120,6 +120,8 @@ pub enum StartResult {
     Cancelled,
     /// Its machine vanished before.
     NodeLost,
+    /// A container of its group exited before, and the whole group was made anew.
+    Recreated,
     /// The run ended first.
     Unfinished,
 }

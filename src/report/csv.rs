@@ -147,6 +147,7 @@ impl Report for Starts {
                     StartResult::Ready => "ready",
                     StartResult::Cancelled => "cancelled",
                     StartResult::NodeLost => "node lost",
+                    StartResult::Recreated => "recreated",
                     StartResult::Unfinished => "unfinished",
                 };
                 for span in &start.phases {

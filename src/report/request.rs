@@ -204,6 +204,7 @@ fn waited_for(request: &RequestRecord, start: &StartRecord) -> Vec<String> {
         StartResult::Ready => "ready at",
         StartResult::Cancelled => "cancelled at",
         StartResult::NodeLost => "lost with its machine at",
+        StartResult::Recreated => "given up with its group at",
         StartResult::Unfinished => "not ready when the run ended, at",
     };
     let (created, ended) = (since(request, start.ordered), since(request, ended));

@@ -107,6 +107,7 @@ fn facts(start: &StartRecord) -> String {
         StartResult::Ready => format!("ready after {took}"),
         StartResult::Cancelled => format!("cancelled after {took}"),
         StartResult::NodeLost => format!("lost with its machine after {took}"),
+        StartResult::Recreated => format!("given up with its group, which was made anew, after {took}"),
         StartResult::Unfinished => format!("not ready when the run ended, after {took}"),
     };
     let pending = start.unscheduled.map(|why| format!(" · pending: {}", why.label())).unwrap_or_default();

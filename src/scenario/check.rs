@@ -18,6 +18,7 @@ pub(super) fn check(scenario: &Scenario) -> Vec<Diagnostic> {
     let mut checker = Checker { scenario, faults: Vec::new() };
     checker.name();
     checker.cluster();
+    checker.groups();
     checker.periods();
     checker.thresholds();
     checker.faults();

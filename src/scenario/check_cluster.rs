@@ -7,6 +7,20 @@ use crate::yaml::Path;
 /// Each replica takes memory; more GPUs than the largest clusters have are a slip of the finger.
 const MOST_GPUS: u64 = 1_000_000;
 
+/// What must fit a node.
+pub(super) fn pod(group_size: u32, gpus: u32) -> String {
+    match group_size {
+        0 | 1 => format!("a replica of {gpus} GPUs"),
+        size => format!("a pod of {} GPUs, one of {size},", gpus / size),
+    }
+}
+
+/// How a replica comes to fit nodes that are too small for it.
+pub(super) fn more_pods(gpus: u32, most: u32) -> String {
+    let size = gpus.div_ceil(most.max(1));
+    format!("write `replica.groupSize: {size}`, if it is a LeaderWorkerSet of {size} pods, or larger nodes")
+}
+
 impl Checker<'_> {
     pub(super) fn cluster(&mut self) {
         let spec = &self.scenario.spec;
@@ -21,9 +35,9 @@ impl Checker<'_> {
         let most = spec.cluster.pools.values().map(|pool| pool.gpus_per_node).max().unwrap_or(0);
         match spec.replica.gpus {
             Some(0) => self.zero(&at, "gpus"),
-            Some(gpus) if gpus > most && most > 0 => {
-                let message = format!("a replica of {gpus} GPUs fits no node of {most}");
-                self.fault("E0304", &at, message, "a replica cannot span nodes");
+            Some(gpus) if gpus / spec.replica.group_size.max(1) > most && most > 0 => {
+                let message = format!("{} fits no node of {most}", pod(spec.replica.group_size, gpus));
+                self.fault("E0304", &at, message, &more_pods(gpus, most));
             }
             _ => {}
         }

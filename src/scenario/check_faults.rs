@@ -152,7 +152,7 @@ impl Resolver<'_> {
     }
 }
 
-fn is_knative(policy: &PolicySpec) -> bool {
+pub(super) fn is_knative(policy: &PolicySpec) -> bool {
     match policy {
         PolicySpec::Knative(_) => true,
         PolicySpec::WarmPool(pool) => is_knative(&pool.over),

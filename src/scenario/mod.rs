@@ -6,6 +6,7 @@
 mod check;
 mod check_cluster;
 mod check_faults;
+mod check_groups;
 mod explain;
 mod fault;
 mod lint;

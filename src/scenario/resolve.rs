@@ -231,6 +231,7 @@ impl Resolver<'_> {
         let policies = self.sleeping_spares(profile);
         let replica = ReplicaParams {
             gpus,
+            group_size: spec.replica.group_size.max(1),
             cooling: self.cooling(profile),
             keep_warm: self.keep_warm(&engine),
             requests: PodResources {
@@ -257,7 +258,7 @@ impl Resolver<'_> {
     /// What the first requests of a replica that nothing warmed pay. A profile without such a curve
     /// pays its whole warm-up on the first.
     fn penalties(&mut self, profile: &Profile) -> Vec<SimDuration> {
-        if self.spec().replica.readiness.after == ReadyAfter::WarmUp {
+        if self.spec().replica.readiness.after != ReadyAfter::Weights {
             return Vec::new();
         }
         let curve = profile.penalties();

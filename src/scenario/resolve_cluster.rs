@@ -1,11 +1,13 @@
 //! Node pools of a scenario: what each costs, which of them replicas may run on, and what does not fit together.
 
 use super::ScenarioSpec;
+use super::check_cluster::{more_pods, pod};
 use super::resolve::Resolver;
 use crate::policy::Setting;
 use crate::profile::Profile;
 use crate::sim::cluster::config::{PoolSpec, ProvisionerSpec};
 use crate::sim::cluster::{ModelAffinity, Plan, PoolPlan};
+use crate::sim::config::ReadyAfter;
 
 /// Labels that nodes have without anybody writing them.
 const ZONE: &str = "topology.kubernetes.io/zone";
@@ -20,6 +22,7 @@ impl Resolver<'_> {
             spec.cluster.pools.iter().map(|(name, pool)| self.pool(&spec, profile, name, pool)).collect();
         self.selector(&spec, &pools);
         self.size(&spec, profile, &pools, gpus);
+        self.group_of_pods(&pools, gpus);
         self.provisioner(&spec);
         let place = |name: &String| spec.cluster.pools.get_index_of(name);
         let all = 0..spec.cluster.pools.len();
@@ -88,21 +91,22 @@ impl Resolver<'_> {
     fn size(&mut self, spec: &ScenarioSpec, profile: &Profile, pools: &[PoolPlan], gpus: u32) {
         let eligible = pools.iter().filter(|pool| !pool.takes.is_empty());
         let Some(largest) = eligible.max_by_key(|pool| pool.spec.gpus_per_node) else { return };
-        if gpus <= largest.spec.gpus_per_node || largest.spec.gpus_per_node == 0 {
+        let group = spec.replica.group_size.max(1);
+        if gpus / group <= largest.spec.gpus_per_node || largest.spec.gpus_per_node == 0 {
             return;
         }
         let most = largest.spec.gpus_per_node;
         let of_all = pools.iter().map(|pool| pool.spec.gpus_per_node).max().unwrap_or(0);
-        if spec.replica.gpus.is_some() && gpus > of_all {
+        if spec.replica.gpus.is_some() && gpus / group > of_all {
             // No pool at all: that has been said.
         } else if spec.replica.gpus.is_some() {
-            let message = format!("a replica of {gpus} GPUs fits no node of {most}");
-            self.fault("E0304", &["replica", "gpus"], message, "a replica cannot span nodes");
+            let message = format!("{} fits no node of {most}", pod(group, gpus));
+            self.fault("E0304", &["replica", "gpus"], message, &more_pods(gpus, most));
         } else {
             let message =
                 format!("a replica of profile {} holds {gpus} GPUs and fits no node of {most}", profile.name);
             let keys = ["cluster", "pools", &largest.name, "gpusPerNode"];
-            self.fault("E0304", &keys, message, "a replica cannot span nodes");
+            self.fault("E0304", &keys, message, &more_pods(gpus, most));
         }
     }
 
@@ -130,7 +134,8 @@ impl Resolver<'_> {
 
     /// The replicas a run starts with must fit the pools, beside the placeholders.
     pub(super) fn room_at_the_start(&mut self, cluster: &Plan, gpus: u32, setting: &Setting) {
-        let room = u64::from(cluster.room(gpus));
+        let group = self.spec().replica.group_size.max(1);
+        let room = u64::from(cluster.room(gpus / group) / group);
         let given = self.spec().initial.replicas;
         let policies = self.spec().policies.clone();
         let pools = &cluster.pools;
@@ -140,6 +145,13 @@ impl Resolver<'_> {
                 continue;
             }
             let (replicas, spare) = policy.build(setting).initial();
+            if spare > 0 && self.spec().replica.readiness.after == ReadyAfter::Process {
+                let message = format!(
+                    "`{name}` keeps spares, and readiness after `process` does not tell when they are loaded"
+                );
+                let help = "write `after: warmUp`, or a policy without spares";
+                self.fault("E0318", &["replica", "readiness", "after"], message, help);
+            }
             let needed = u64::from(given.unwrap_or(replicas)) + u64::from(spare);
             // Where nothing fits at all, that has been said.
             if needed > room && room > 0 {

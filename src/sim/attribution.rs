@@ -80,6 +80,14 @@ impl Run<'_> {
         miss: &Miss,
         penalty: SimDuration,
     ) -> (Cause, Option<ReplicaId>) {
+        // It came to a replica that counted as ready, and was not up.
+        if let Place::Refused(id) = flight.place
+            && let replica = &self.replicas[id.index()]
+            && replica.exposed.is_some()
+            && let State::Starting(starting) = &replica.state
+        {
+            return (Cause::StartUp(starting.phase), Some(id));
+        }
         let is_cut = matches!(flight.place, Place::Refused(_) | Place::Unanswered(_));
         if outcome == BreachOutcome::Killed || is_cut {
             return (Cause::Drain, None);

@@ -8,6 +8,29 @@ use crate::outcome::{Account, Ledger};
 /// Window of the arrivals that `needed` is computed from.
 const NEEDED_WINDOW: SimDuration = SimDuration::from_secs(60);
 
+/// GPUs that change accounts together: how many, and what they cost in an hour, millionths of a dollar.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lot {
+    /// GPUs.
+    pub gpus: u32,
+    /// The sum of their prices.
+    pub rate: u128,
+}
+
+impl Lot {
+    /// So many GPUs at `price` millionths of a dollar an hour each.
+    pub fn new(gpus: u32, price: u64) -> Self {
+        Self { gpus, rate: u128::from(gpus) * u128::from(price) }
+    }
+}
+
+impl std::ops::Add for Lot {
+    type Output = Self;
+    fn add(self, other: Self) -> Self {
+        Self { gpus: self.gpus + other.gpus, rate: self.rate + other.rate }
+    }
+}
+
 /// GPUs by account, and their integrals.
 #[derive(Clone, Debug, Default)]
 pub struct Books {
@@ -45,18 +68,18 @@ impl Books {
         self.replica_ns += u128::from(self.replicas) * dt;
     }
 
-    /// `gpus` GPUs at `price` millionths of a dollar an hour each enter an account.
-    pub fn enter(&mut self, now: SimTime, account: Account, gpus: u32, price: u64) {
+    /// GPUs enter an account.
+    pub fn enter(&mut self, now: SimTime, account: Account, lot: Lot) {
         self.advance(now);
-        self.gpus[account.index()] += u64::from(gpus);
-        self.rates[account.index()] += u128::from(gpus) * u128::from(price);
+        self.gpus[account.index()] += u64::from(lot.gpus);
+        self.rates[account.index()] += lot.rate;
     }
 
-    /// `gpus` GPUs at `price` leave an account.
-    pub fn leave(&mut self, now: SimTime, account: Account, gpus: u32, price: u64) {
+    /// GPUs leave an account.
+    pub fn leave(&mut self, now: SimTime, account: Account, lot: Lot) {
         self.advance(now);
-        self.gpus[account.index()] -= u64::from(gpus);
-        self.rates[account.index()] -= u128::from(gpus) * u128::from(price);
+        self.gpus[account.index()] -= u64::from(lot.gpus);
+        self.rates[account.index()] -= lot.rate;
     }
 
     /// The number of replicas that exist changes.
@@ -66,20 +89,18 @@ impl Books {
     }
 
     /// A serving replica was busy that long. Serving GPUs are booked as idle until then.
-    pub fn busy(&mut self, busy: SimDuration, gpus: u32, price: u64) {
+    pub fn busy(&mut self, busy: SimDuration, lot: Lot) {
         if !self.closed {
-            let gpu_ns = u128::from(busy.as_nanos()) * u128::from(gpus);
-            self.busy_gpu_ns += gpu_ns;
-            self.busy_cost += gpu_ns * u128::from(price);
+            self.busy_gpu_ns += u128::from(busy.as_nanos()) * u128::from(lot.gpus);
+            self.busy_cost += u128::from(busy.as_nanos()) * lot.rate;
         }
     }
 
     /// Keep-warm requests had a replica in rotation to themselves that long, which is part of its busy time.
-    pub fn keep_warm(&mut self, alone: SimDuration, gpus: u32, price: u64) {
+    pub fn keep_warm(&mut self, alone: SimDuration, lot: Lot) {
         if !self.closed {
-            let gpu_ns = u128::from(alone.as_nanos()) * u128::from(gpus);
-            self.keep_warm_gpu_ns += gpu_ns;
-            self.keep_warm_cost += gpu_ns * u128::from(price);
+            self.keep_warm_gpu_ns += u128::from(alone.as_nanos()) * u128::from(lot.gpus);
+            self.keep_warm_cost += u128::from(alone.as_nanos()) * lot.rate;
         }
     }
 
@@ -214,12 +235,12 @@ mod tests {
     #[test]
     fn books_stop_at_the_end_of_the_trace() {
         let mut books = Books::default();
-        books.enter(s(0), Account::Unallocated, 8, 10);
-        books.leave(s(10), Account::Unallocated, 2, 10);
-        books.enter(s(10), Account::ServingIdle, 2, 10);
-        books.busy(SimDuration::from_secs(4), 2, 10);
+        books.enter(s(0), Account::Unallocated, Lot::new(8, 10));
+        books.leave(s(10), Account::Unallocated, Lot::new(2, 10));
+        books.enter(s(10), Account::ServingIdle, Lot::new(2, 10));
+        books.busy(SimDuration::from_secs(4), Lot::new(2, 10));
         books.close(s(20));
-        books.leave(s(30), Account::ServingIdle, 2, 10);
+        books.leave(s(30), Account::ServingIdle, Lot::new(2, 10));
         let mut ledger = Ledger::default();
         books.write(&mut ledger);
         let secs = |a| ledger.account(a) / 1_000_000_000;

@@ -144,7 +144,7 @@ fn trial(sim: &Simulation, rate_per_s: f64, lengths: &Arc<[(u32, u32)]>) -> Resu
         compile_cache: None,
         faults: Vec::new(),
         // What it serves while it is warm: a trickle must not let it go cold.
-        replica: ReplicaParams { cooling: None, keep_warm: None, ..sim.replica.clone() },
+        replica: ReplicaParams { group_size: 1, cooling: None, keep_warm: None, ..sim.replica.clone() },
         rollouts: Vec::new(),
         source: Arc::new(Mix { rate_per_s, lengths: Arc::clone(lengths) }),
         gateway: GatewaySpec { request_timeout: SimDuration::ZERO, ..sim.gateway.clone() },

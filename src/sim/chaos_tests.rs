@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::config::InitialState;
+use super::config::{InitialState, ReadyAfter};
 use super::deployment::IntOrPercent;
 use super::faults::{
     FaultSpec, GpuErrorSpec, Metrics, MetricsOutageSpec, NoCapacitySpec, NodeLossSpec, PodCrashSpec,
@@ -10,6 +10,7 @@ use super::faults::{
 };
 use super::rollout::{Failure, RolloutSpec};
 use super::tests::{Script, batch_engine, check_laws, packed, result, secs, simulation};
+use super::warmth::KeepWarm;
 use crate::kernel::SimDuration;
 use crate::outcome::{RunOutcome, StartResult};
 
@@ -92,6 +93,8 @@ proptest! {
         connect_s in 0u64..30,
         faults in prop::collection::vec(fault(), 0..6),
         rollouts in prop::collection::vec(rollout(), 0..3),
+        process: bool,
+        keep_warm in prop::option::of((0u64..9_000, 1u64..6_000, 1u32..300, 1u32..50)),
     ) {
         let mut sim = simulation(batch_engine(false), packed(&gaps, 20), seed);
         sim.faults = faults;
@@ -106,6 +109,19 @@ proptest! {
         sim.control_plane.api_call = SimDuration::from_millis(delays_ms.1);
         sim.replica.endpoint_removal_delay = SimDuration::from_millis(removal_ms);
         sim.replica.pre_stop = SimDuration::from_millis(pre_stop_ms);
+        let mut orders = orders;
+        if process {
+            sim.replica.readiness.after = ReadyAfter::Process;
+            orders.iter_mut().for_each(|(_, spare)| *spare = 0);
+        }
+        let ms = SimDuration::from_millis;
+        sim.replica.keep_warm = keep_warm.map(|(threshold_ms, period_ms, prompt_tokens, output_tokens)| KeepWarm {
+            idle_threshold: ms(threshold_ms),
+            period: ms(period_ms),
+            prompt_tokens,
+            output_tokens,
+            service: SimDuration::ZERO,
+        });
         if cold {
             sim.initial.state = InitialState::Cold;
         }
@@ -117,6 +133,7 @@ proptest! {
         let slow = result(&sim, policy(), 0);
         prop_assert_eq!(&fast.counts, &slow.counts);
         prop_assert_eq!(&fast.breaches, &slow.breaches);
+        prop_assert_eq!(&fast.steps, &slow.steps);
         prop_assert_eq!(&fast.ledger, &slow.ledger);
         prop_assert_eq!(&fast.starts, &slow.starts);
         prop_assert_eq!(&fast.timeline, &slow.timeline);

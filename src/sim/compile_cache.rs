@@ -104,23 +104,26 @@ impl CompileCache {
         self.nodes.remove(&node);
     }
 
-    /// The next stage of a start, as long as it takes on its node; `left` are those after it. The cache is filled as soon as the last
+    /// The next stage of a start, as long as it takes on its nodes; `left` are those after it. The cache is filled as soon as the last
     /// stage that it shortens is over: whoever compiles meanwhile does it, too.
     pub fn next(
         &mut self,
-        node: NodeId,
+        nodes: &[NodeId],
         stage: Option<(Phase, Work)>,
         left: &[(Phase, Work)],
     ) -> Option<(Phase, Work)> {
         let time = |work: Work| match work {
-            Work::Compile { cached, .. } if self.is_filled(node) => Work::For(cached),
+            // Its pods start together: one that compiles keeps the others waiting.
+            Work::Compile { cached, .. } if nodes.iter().all(|node| self.is_filled(*node)) => {
+                Work::For(cached)
+            }
             Work::Compile { compiled, .. } => Work::For(compiled),
             other => other,
         };
         let compiles = |(_, work): &(Phase, Work)| matches!(work, Work::Compile { .. });
         let found = stage.map(|(phase, work)| (phase, time(work)));
         if !stage.iter().chain(left).any(compiles) {
-            self.fill(node);
+            nodes.iter().for_each(|node| self.fill(*node));
         }
         found
     }
@@ -141,7 +144,7 @@ mod tests {
 
     /// Seconds of the stage.
     fn takes(cache: &mut CompileCache, node: u32) -> u64 {
-        match cache.next(NodeId(node), STAGE, &[]) {
+        match cache.next(&[NodeId(node)], STAGE, &[]) {
             Some((Phase::WarmingUp, Work::For(time))) => time.as_nanos() / 1_000_000_000,
             other => panic!("{other:?}"),
         }
@@ -151,7 +154,7 @@ mod tests {
     fn a_node_has_its_own_cache_and_loses_it() {
         let mut cache = cache(CacheAt::Node, false);
         assert_eq!([takes(&mut cache, 0), takes(&mut cache, 0)], [42, 42], "two at once both compile");
-        assert_eq!(cache.next(NodeId(0), None, &[]), None);
+        assert_eq!(cache.next(&[NodeId(0)], None, &[]), None);
         assert_eq!([takes(&mut cache, 0), takes(&mut cache, 1)], [13, 42]);
         cache.node_gone(NodeId(0));
         assert_eq!(takes(&mut cache, 0), 42);
@@ -163,9 +166,9 @@ mod tests {
         assert_eq!(takes(&mut cache, 0), 42);
         // Not before the last stage that it shortens is over.
         let pull = Some((Phase::Pulling, Work::For(SimDuration::ZERO)));
-        cache.next(NodeId(0), pull, &[(Phase::WarmingUp, COMPILE)]);
+        cache.next(&[NodeId(0)], pull, &[(Phase::WarmingUp, COMPILE)]);
         assert_eq!(takes(&mut cache, 0), 42);
-        cache.next(NodeId(0), Some((Phase::WarmingUp, Work::For(SimDuration::ZERO))), &[]);
+        cache.next(&[NodeId(0)], Some((Phase::WarmingUp, Work::For(SimDuration::ZERO))), &[]);
         cache.node_gone(NodeId(0));
         assert_eq!([takes(&mut cache, 0), takes(&mut cache, 7)], [13, 13]);
     }

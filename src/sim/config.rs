@@ -116,6 +116,9 @@ pub struct ReplicaSpec {
     pub container: Option<String>,
     /// GPUs a replica holds. Default: the profile's.
     pub gpus: Option<u32>,
+    /// Pods of a replica (`leaderWorkerTemplate.size` of a LeaderWorkerSet), for a model that no node is large enough for. Its GPUs are
+    /// divided among them, each fills a node, and the replica starts when the last of them is up.
+    pub group_size: u32,
     /// CPU request, cores: what CPU utilisation is a percentage of.
     pub cpu_request: Option<crate::kernel::Quantity>,
     /// Memory request, bytes: what memory utilisation is a percentage of.
@@ -163,6 +166,7 @@ impl Default for ReplicaSpec {
             object: None,
             container: None,
             gpus: None,
+            group_size: 1,
             cpu_request: None,
             memory_request: None,
             memory_usage: None,
@@ -243,6 +247,9 @@ impl ProbeSpec {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum ReadyAfter {
+    /// Its process runs: there is no readiness probe, or one that does not ask the server. Requests are routed to a replica that still
+    /// loads, and are refused.
+    Process,
     /// Weights are loaded; nothing has warmed the replica, so its first requests pay for it.
     Weights,
     /// Weights are loaded and the warm-up has run.

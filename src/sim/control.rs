@@ -129,7 +129,11 @@ impl Run<'_> {
                 running: replica.has_run(),
                 started: replica.bound_at,
                 ready: replica.is_ready(),
-                ready_changed: replica.ready_at.max(replica.unready_at).unwrap_or(replica.created),
+                ready_changed: replica
+                    .ready_at
+                    .max(replica.exposed)
+                    .max(replica.unready_at)
+                    .unwrap_or(replica.created),
                 deleting,
                 requests: self.sim.replica.requests,
                 usage: self.metrics_server.sample(replica).filter(|_| !usage_is_out),

@@ -1,6 +1,6 @@
 //! What starts fetch: the storage's events, and what they wake.
 
-use super::replica::Work;
+use super::replica::{Starting, Work};
 use super::run::{Event, Run};
 use super::storage::{Storage, Want};
 use crate::kernel::queue::Rank;
@@ -11,18 +11,19 @@ use crate::outcome::Phase;
 pub(super) fn fetched(
     storage: &mut Option<Storage>,
     now: SimTime,
-    node: Option<NodeId>,
+    nodes: &[NodeId],
     (id, version): (ReplicaId, u32),
-    stages: &mut Vec<(Phase, Work)>,
+    starting: &mut Starting,
 ) -> Option<(Phase, Work)> {
     loop {
-        let (phase, work) = stages.pop()?;
-        let (Work::Fetch(want) | Work::Beside(want, _), Some(storage), Some(node)) =
-            (work, storage.as_mut(), node)
-        else {
+        let (phase, work) = starting.stages.pop()?;
+        let (Work::Fetch(want) | Work::Beside(want, _), Some(storage)) = (work, storage.as_mut()) else {
             return Some((phase, work));
         };
-        let is_there = storage.want(now, node, want, id, version);
+        // The stage is over when the last of its pods has it.
+        let lacks = |node: &&NodeId| !storage.want(now, **node, want, id, version);
+        starting.awaits = nodes.iter().filter(lacks).count() as u32;
+        let is_there = starting.awaits == 0;
         match work {
             Work::Beside(_, time) if is_there => return Some((phase, Work::For(time))),
             _ if is_there => {}
@@ -51,15 +52,9 @@ impl Run<'_> {
     /// was under way when the pod came is another's, and the pod waits for all that is left of it.
     fn fetch_waits_from(&self, id: ReplicaId, want: Want) -> SimTime {
         let replica = &self.replicas[id.index()];
-        let fetch = self
-            .storage
-            .as_ref()
-            .zip(replica.node)
-            .and_then(|(s, node)| s.under_way(node, want, replica.version));
-        match (fetch, replica.bound_at) {
-            (Some((begun, alone)), Some(bound)) if begun >= bound => alone,
-            _ => self.now,
-        }
+        let Some((storage, bound)) = self.storage.as_ref().zip(replica.bound_at) else { return self.now };
+        let fetches = replica.nodes.iter().filter_map(|node| storage.under_way(*node, want, replica.version));
+        fetches.filter(|(begun, _)| *begun >= bound).map(|(_, alone)| alone).fold(self.now, SimTime::max)
     }
 
     /// A node that was there before the run has what its replica once fetched and compiled.
@@ -102,7 +97,9 @@ impl Run<'_> {
         self.storage_event.0 = None;
         let served = self.storage.as_mut().map_or_else(Vec::new, |storage| storage.advance(self.now));
         for (_, id) in served {
-            self.next_stage(id);
+            if self.all_have(id) {
+                self.next_stage(id);
+            }
         }
         self.watch_storage();
     }

@@ -3,10 +3,12 @@
 use std::collections::VecDeque;
 
 use rand::Rng;
+use smallvec::SmallVec;
 
 use super::config::ReadyAfter;
 use super::engine::Engine;
 use super::fetching::fetched;
+use super::groups::slowest;
 use super::replica::{Replica, Serving, Stalls, Start, Starting, State, Work};
 use super::rollout::Failure;
 use super::run::{Event, Run};
@@ -33,6 +35,7 @@ impl Run<'_> {
                 stages,
                 not_before: None,
                 container_started: None,
+                awaits: 0,
             };
             self.add(id, version, true, State::Starting(starting));
             self.by_phase[Phase::Pending as usize] += 1;
@@ -46,12 +49,13 @@ impl Run<'_> {
     pub(super) fn stages_of(&self, id: ReplicaId) -> Vec<(Phase, Work)> {
         let mut rng = self.streams.stream(Purpose::ColdStart, u64::from(id.0));
         let drawn = self.sim.replica.stages.iter();
+        let pods = self.sim.replica.group_size;
         let mut stages: Vec<_> =
-            drawn.map(|(phase, time)| (*phase, Work::For(time.sample(&mut rng)))).collect();
+            drawn.map(|(phase, time)| (*phase, slowest((0..pods).map(|_| time.sample(&mut rng))))).collect();
         if let Some(cache) = &self.sim.compile_cache {
             cache.put_hits(&mut stages, &mut rng);
         }
-        let warms_up = self.sim.replica.readiness.after == ReadyAfter::WarmUp;
+        let warms_up = self.sim.replica.readiness.after != ReadyAfter::Weights;
         stages.retain(|(phase, _)| warms_up || *phase != Phase::WarmingUp);
         self.sim.storage.put_fetches(&mut stages);
         stages.reverse();
@@ -61,14 +65,15 @@ impl Run<'_> {
     /// A replica that is there and warm when the run starts.
     pub(super) fn create_warm(&mut self, in_rotation: bool) {
         let id = ReplicaId(self.replicas.len() as u32);
-        let node =
-            self.cluster.bind(self.now, None, 0).expect("a run starts with nodes for its first replicas");
-        let (gpus, price) = self.lot(node);
-        self.books.leave(self.now, Account::Unallocated, gpus, price);
-        self.fill_node(node);
         self.add(id, 0, false, State::Gone);
+        for _ in 0..self.sim.replica.group_size {
+            let node = self.cluster.bind(self.now, None, 0);
+            let node = node.expect("a run starts with nodes for its first replicas");
+            self.books.leave(self.now, Account::Unallocated, self.lot(node));
+            self.fill_node(node);
+            self.replicas[id.index()].nodes.push(node);
+        }
         let replica = &mut self.replicas[id.index()];
-        replica.node = Some(node);
         replica.bound_at = Some(SimTime::ZERO);
         replica.container_started = Some(SimTime::ZERO);
         self.serve(id, in_rotation, true);
@@ -77,24 +82,22 @@ impl Run<'_> {
         }
     }
 
-    /// GPUs that a replica holds, and their price; without a node they cost nothing.
-    pub(super) fn lot_of(&self, id: ReplicaId) -> (u32, u64) {
-        self.replicas[id.index()].node.map_or((self.sim.replica.gpus, 0), |node| self.lot(node))
-    }
-
     fn add(&mut self, id: ReplicaId, version: u32, cold: bool, state: State) {
         let uid = self.streams.stream(Purpose::PodUid, u64::from(id.0)).next_u64();
+        let index = if self.sim.replica.is_group() { self.free_index() } else { 0 };
         self.replicas.push(Replica {
             id,
             uid,
             version,
             created: self.now,
             decided: self.controller.decided(),
-            node: None,
+            nodes: SmallVec::new(),
+            index,
             bound_at: None,
             container_started: None,
             ready_at: None,
             first_ready: None,
+            exposed: None,
             unready_at: None,
             phases: Vec::new(),
             start: Start { at: self.now, phases: 0, restarts: 0 },
@@ -115,10 +118,9 @@ impl Run<'_> {
     /// Ends the phase a starting replica is in and begins another, in which it only waits from some instant on; GPUs follow.
     pub(super) fn enter(&mut self, id: ReplicaId, phase: Phase, waits_from: SimTime) {
         let now = self.now;
-        let (gpus, price) = self.lot_of(id);
+        let lot = self.lot_of(id);
         let replica = &mut self.replicas[id.index()];
         replica.generation += 1;
-        let had_gpus = !matches!(replica.phase(), Some(Phase::Pending | Phase::Provisioning));
         let State::Starting(starting) = &mut replica.state else { return };
         let before = starting.phase;
         if starting.since < now {
@@ -129,12 +131,8 @@ impl Run<'_> {
         starting.waits_from = waits_from;
         self.by_phase[before as usize] -= 1;
         self.by_phase[phase as usize] += 1;
-        if had_gpus {
-            self.books.leave(now, replica.start_account(before), gpus, price);
-        }
-        if replica.node.is_some() {
-            self.books.enter(now, replica.start_account(phase), gpus, price);
-        }
+        self.books.leave(now, replica.start_account(before), lot);
+        self.books.enter(now, replica.start_account(phase), lot);
         if before == Phase::Pending || phase == Phase::Pending {
             self.note_standing();
         }
@@ -152,15 +150,13 @@ impl Run<'_> {
         let rest = starting.not_before.take().filter(|until| *until > now);
         let mut stage = match rest {
             Some(until) => Some((starting.phase, Work::For(until.since(now)))),
-            None => {
-                fetched(&mut self.storage, now, replica.node, (id, replica.version), &mut starting.stages)
-            }
+            None => fetched(&mut self.storage, now, &replica.nodes, (id, replica.version), starting),
         };
         if let Some((_, Work::Beside(_, time))) = stage {
             starting.not_before = Some(now.saturating_add(time));
         }
-        if let (Some(cache), Some(node)) = (&mut self.compile_cache, replica.node) {
-            stage = cache.next(node, stage, &starting.stages);
+        if let Some(cache) = &mut self.compile_cache {
+            stage = cache.next(&replica.nodes, stage, &starting.stages);
         }
         let in_container =
             stage.is_none_or(|(phase, work)| phase != Phase::Pulling && !matches!(work, Work::BackOff(_)));
@@ -172,6 +168,7 @@ impl Run<'_> {
         let container_started = starting.container_started.unwrap_or(now);
         if starts {
             self.watch_start(id);
+            self.watch_process(id);
         }
         let (phase, work) =
             stage.unwrap_or_else(|| (Phase::Probing, Work::For(self.probe_wait(id, container_started))));
@@ -201,7 +198,7 @@ impl Run<'_> {
     fn become_ready(&mut self, id: ReplicaId) {
         self.leave_start(id, StartResult::Ready);
         let in_rotation = self.in_rotation() < self.controller.in_rotation();
-        let warmed = self.sim.replica.readiness.after == ReadyAfter::WarmUp;
+        let warmed = self.sim.replica.readiness.after != ReadyAfter::Weights;
         self.ready_log.push((self.now, id));
         self.serve(id, in_rotation, warmed);
         self.release_held();
@@ -230,8 +227,8 @@ impl Run<'_> {
             turn_at: None,
         };
         let replica = &mut self.replicas[id.index()];
-        replica.ready_at = Some(self.now);
-        replica.first_ready = replica.first_ready.or(replica.ready_at);
+        replica.ready_at = replica.exposed.or(Some(self.now));
+        replica.first_ready = replica.first_ready.or(Some(self.now));
         replica.state = State::Ready(Box::new(serving), in_rotation);
         self.count_ready(id, in_rotation, true);
         if in_rotation {
@@ -277,8 +274,8 @@ impl Run<'_> {
             _ => State::Draining(None),
         };
         self.by_phase[Phase::Draining as usize] += 1;
-        let (gpus, price) = self.lot_of(id);
-        self.books.enter(self.now, Account::Draining, gpus, price);
+        let lot = self.lot_of(id);
+        self.books.enter(self.now, Account::Draining, lot);
         let over = self.now.saturating_add(self.sim.replica.termination_grace_period);
         self.queue.push(over, Rank::Phase, id.0, u32::MAX, Event::GraceOver(id));
         if self.sim.replica.pre_stop.is_zero() {
@@ -303,8 +300,8 @@ impl Run<'_> {
             self.settle(id);
             self.replicas[id.index()].state = State::Gone;
             self.by_phase[Phase::Draining as usize] -= 1;
-            let (gpus, price) = self.lot_of(id);
-            self.books.leave(self.now, Account::Draining, gpus, price);
+            let lot = self.lot_of(id);
+            self.books.leave(self.now, Account::Draining, lot);
             self.gone(id);
         }
     }
@@ -325,17 +322,23 @@ impl Run<'_> {
         self.live.retain(|live| *live != id);
         self.prometheus.pod_gone(now, &self.replicas[id.index()]);
         self.books.set_replicas(now, self.live.len() as u64);
-        if let Some(node) = self.replicas[id.index()].node.take() {
-            let (gpus, price) = self.lot(node);
-            self.books.enter(now, Account::Unallocated, gpus, price);
+        let nodes = std::mem::take(&mut self.replicas[id.index()].nodes);
+        for node in &nodes {
+            self.books.enter(now, Account::Unallocated, self.lot(*node));
+        }
+        for node in nodes {
             self.left_node(id, node);
+        }
+        if self.sim.replica.is_group() {
+            // Its name is free again.
+            self.look_at(self.now);
         }
     }
 
     /// Ends a start: its last phase, its books, its record.
     pub(super) fn leave_start(&mut self, id: ReplicaId, result: StartResult) {
         let now = self.now;
-        let (gpus, price) = self.lot_of(id);
+        let lot = self.lot_of(id);
         let replica = &mut self.replicas[id.index()];
         replica.generation += 1;
         let State::Starting(starting) = &replica.state else { return };
@@ -343,10 +346,14 @@ impl Run<'_> {
         if starting.since < now {
             replica.phases.push(starting.span(now));
         }
-        if let Some(node) = replica.node {
-            self.books.leave(now, replica.start_account(phase), gpus, price);
-            if let Some(storage) = &mut self.storage {
-                storage.forget(node, id);
+        if !matches!(result, StartResult::Ready | StartResult::NodeLost) {
+            self.unexpose(id);
+        }
+        let replica = &self.replicas[id.index()];
+        self.books.leave(now, replica.start_account(phase), lot);
+        if let Some(storage) = &mut self.storage {
+            for node in &replica.nodes {
+                storage.forget(*node, id);
             }
         }
         self.by_phase[phase as usize] -= 1;

@@ -30,6 +30,7 @@ mod control;
 mod digest;
 mod facts;
 mod fetching;
+mod groups;
 mod lifecycle;
 mod nodes;
 mod probes;
@@ -49,6 +50,8 @@ mod crash_tests;
 mod data_path_tests;
 #[cfg(test)]
 mod fault_tests;
+#[cfg(test)]
+mod groups_tests;
 #[cfg(test)]
 mod knative_tests;
 #[cfg(test)]
@@ -208,6 +211,8 @@ impl Factory {
 pub struct ReplicaParams {
     /// GPUs it holds.
     pub gpus: u32,
+    /// Its pods, each on a node of its own with as many of the GPUs as any other.
+    pub group_size: u32,
     /// What its pod asks for.
     pub requests: PodResources,
     /// Memory of its containers, bytes; `None` where the scenario does not say.

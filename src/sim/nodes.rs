@@ -1,12 +1,12 @@
 //! Pods to nodes, nodes for pods: carries out what the scheduler and the provisioner say ([`super::cluster`]).
 
+use super::books::Lot;
 use super::cluster::cluster_autoscaler::{ClusterAutoscaler, Step};
 use super::cluster::config::{BilledFrom, Expander, ProvisionerSpec};
 use super::cluster::karpenter::{self, Karpenter};
 use super::cluster::{NodeOrder, NodeState};
 use super::replica::State;
 use super::run::{Event, Run};
-use super::storage::Want;
 use crate::kernel::queue::Rank;
 use crate::kernel::{NodeId, ReplicaId, SimDuration, SimTime};
 use crate::outcome::{Account, Phase};
@@ -31,19 +31,9 @@ impl Run<'_> {
     /// Binds waiting replicas to nodes with room, oldest first, and has nodes ordered for the rest.
     pub(super) fn place(&mut self) {
         for id in self.unbound() {
-            let version = self.replicas[id.index()].version;
-            let Some(node) = self.cluster.bind(self.now, self.storage.as_ref(), version) else { break };
-            let replica = &mut self.replicas[id.index()];
-            replica.node = Some(node);
-            replica.bound_at = Some(self.now);
-            let (gpus, price) = self.lot(node);
-            self.books.leave(self.now, Account::Unallocated, gpus, price);
-            if let Some(storage) = &mut self.storage {
-                storage.pod_came(node);
-                if storage.fetches_with_pull() {
-                    storage.prepare(self.now, node, Want::Weights, version);
-                }
-                self.watch_storage();
+            while self.missing_pods(id) > 0 && self.bind_pod(id) {}
+            if self.missing_pods(id) > 0 {
+                break;
             }
             self.next_stage(id);
         }
@@ -52,21 +42,19 @@ impl Run<'_> {
         self.tell_waiting();
     }
 
+    /// Replicas with a pod that has no node.
     fn unbound(&self) -> Vec<ReplicaId> {
-        self.starting.iter().copied().filter(|id| self.replicas[id.index()].node.is_none()).collect()
-    }
-
-    /// GPUs that a replica holds on a node, and their price.
-    pub(super) fn lot(&self, node: NodeId) -> (u32, u64) {
-        (self.sim.replica.gpus, self.cluster.price_of(node))
+        self.starting.iter().copied().filter(|id| self.missing_pods(*id) > 0).collect()
     }
 
     /// Waiting pods are on their way once a node is that has room for them.
     fn tell_waiting(&mut self) {
-        let room = self.cluster.room_on_the_way() as usize;
+        let room = self.cluster.room_on_the_way();
         let why = self.cluster.why_unscheduled(self.now);
-        for (index, id) in self.unbound().into_iter().enumerate() {
-            let phase = if index < room { Phase::Provisioning } else { Phase::Pending };
+        let mut pods = 0;
+        for id in self.unbound() {
+            pods += self.missing_pods(id);
+            let phase = if pods <= room { Phase::Provisioning } else { Phase::Pending };
             if let State::Starting(starting) = &mut self.replicas[id.index()].state
                 && phase == Phase::Pending
             {
@@ -81,7 +69,7 @@ impl Run<'_> {
 
     /// Pods that wait, placeholders among them.
     fn waiting(&self) -> u32 {
-        self.unbound().len() as u32 + self.cluster.placeholders_waiting()
+        self.pods_of(&self.unbound()) + self.cluster.placeholders_waiting()
     }
 
     /// Tells the provisioner of pods that wait.
@@ -112,7 +100,7 @@ impl Run<'_> {
     /// Orders back up to `minNodes` where nodes were lost: the cloud's group of machines keeps its size, whoever else orders.
     fn keep_least(&mut self) {
         for (pool, plan) in self.sim.cluster.pools.iter().enumerate() {
-            let is_ours = plan.spec.min_nodes > 0 && plan.per_node(self.sim.replica.gpus) > 0;
+            let is_ours = plan.spec.min_nodes > 0 && plan.per_node(self.sim.replica.gpus_per_pod()) > 0;
             if !is_ours || self.cluster.is_backed_off(pool, self.now) {
                 continue;
             }
@@ -192,8 +180,8 @@ impl Run<'_> {
             let old_enough = |id: &ReplicaId| {
                 run.replicas[id.index()].created.saturating_add(spec.new_pod_scale_up_delay) <= run.now
             };
-            run.unbound().iter().filter(|id| old_enough(id)).count() as u32
-                + run.cluster.placeholders_waiting()
+            let old: Vec<ReplicaId> = run.unbound().into_iter().filter(old_enough).collect();
+            run.pods_of(&old) + run.cluster.placeholders_waiting()
         };
         let back_off = [
             spec.initial_node_group_backoff_duration,
@@ -311,8 +299,8 @@ impl Run<'_> {
 
     /// A node that is billed before it takes pods belongs to the starts it was ordered for.
     fn book_provisioning(&mut self, id: NodeId) {
-        let (gpus, price) = (self.cluster.gpus_of(id), self.cluster.price_of(id));
-        self.books.enter(self.now, Account::StartUp(Phase::Provisioning), gpus, price);
+        let lot = self.lot_of_node(id);
+        self.books.enter(self.now, Account::StartUp(Phase::Provisioning), lot);
     }
 
     pub(super) fn node_booted(&mut self, id: NodeId) {
@@ -332,11 +320,11 @@ impl Run<'_> {
         self.cluster.ready(id, self.now);
         // An order alone is no sign: only a node that came is.
         self.cluster.recovered(self.cluster.node(id).pool);
-        let (gpus, price) = (self.cluster.gpus_of(id), self.cluster.price_of(id));
+        let lot = self.lot_of_node(id);
         if self.cluster.billed_from(id) != BilledFrom::Ready {
-            self.books.leave(self.now, Account::StartUp(Phase::Provisioning), gpus, price);
+            self.books.leave(self.now, Account::StartUp(Phase::Provisioning), lot);
         }
-        self.books.enter(self.now, Account::Unallocated, gpus, price);
+        self.books.enter(self.now, Account::Unallocated, lot);
         if let Some(storage) = &mut self.storage {
             storage.node_up(self.now, id);
             self.watch_storage();
@@ -402,23 +390,27 @@ impl Run<'_> {
     pub(super) fn machine_gone(&mut self, id: NodeId, pods: u32) {
         let node = self.cluster.node(id);
         let (state, is_billed) = (node.state, node.billed_since.is_some());
-        let (gpus, price) = (self.cluster.gpus_of(id), self.cluster.price_of(id));
         if !self.cluster.lose(id, self.now) {
             return;
         }
         let is_coming = matches!(state, NodeState::Ordered | NodeState::Booted);
         let account = if is_coming { Account::StartUp(Phase::Provisioning) } else { Account::Unallocated };
         if is_billed {
-            self.books.leave(self.now, account, gpus - pods * self.sim.replica.gpus, price);
+            let left = self.cluster.gpus_of(id) - pods * self.sim.replica.gpus_per_pod();
+            self.books.leave(self.now, account, Lot::new(left, self.cluster.price_of(id)));
         }
         self.forget_node(id);
         self.want_nodes();
         self.tell_waiting();
     }
 
-    /// Replicas on a node.
+    /// Replicas that have a pod on a node.
     pub(super) fn on_node(&self, id: NodeId) -> Vec<ReplicaId> {
-        self.live.iter().copied().filter(|replica| self.replicas[replica.index()].node == Some(id)).collect()
+        self.live
+            .iter()
+            .copied()
+            .filter(|replica| self.replicas[replica.index()].nodes.contains(&id))
+            .collect()
     }
 
     /// A node's machine is gone, and what still ran on it.

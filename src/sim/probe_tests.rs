@@ -1,10 +1,10 @@
 //! What startup and liveness probes do to starts, against pencil and paper.
 
 use super::Simulation;
-use super::config::ProbeSpec;
+use super::config::{ProbeSpec, ReadyAfter};
 use super::scale_tests::{timed, world};
 use super::tests::{check_laws, result, secs};
-use crate::outcome::{Phase, RunOutcome, StartResult};
+use crate::outcome::{Cause, Phase, RunOutcome, StartResult};
 
 /// Starts of 2 s of pull and 14 s of loading; a second replica is ordered at 2.5 s, so that its container starts at 4.5 s and
 /// its server answers at 18.5 s. Probers tick from 2.5 s on.
@@ -94,4 +94,48 @@ fn back_off_doubles_and_is_part_of_the_container_start() {
         (Phase::Loading, 2.0),
     ];
     assert_eq!(spans[..expected.len()], expected, "{spans:?}");
+}
+
+#[test]
+fn a_process_that_runs_is_sent_requests_that_it_refuses() {
+    // Every second request goes to it from when its container runs, 4.5 s, until its server is up, 18.5 s.
+    let with = |change: &dyn Fn(&mut Simulation)| {
+        let outcome = start(|sim| {
+            sim.replica.readiness.after = ReadyAfter::Process;
+            change(sim);
+        });
+        assert_eq!(outcome.starts[0].result, StartResult::Ready);
+        let breaches = outcome.breaches.as_ref().expect("an SLO was given");
+        let refused = breaches.by_cause[Cause::StartUp(Phase::Loading).index()];
+        assert_eq!(outcome.counts.rejected, refused);
+        let took = outcome.starts[0].duration().expect("it ended").as_secs_f64();
+        (outcome.counts.rejected, took)
+    };
+    assert_eq!(with(&|_| {}), (7, 16.0));
+    assert_eq!(with(&|sim| sim.replica.readiness.initial_delay = secs(6)), (4, 16.0));
+    // Two probes must pass, a period apart; and then the news must travel.
+    let slow = |sim: &mut Simulation| {
+        sim.replica.readiness.period = secs(5);
+        sim.replica.readiness.success_threshold = 2;
+        sim.replica.readiness.endpoint_delay = secs(2);
+    };
+    assert_eq!(with(&slow), (4, 16.0));
+    // A startup probe asks the server, at its own ticks from 2.5 s on.
+    assert_eq!(with(&|sim| sim.replica.startup_probe = Some(probe(0, 4, 9))), (0, 16.0));
+    // It runs from 4.5 to 8.5 and to 12.5 s, from 22.5 to 26.5 s and from 46.5 to 50.5 s, and is out of the endpoints between.
+    let killed = start(|sim| {
+        sim.replica.readiness.after = ReadyAfter::Process;
+        sim.replica.liveness_probe = Some(probe(0, 2, 3));
+    });
+    assert_eq!((killed.counts.rejected, killed.starts[0].restarts), (8, 4));
+}
+
+#[test]
+fn a_start_that_is_cancelled_leaves_the_endpoints() {
+    let mut sim = world(1);
+    sim.replica.readiness.after = ReadyAfter::Process;
+    // Two from 4.5 s on; the start is cancelled at 10.5 s.
+    let outcome = result(&sim, timed((1, 0), &[(2, 2, 0), (10, 1, 0)]), 0);
+    check_laws(&outcome);
+    assert_eq!((outcome.counts.rejected, outcome.starts[0].result), (3, StartResult::Cancelled));
 }

@@ -1,6 +1,6 @@
 //! What probes make of a start: when it counts as ready, and when its container is killed (pkg/kubelet/prober/worker.go).
 
-use super::config::ProbeSpec;
+use super::config::{ProbeSpec, ReadyAfter};
 use super::replica::State;
 use super::run::{Event, Run};
 use crate::kernel::queue::Rank;
@@ -45,10 +45,49 @@ impl Run<'_> {
         self.start_again(id);
     }
 
+    /// A container has started: where readiness asks for its process only, says when requests are routed to it, whatever its server
+    /// does. A startup probe, and a proxy that looks for pods itself, ask the server.
+    pub(super) fn watch_process(&mut self, id: ReplicaId) {
+        let asks = self.sim.replica.startup_probe.is_some() || self.data_path.probe_period.is_some();
+        if self.sim.replica.readiness.after != ReadyAfter::Process || asks {
+            return;
+        }
+        let at = self.now.saturating_add(self.probe_wait(id, self.now));
+        let restarts = self.replicas[id.index()].restarts;
+        self.queue.push(at, Rank::Phase, id.0, u32::MAX / 2 - restarts, Event::ProcessUp(id, restarts));
+    }
+
+    /// A replica's process is up, and its pod is ready.
+    pub(super) fn process_up(&mut self, id: ReplicaId, restarts: u32) {
+        let replica = &mut self.replicas[id.index()];
+        if replica.restarts != restarts || !matches!(replica.state, State::Starting(_)) {
+            return;
+        }
+        replica.exposed = Some(self.now);
+        self.add_endpoint(id, 0);
+        self.policy.pods_changed(self.now);
+        self.release_held();
+        self.set_timer();
+        self.readiness_changed();
+    }
+
+    /// A replica that counted as ready before it was up does so no longer.
+    pub(super) fn unexpose(&mut self, id: ReplicaId) {
+        let replica = &mut self.replicas[id.index()];
+        if replica.exposed.take().is_some() {
+            replica.unready_at = Some(self.now);
+            self.remove_endpoint(id);
+            self.policy.pods_changed(self.now);
+        }
+    }
+
     /// From now, when the server answers, until its replica is ready and requests are routed to it.
     pub(super) fn probe_wait(&self, id: ReplicaId, container_started: SimTime) -> SimDuration {
         let readiness = &self.sim.replica.readiness;
         let now = self.now;
+        if self.replicas[id.index()].exposed.is_some() {
+            return SimDuration::ZERO;
+        }
         if let Some(period) = self.data_path.probe_period {
             return first_pass(now, container_started, period).since(now);
         }

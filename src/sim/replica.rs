@@ -5,6 +5,8 @@
 
 use std::collections::VecDeque;
 
+use smallvec::SmallVec;
+
 use super::engine::Engine;
 use super::replica_set::{Pod, PodPhase};
 use super::sleep::Rest;
@@ -65,6 +67,8 @@ pub struct Starting {
     pub not_before: Option<SimTime>,
     /// When its container started, once it has.
     pub container_started: Option<SimTime>,
+    /// Its pods that wait for what the stage fetches.
+    pub awaits: u32,
 }
 
 /// A replica whose machine is gone while its pod is still there.
@@ -202,8 +206,10 @@ pub struct Replica {
     pub created: SimTime,
     /// When the order was written that it was created for, if it was for one.
     pub decided: Option<SimTime>,
-    /// Where its GPUs are.
-    pub node: Option<NodeId>,
+    /// Where its GPUs are: the nodes of its pods, its leader's first.
+    pub nodes: SmallVec<[NodeId; 1]>,
+    /// Of a group, the index that it is named by.
+    pub index: u32,
     /// When the kubelet took it up.
     pub bound_at: Option<SimTime>,
     /// When its container started.
@@ -212,6 +218,8 @@ pub struct Replica {
     pub ready_at: Option<SimTime>,
     /// When it became ready for the first time.
     pub first_ready: Option<SimTime>,
+    /// Since when its pod has counted as ready although its server was not up, if it has.
+    pub exposed: Option<SimTime>,
     /// When it was ready no longer.
     pub unready_at: Option<SimTime>,
     /// Start-up phases behind it, of all its starts.
@@ -263,8 +271,9 @@ impl Replica {
     pub fn is_ready(&self) -> bool {
         match &self.state {
             State::Ready(serving, _) => !serving.is_waking(),
+            State::Starting(_) => self.exposed.is_some(),
             State::Lost(lost) => lost.ready,
-            State::Starting(_) | State::Draining(_) | State::Gone => false,
+            State::Draining(_) | State::Gone => false,
         }
     }
 
@@ -273,9 +282,14 @@ impl Replica {
         self.container_started.is_some() || self.restarts > 0
     }
 
-    /// The account of its GPUs in a start-up phase: that of a replica that was ready before is no start-up.
+    /// The account of its GPUs in a start-up phase: that of a replica that was ready before is no start-up. Pods that have a node wait
+    /// for one for the others of their group.
     pub fn start_account(&self, phase: Phase) -> Account {
-        if self.ready_at.is_some() { Account::Held } else { Account::StartUp(phase) }
+        match phase {
+            _ if self.ready_at.is_some() => Account::Held,
+            Phase::Pending => Account::StartUp(Phase::Provisioning),
+            phase => Account::StartUp(phase),
+        }
     }
 
     /// Its engine and exporter, if it has them.
@@ -311,10 +325,10 @@ impl Replica {
         let second = |at: SimTime| SimTime::from_nanos(at.as_nanos() / NANOS_PER_SEC * NANOS_PER_SEC);
         Pod {
             uid: self.uid,
-            node: self.node,
+            node: self.node(),
             phase: if self.has_run() { PodPhase::Running } else { PodPhase::Pending },
             ready: self.is_ready(),
-            ready_at: self.ready_at.map(second),
+            ready_at: self.ready_at.max(self.exposed).map(second),
             deletion_cost: 0,
             restarts: self.restarts,
             created_at: Some(second(self.created)),

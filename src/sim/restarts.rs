@@ -15,6 +15,9 @@ const BACK_OFF_MAX: SimDuration = SimDuration::from_secs(300);
 impl Run<'_> {
     /// A replica's container exits, with what is in it; the kubelet starts another, unless the pod is deleted.
     pub(super) fn container_exits(&mut self, id: ReplicaId) {
+        if self.sim.replica.is_group() {
+            return self.recreate(id);
+        }
         match &self.replicas[id.index()].state {
             State::Starting(_) => {}
             State::Ready(_, in_rotation) => {
@@ -43,6 +46,8 @@ impl Run<'_> {
         for slot in self.requests.in_replica(id) {
             self.drop_request(slot, BreachOutcome::Killed);
         }
+        // A keep-warm request that is cut has steps that nobody has counted yet.
+        self.settle(id);
         self.count_ready(id, in_rotation, false);
         if is_endpoint {
             self.router.add(id, 0);
@@ -58,7 +63,7 @@ impl Run<'_> {
     /// A replica that was ready is on its way again, from the start of its container.
     fn fall_back(&mut self, id: ReplicaId) {
         let now = self.now;
-        let (gpus, price) = self.lot_of(id);
+        let lot = self.lot_of(id);
         let phase = Phase::Starting;
         let replica = &mut self.replicas[id.index()];
         replica.unready_at = Some(now);
@@ -72,9 +77,10 @@ impl Run<'_> {
             stages: Vec::new(),
             not_before: None,
             container_started,
+            awaits: 0,
         });
         self.by_phase[phase as usize] += 1;
-        self.books.enter(now, replica.start_account(phase), gpus, price);
+        self.books.enter(now, replica.start_account(phase), lot);
         // In order of creation, as all of them.
         let at = self.starting.partition_point(|other| *other < id);
         self.starting.insert(at, id);
@@ -90,6 +96,10 @@ impl Run<'_> {
 
     /// The container of a start has exited: it starts again from the beginning, with the image that is there.
     pub(super) fn start_again(&mut self, id: ReplicaId) {
+        if self.sim.replica.is_group() {
+            return self.recreate(id);
+        }
+        self.unexpose(id);
         let mut stages = self.stages_of(id);
         stages.retain(|(phase, _)| *phase != Phase::Pulling);
         let now = self.now;
@@ -109,8 +119,8 @@ impl Run<'_> {
         starting.stages = stages;
         starting.not_before = None;
         starting.container_started = None;
-        if let (Some(storage), Some(node)) = (&mut self.storage, replica.node) {
-            storage.forget(node, id);
+        if let Some(storage) = &mut self.storage {
+            replica.nodes.iter().for_each(|node| storage.forget(*node, id));
         }
         self.next_stage(id);
     }

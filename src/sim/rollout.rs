@@ -118,11 +118,12 @@ impl Run<'_> {
         let min_ready = self.min_ready();
         for id in &self.live {
             let replica = &self.replicas[id.index()];
-            let since = replica.ready_at.filter(|_| match &replica.state {
-                State::Ready(..) => true,
-                State::Lost(lost) => lost.ready,
-                _ => false,
-            });
+            let since = match &replica.state {
+                State::Ready(..) => replica.ready_at,
+                State::Lost(lost) if lost.ready => replica.ready_at.max(replica.exposed),
+                State::Starting(_) => replica.exposed,
+                _ => None,
+            };
             // What was there from the start has been ready for long.
             let is_long =
                 |since: SimTime| since == SimTime::ZERO || since.saturating_add(min_ready) <= self.now;
@@ -146,7 +147,8 @@ impl Run<'_> {
         }
     }
 
-    fn look_at(&mut self, at: SimTime) {
+    /// Has the Deployment's controller look at its pods.
+    pub(super) fn look_at(&mut self, at: SimTime) {
         if self.controller.looks_at != Some(at) {
             self.controller.looks_at = Some(at);
             self.queue.push(at, Rank::Phase, u32::MAX - 5, 0, Event::LookAtPods);

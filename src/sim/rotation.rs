@@ -36,19 +36,19 @@ impl Run<'_> {
     /// Books a ready replica's arrival in, or departure from, rotation or the spares.
     pub(super) fn count_ready(&mut self, id: ReplicaId, in_rotation: bool, comes: bool) {
         let now = self.now;
-        let (gpus, price) = self.lot_of(id);
+        let lot = self.lot_of(id);
         let (phase, account) =
             if in_rotation { (Phase::Serving, Account::ServingIdle) } else { (Phase::Held, Account::Held) };
         if comes {
             self.by_phase[phase as usize] += 1;
-            self.books.enter(now, account, gpus, price);
+            self.books.enter(now, account, lot);
         } else {
             self.book_keep_warm(id);
             if in_rotation {
                 self.book_busy(id);
             }
             self.by_phase[phase as usize] -= 1;
-            self.books.leave(now, account, gpus, price);
+            self.books.leave(now, account, lot);
         }
         let ready = self.by_phase[Phase::Serving as usize] + self.by_phase[Phase::Held as usize];
         if let Some(needed) = &mut self.needed {
@@ -61,12 +61,12 @@ impl Run<'_> {
     /// Books how long a replica in rotation has been busy since it was last asked.
     pub(super) fn book_busy(&mut self, id: ReplicaId) {
         let now = self.now;
-        let (gpus, price) = self.lot_of(id);
+        let lot = self.lot_of(id);
         if let State::Ready(serving, true) = &mut self.replicas[id.index()].state {
             let busy = serving.engine.busy(now);
             let since = busy - serving.busy_base;
             serving.busy_base = busy;
-            self.books.busy(since, gpus, price);
+            self.books.busy(since, lot);
         }
     }
 

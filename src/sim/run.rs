@@ -52,6 +52,8 @@ pub(super) enum Event {
     RollBack,
     /// It hears that pods became ready, or are no longer.
     LookAtPods,
+    /// A container runs, and its pod counts as ready.
+    ProcessUp(ReplicaId, u32),
     /// A node's machine has booted.
     NodeBooted(NodeId),
     /// A node takes pods.
@@ -219,8 +221,8 @@ impl<'a> Run<'a> {
             standing: StandingLog::default(),
             cluster: Cluster::new(
                 sim.cluster.clone(),
-                sim.replica.gpus,
-                at_start,
+                sim.replica.gpus_per_pod(),
+                at_start.saturating_mul(sim.replica.group_size),
                 streams,
                 Shortages::new(&sim.faults, &sim.cluster),
             ),
@@ -272,8 +274,8 @@ impl<'a> Run<'a> {
     fn start(&mut self) {
         let sim = self.sim;
         for id in self.cluster.there().to_vec() {
-            let (gpus, price) = (self.cluster.gpus_of(id), self.cluster.price_of(id));
-            self.books.enter(SimTime::ZERO, Account::Unallocated, gpus, price);
+            let lot = self.lot_of_node(id);
+            self.books.enter(SimTime::ZERO, Account::Unallocated, lot);
             if let Some(storage) = &mut self.storage {
                 storage.add_node(id, self.cluster.node(id).pool);
             }
@@ -377,7 +379,11 @@ impl<'a> Run<'a> {
             Event::Answered(version) => self.answered(version),
             Event::RollOut(index) => self.roll_out(index),
             Event::RollBack => self.roll_back(),
-            Event::LookAtPods => self.sync(),
+            Event::ProcessUp(id, restarts) => self.process_up(id, restarts),
+            Event::LookAtPods => {
+                self.controller.looks_at = None;
+                self.sync();
+            }
             Event::NodeBooted(id) => self.node_booted(id),
             Event::NodeUp(id) => self.node_up(id),
             Event::Fault(index) => self.fault(index),

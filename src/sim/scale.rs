@@ -170,19 +170,20 @@ impl Run<'_> {
             self.controller.acted_on = self.controller.heard;
             let there = self.active(version);
             let wanted = self.controller.deployment.replicas(version) as usize;
-            if there.len() == wanted {
+            let (missing, many) = self.apart(&there, wanted);
+            if missing == 0 && many == 0 {
                 self.controller.fulfilled = self.controller.acted_on.pods();
                 return self.fill_rotation();
             }
-            self.controller.calls[version] = if there.len() < wanted {
+            self.controller.calls[version] = if many == 0 {
                 // A spare that waits need not wait for its successor.
                 self.fill_rotation();
                 let order = self.controller.acted_on;
                 let is_news = order.pods() > self.controller.fulfilled;
                 self.controller.decided = is_news.then_some(order.written);
-                Calls::Create { batch: 1, left: (wanted - there.len()).min(BURST_REPLICAS) }
+                Calls::Create { batch: 1, left: missing.min(BURST_REPLICAS) }
             } else {
-                Calls::Delete(self.to_delete(&there, (there.len() - wanted).min(BURST_REPLICAS)))
+                Calls::Delete(self.to_delete(&there, many.min(BURST_REPLICAS)))
             };
             if !self.control_plane().api_call.is_zero() {
                 return self.await_calls(version);
@@ -251,9 +252,12 @@ impl Run<'_> {
         if count == active.len() {
             return active.to_vec();
         }
+        if self.sim.replica.is_group() {
+            return self.highest_groups(active, count);
+        }
         let pods: Vec<Pod<u64>> = active.iter().map(|id| self.replicas[id.index()].pod()).collect();
         // The pods of all ReplicaSets of the Deployment are related.
-        let related = self.all_active().map(|id| self.replicas[id.index()].node);
+        let related = self.all_active().map(|id| self.replicas[id.index()].node());
         let order = deletion_order_among(&pods, related, self.now, Gates::default());
         let mut order: Vec<ReplicaId> = order.into_iter().map(|index| active[index]).collect();
         let is_taken = |id: &ReplicaId| self.replicas[id.index()].is_in_rotation() || self.is_waking(*id);

@@ -112,6 +112,7 @@ pub(super) fn simulation(engine: EngineParams, source: Arc<dyn Source>, seed: u6
         source,
         engine,
         replica: ReplicaParams {
+            group_size: 1,
             gpus: 2,
             requests: PodResources::default(),
             memory_usage: None,

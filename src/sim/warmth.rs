@@ -243,11 +243,11 @@ impl Run<'_> {
     /// Books how long keep-warm requests had the engine of a replica in rotation to themselves. What a spare does is no busy time.
     pub(super) fn book_keep_warm(&mut self, id: ReplicaId) {
         let now = self.now;
-        let (gpus, price) = self.lot_of(id);
+        let lot = self.lot_of(id);
         if let State::Ready(serving, in_rotation) = &mut self.replicas[id.index()].state {
             let alone = serving.warmth.take_alone(now);
             if *in_rotation {
-                self.books.keep_warm(alone, gpus, price);
+                self.books.keep_warm(alone, lot);
             }
         }
     }

@@ -11,7 +11,7 @@ use super::cluster::config::{
 use super::cluster::{ModelAffinity, PoolPlan};
 use super::compile_cache::{CacheAt, CachePlan};
 use super::config::*;
-use super::faults::{FaultSpec, NoCapacitySpec, SpotReclaimSpec};
+use super::faults::{FaultSpec, NoCapacitySpec, PodCrashSpec, SpotReclaimSpec};
 use super::storage::{self as store, ImagePlan, LazyPlan, NodePlan, Plan, Wares, WeightsPlan};
 use super::tests::{
     PRICE, Script, batch_engine, check_laws, constant, packed, pool, result, secs, simulation,
@@ -106,7 +106,9 @@ proptest! {
         period_s in 5u64..40,
         tail_s in 0u64..50,
         seed in 0u64..4,
-        after_weights: bool,
+        after in prop_oneof![
+            3 => Just(ReadyAfter::WarmUp), 2 => Just(ReadyAfter::Weights), 1 => Just(ReadyAfter::Process)
+        ],
         cold: bool,
         watch_ms in prop_oneof![Just(0u64), 1u64..20_000],
         call_ms in prop_oneof![Just(0u64), 1u64..4_000],
@@ -126,6 +128,8 @@ proptest! {
         sleep in prop::option::of((0u64..9, 0u64..9)),
         cache in prop::option::of((any::<bool>(), any::<bool>(), 0u64..4)),
         nodes in nodes(),
+        crash in prop::option::of(0u64..100),
+        group_size in prop_oneof![3 => Just(1u32), 1 => 2u32..4],
     ) {
         let mut sim = simulation(batch_engine(false), packed(&gaps, tail_s), seed);
         let reclaims = reclaims.into_iter().map(|(at_s, nodes, notice_s)| {
@@ -174,6 +178,16 @@ proptest! {
             };
         }
         nodes.put_into(&mut sim);
+        if group_size > 1 {
+            // Each pod fills a node of the first pool, and no node of the second holds two.
+            sim.replica.group_size = group_size;
+            sim.replica.gpus = 4 * group_size;
+            sim.cluster.pools[0].spec.max_nodes *= group_size;
+            sim.faults.extend(crash.map(|at_s| FaultSpec::PodCrash(PodCrashSpec { at: secs(at_s), replicas: 2 })));
+            if let Some(second) = sim.cluster.pools.get_mut(1) {
+                second.spec.gpus_per_node = second.spec.gpus_per_node.min(7);
+            }
+        }
         sim.gateway.router = router;
         sim.gateway.queue_limit = queue_limit;
         for pool in &mut sim.cluster.pools {
@@ -183,9 +197,9 @@ proptest! {
         sim.control_plane.api_call = SimDuration::from_millis(call_ms);
         sim.replica.endpoint_removal_delay = SimDuration::from_millis(removal_ms);
         sim.replica.pre_stop = SimDuration::from_millis(pre_stop_ms);
-        if after_weights {
-            sim.replica.readiness.after = ReadyAfter::Weights;
-        }
+        sim.replica.readiness.after = after;
+        let spares = u32::from(after != ReadyAfter::Process);
+        let orders: Vec<_> = orders.into_iter().map(|(replicas, spare)| (replicas, spare * spares)).collect();
         if cold {
             sim.initial.state = InitialState::Cold;
         }

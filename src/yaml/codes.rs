@@ -249,6 +249,11 @@ const OF_SCENARIOS: &[Code] = &[
          has nothing to change: it begins after the traffic, or concerns what no policy has. It would change nothing, in silence.",
     ),
     code(
+        "E0318",
+        "two things that are not simulated together",
+        "Each is simulated by itself, and what both do together is not known well enough: a replica of several pods (`replica.groupSize`) beside          lost machines, failed GPUs, rolling updates or Knative; spares out of rotation whose readiness does not tell whether they are          loaded.",
+    ),
+    code(
         "E0401",
         "cannot read a file",
         "The file is missing, a directory, or may not be read. Paths in a scenario are relative to the \

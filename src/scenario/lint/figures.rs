@@ -35,7 +35,7 @@ impl Times {
 /// From a pod's placement on a node until requests are routed to it.
 fn cold_start(simulation: &Simulation) -> Times {
     let readiness = &simulation.replica.readiness;
-    let probed = |phase| readiness.after == ReadyAfter::WarmUp || phase != Phase::WarmingUp;
+    let probed = |phase| readiness.after != ReadyAfter::Weights || phase != Phase::WarmingUp;
     let is_pull = |phase| phase == Phase::Pulling;
     let (image, weights) = storage::alone(&simulation.storage, first_pool(simulation));
     let fetched = [(Phase::Pulling, image), (Phase::Loading, weights)];
@@ -81,7 +81,7 @@ impl Figures {
     /// Of a scenario.
     pub fn new(simulation: &Simulation) -> Self {
         let (cluster, readiness) = (&simulation.cluster, &simulation.replica.readiness);
-        let gpus = simulation.replica.gpus;
+        let gpus = simulation.replica.gpus_per_pod();
         let drawn = simulation.first_start();
         let medians = |keep: fn(Phase) -> bool| -> SimDuration {
             let stages = drawn.iter().filter(|(phase, _)| keep(*phase));
@@ -90,7 +90,7 @@ impl Figures {
         let warm_up: SimDuration = medians(|phase| phase == Phase::WarmingUp);
         let started: SimDuration = medians(|phase| !matches!(phase, Phase::Pulling | Phase::WarmingUp))
             + storage::alone(&simulation.storage, first_pool(simulation)).1;
-        let waits = readiness.after == ReadyAfter::WarmUp;
+        let waits = readiness.after != ReadyAfter::Weights;
         let pool = &cluster.pools[first_pool(simulation)].spec;
         let grows = pool.min_nodes < pool.max_nodes;
         Self {
@@ -98,7 +98,7 @@ impl Figures {
             node: Times::of_stages([&pool.provision, &pool.setup].into_iter().filter(|_| grows)),
             container: if waits { started + warm_up } else { started },
             unwaited: if waits { SimDuration::ZERO } else { warm_up },
-            room: cluster.room(gpus),
+            room: cluster.room(gpus) / simulation.replica.group_size,
             per_node: cluster.pools.iter().map(|pool| pool.per_node(gpus)).max().unwrap_or(0),
             traffic: workload::stats(&*simulation.source, &Streams::new(simulation.seed, 0)),
             engine: simulation.engine.clone(),

@@ -90,6 +90,7 @@ const RULES: &[(&str, Check)] = &[
     ("W0368", Whole(warmth::too_late_to_keep_warm)),
     ("W0369", OfSignal(warmth::kept_awake)),
     ("W0370", Whole(nodes::moved_replicas)),
+    ("W0371", Whole(replica::ready_before_up)),
 ];
 
 /// What every rule finds, with the rule's code, in the order of the rules.

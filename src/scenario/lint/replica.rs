@@ -3,6 +3,7 @@
 use super::case::{Case, Kind, Scaler};
 use super::figures::{minutes, whole};
 use super::finding::Finding;
+use crate::sim::config::ReadyAfter;
 use crate::yaml::Path;
 
 /// W0360: more replicas than the pool can hold.
@@ -90,6 +91,22 @@ pub(super) fn ready_before_warm(case: &Case<'_>) -> Vec<Finding> {
     )]
 }
 
+/// W0371: a pod that counts as ready before its server answers.
+pub(super) fn ready_before_up(case: &Case<'_>) -> Vec<Finding> {
+    let replica = &case.spec.replica;
+    let asks = replica.readiness.after != ReadyAfter::Process || replica.startup_probe.is_some();
+    let early = case.figures.container.saturating_sub(replica.readiness.initial_delay);
+    if asks || early.is_zero() || case.scalers.is_empty() {
+        return Vec::new();
+    }
+    vec![Finding::new(
+        Path::keys(["replica", "readiness", "after"]),
+        format!("a new replica counts as ready {} before its server answers", whole(early)),
+        "requests are routed to it and refused; a router that looks for the replica with the fewest requests sends it nearly all, for it never has any",
+        "write a readinessProbe that asks the server (`after: warmUp`)",
+    )]
+}
+
 /// W0364: less time to finish than answers take.
 pub(super) fn grace(case: &Case<'_>) -> Vec<Finding> {
     let Some(fewest) = case.scalers.iter().map(|scaler| scaler.min.max(1)).min() else { return Vec::new() };
@@ -119,7 +136,8 @@ pub(super) fn grace(case: &Case<'_>) -> Vec<Finding> {
 pub(super) fn late_probe(case: &Case<'_>) -> Vec<Finding> {
     let readiness = &case.spec.replica.readiness;
     let late = readiness.initial_delay.saturating_sub(case.figures.container);
-    if late <= readiness.period || case.scalers.is_empty() {
+    let asks_the_server = readiness.after != ReadyAfter::Process;
+    if late <= readiness.period || case.scalers.is_empty() || !asks_the_server {
         return Vec::new();
     }
     vec![Finding::new(

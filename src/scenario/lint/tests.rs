@@ -533,6 +533,10 @@ fn pods_and_their_room() {
 
     check(&waiting, &["replica.readiness.after=weights"], &["W0363 replica.readiness.after"]);
     check("{ fixed: { replicas: 1 } }", &["replica.readiness.after=weights"], &[]);
+    let process = "replica.readiness.after=process";
+    check(&waiting, &[process], &["W0371 replica.readiness.after"]);
+    check(&waiting, &[process, "replica.startupProbe.failureThreshold=900"], &[]);
+    check("{ fixed: { replicas: 1 } }", &[process], &[]);
 
     let grace = "W0364 replica.terminationGracePeriod";
     check(&waiting, &["replica.terminationGracePeriod=5s"], &[grace]);

@@ -49,8 +49,8 @@ fn quantity(inlay: &mut Inlay<'_>, path: &Path) -> Option<Quantity> {
     }
 }
 
-/// Takes the GPUs of all containers over; whether there are any. Reports resources that are not modelled.
-pub(super) fn gpus(inlay: &mut Inlay<'_>, containers: &Containers) -> bool {
+/// Takes the GPUs of all containers over, of so many pods; whether there are any. Reports resources that are not modelled.
+pub(super) fn gpus(inlay: &mut Inlay<'_>, containers: &Containers, pods: u32) -> bool {
     let mut origin = None;
     let mut sum: i64 = 0;
     for container in &containers.running {
@@ -73,8 +73,19 @@ pub(super) fn gpus(inlay: &mut Inlay<'_>, containers: &Containers) -> bool {
     }
     let Some(origin) = origin.filter(|_| sum > 0) else { return false };
     let at = inlay.at.key("gpus");
-    inlay.make(&origin, &at, &sum.to_string());
+    inlay.make(&origin, &at, &sum.saturating_mul(i64::from(pods)).to_string());
     true
+}
+
+/// GPUs that containers ask for; what is no number counts for nothing.
+pub(super) fn count(inlay: &Inlay<'_>, containers: &[Path]) -> i64 {
+    let of = |container: &Path| -> i64 {
+        let resources = container.key("resources");
+        let names = resource_names(inlay, &resources).into_iter().filter(|name| is_gpu(name));
+        let asked = names.filter_map(|name| inlay.text(&asked(inlay, &resources, name))?.parse::<i64>().ok());
+        asked.sum()
+    };
+    containers.iter().map(of).sum()
 }
 
 /// The resources that a container names, each once.
@@ -176,8 +187,8 @@ pub(super) fn probes(inlay: &mut Inlay<'_>, containers: &Containers) {
             inlay.make(&successes, &at.key("successThreshold"), &value.to_string());
         }
     } else if containers.is_probed {
-        let why = "Kubernetes then sends requests to a container that is still loading; here it gets none before it is warm";
-        inlay.unmodelled(&serving.key("name"), "a missing `readinessProbe`", why);
+        let at = inlay.at.key("readiness").key("after");
+        inlay.make(&serving.key("name"), &at, "process");
     }
     for (probe, own) in [(&startup, "startupProbe"), (&live, "livenessProbe")] {
         if inlay.has(probe) {

@@ -171,6 +171,19 @@ const STATEFUL_SET_SPEC: Table = &[&[
     ),
 ]];
 
+const LEADER_WORKER_TEMPLATE: Table = &[&[
+    (&["size", "restartPolicy"], Used),
+    (&["leaderTemplate", "workerTemplate"], In(POD_TEMPLATE)),
+    (&["subGroupPolicy"], Unmodelled("the pods of a group are bound wherever there is room")),
+    (&["volumeClaimTemplates", "persistentVolumeClaimRetentionPolicy", "resizePolicy"], NoEffect),
+]];
+
+const LEADER_WORKER_SET_SPEC: Table = &[&[
+    (&["replicas", "startupPolicy"], Used),
+    (&["leaderWorkerTemplate"], In(LEADER_WORKER_TEMPLATE)),
+    (&["rolloutStrategy", "networkConfig"], NoEffect),
+]];
+
 /// What of a pod's life Knative adds to it.
 const REVISION_FIELDS: &[(&[&str], super::walk::Field)] = &[
     (&["containerConcurrency", "timeoutSeconds"], Used),
@@ -261,6 +274,7 @@ pub(super) fn table_of(kind: &str) -> Table {
     match kind {
         "Deployment" | "ReplicaSet" => object!(DEPLOYMENT_SPEC),
         "StatefulSet" => object!(STATEFUL_SET_SPEC),
+        "LeaderWorkerSet" => object!(LEADER_WORKER_SET_SPEC),
         "Pod" => object!(POD_SPEC),
         "Service" | "Configuration" => object!(KNATIVE_SERVICE_SPEC),
         "Revision" => object!(REVISION_SPEC),
@@ -289,7 +303,9 @@ pub(super) fn unmodelled() -> Vec<(&'static str, &'static str)> {
         }
     }
     let mut found = Vec::new();
-    for kind in ["Deployment", "StatefulSet", "Pod", "Service", "Revision", "InferenceService"] {
+    for kind in
+        ["Deployment", "StatefulSet", "LeaderWorkerSet", "Pod", "Service", "Revision", "InferenceService"]
+    {
         collect(table_of(kind), &mut found);
     }
     found.sort_unstable();

@@ -91,6 +91,7 @@ impl Slot {
                 Wanted { kind: "Deployment", group: "apps" },
                 Wanted { kind: "StatefulSet", group: "apps" },
                 Wanted { kind: "ReplicaSet", group: "apps" },
+                Wanted { kind: "LeaderWorkerSet", group: "leaderworkerset.x-k8s.io" },
                 Wanted { kind: "Pod", group: "" },
                 Wanted { kind: "Service", group: "serving.knative.dev" },
                 Wanted { kind: "Configuration", group: "serving.knative.dev" },
@@ -107,7 +108,7 @@ impl Slot {
             "HorizontalPodAutoscaler" => "hpa",
             "ScaledObject" | "HTTPScaledObject" => "keda",
             "PodAutoscaler" | "Configuration" | "Revision" | "InferenceService" => "knative",
-            "Deployment" | "StatefulSet" | "ReplicaSet" => "replica",
+            "Deployment" | "StatefulSet" | "ReplicaSet" | "LeaderWorkerSet" => "replica",
             _ => return None,
         })
     }

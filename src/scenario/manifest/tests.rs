@@ -557,7 +557,7 @@ fn what_a_run_does_without_is_named() {
     );
     check(&probed("schedulerName: default-scheduler\n      dnsPolicy: ClusterFirst", ""), &[]);
     check(&probed("schedulerName: volcano", ""), &["`schedulerName`"]);
-    check(&deployment("", ""), &["m.yaml:9:11 a missing `readinessProbe`"]);
+    check(&deployment("", ""), &[]);
     check(
         &probed(
             "",
@@ -581,6 +581,41 @@ fn what_a_run_does_without_is_named() {
     let stateful = probed("", "").replace("Deployment", "StatefulSet");
     check(&stateful, &["m.yaml:2:1 that a StatefulSet starts"]);
     check(&stateful.replace("  template", "  podManagementPolicy: Parallel\n  template"), &[]);
+}
+
+#[test]
+fn a_container_without_a_probe_is_ready_when_it_runs() {
+    let (own, _) = taken(REPLICA, "", &deployment("", ""));
+    assert_eq!(own["readiness"], json!({"after": "process"}));
+    let (own, _) = taken(REPLICA, "readiness: { after: warmUp }", &deployment("", ""));
+    assert_eq!(own["readiness"], json!({"after": "warmUp"}), "what is written beside stays");
+    let startup = deployment("", "startupProbe: { periodSeconds: 7 }");
+    assert_eq!(taken(REPLICA, "", &startup).0["readiness"], json!({"period": "7s"}));
+}
+
+#[test]
+fn a_leader_worker_set_is_a_replica_of_several_pods() {
+    let pod = |gpus: u32| {
+        format!(
+            "{{ spec: {{ containers: [{{ name: vllm, readinessProbe: {{}}, resources: {{ limits: {{ nvidia.com/gpu: {gpus} }} }} }}] }} }}"
+        )
+    };
+    let set = |template: &str| {
+        format!(
+            "apiVersion: leaderworkerset.x-k8s.io/v1\nkind: LeaderWorkerSet\nmetadata: {{ name: m }}\nspec:\n  replicas: 2\n  leaderWorkerTemplate: {{ {template} }}\n"
+        )
+    };
+    let worker = format!("workerTemplate: {}", pod(8));
+    let (own, _) = taken(REPLICA, "", &set(&format!("size: 4, {worker}")));
+    assert_eq!((&own["gpus"], &own["groupSize"]), (&json!(32), &json!(4)));
+    let (own, _) = taken(REPLICA, "", &set(&worker));
+    assert_eq!((&own["gpus"], own.get("groupSize")), (&json!(8), None));
+    let (own, _) = taken(REPLICA, "", &set(&format!("size: 2, leaderTemplate: {}, {worker}", pod(8))));
+    assert_eq!((&own["gpus"], &own["groupSize"]), (&json!(16), &json!(2)));
+    let unlike = set(&format!("size: 2, leaderTemplate: {}, {worker}, restartPolicy: None", pod(4)));
+    let notes = taken(REPLICA, "", &unlike).1;
+    assert_eq!(notes.len(), 2, "{notes:?}");
+    assert!(notes[0].contains("`restartPolicy`") && notes[1].contains("other GPUs"), "{notes:?}");
 }
 
 #[test]
@@ -792,6 +827,7 @@ fn tables_name_each_field_once_and_each_warning_is_documented() {
     for kind in [
         "Deployment",
         "StatefulSet",
+        "LeaderWorkerSet",
         "Pod",
         "Service",
         "Revision",

@@ -17,6 +17,8 @@ pub(super) fn fill(inlay: &mut Inlay<'_>) {
     let pod = match kind.as_str() {
         "Pod" | "Revision" => "spec",
         "InferenceService" => "spec.predictor",
+        "LeaderWorkerSet" if inlay.has(&inlay.path("spec.leaderWorkerTemplate.leaderTemplate")) => LEADER,
+        "LeaderWorkerSet" => WORKER,
         _ => "spec.template.spec",
     };
     if !inlay.has(&inlay.path(pod)) {
@@ -33,11 +35,48 @@ pub(super) fn fill(inlay: &mut Inlay<'_>) {
     inlay.take(&replicas, &Path::keys(["initial", "replicas"]));
     of_kind(inlay, &kind, &pod);
     let Some(containers) = containers(inlay, &kind, &pod) else { return };
-    let gpus = container::gpus(inlay, &containers);
+    let pods = group(inlay, &kind, &containers);
+    let gpus = container::gpus(inlay, &containers, pods);
     container::requests(inlay, &containers, &pod);
     container::probes(inlay, &containers);
     container::pre_stop(inlay, &containers.serving);
     arguments::fill(inlay, &containers.serving, gpus);
+}
+
+const LEADER: &str = "spec.leaderWorkerTemplate.leaderTemplate.spec";
+const WORKER: &str = "spec.leaderWorkerTemplate.workerTemplate.spec";
+
+/// Pods of a replica; more than one where a LeaderWorkerSet makes them.
+fn group(inlay: &mut Inlay<'_>, kind: &str, leader: &Containers) -> u32 {
+    if kind != "LeaderWorkerSet" {
+        return 1;
+    }
+    let size = inlay.path("spec.leaderWorkerTemplate.size");
+    let at = inlay.at.key("groupSize");
+    inlay.take(&size, &at);
+    let policy = inlay.path("spec.leaderWorkerTemplate.restartPolicy");
+    if inlay.text(&policy).is_some_and(|policy| policy != "RecreateGroupOnPodRestart") {
+        let why = "where a container of a group exits the whole group is made anew";
+        inlay.unmodelled(&policy, "this `restartPolicy`", why);
+    }
+    let startup = inlay.path("spec.startupPolicy");
+    if inlay.text(&startup) == Some("LeaderReady") {
+        inlay.unmodelled(&startup, "`LeaderReady`", "all pods of a group are made at once");
+    }
+    let workers = inlay.items(&inlay.path(WORKER).key("containers"));
+    if leader.running.iter().chain(&workers).any(|path| !inlay.has(path)) || workers.is_empty() {
+        let parent = inlay.path("spec.leaderWorkerTemplate");
+        inlay.require(&parent, "workerTemplate");
+    } else if container::count(inlay, &workers) != container::count(inlay, &leader.running) {
+        let template = inlay.path("spec.leaderWorkerTemplate.workerTemplate");
+        inlay.unmodelled(
+            &template,
+            "a worker with other GPUs than the leader",
+            "all pods of a group are taken to be like its leader",
+        );
+    }
+    let asked = inlay.scenario.text_at(&at).or(inlay.text(&size));
+    asked.and_then(|text| text.parse().ok()).unwrap_or(1)
 }
 
 /// What the kind of object makes of its pods.

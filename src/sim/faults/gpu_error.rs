@@ -34,7 +34,7 @@ impl Run<'_> {
         for id in replicas {
             let replica = &mut self.replicas[id.index()];
             replica.gpu_failed = true;
-            nodes.extend(replica.node);
+            nodes.extend(replica.nodes.iter());
             self.container_exits(id);
         }
         nodes.sort_unstable();

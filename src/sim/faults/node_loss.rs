@@ -63,7 +63,7 @@ impl Run<'_> {
         let lost = match &self.replicas[id.index()].state {
             State::Starting(_) => {
                 self.leave_start(id, StartResult::NodeLost);
-                Lost { ready: false, spare: false }
+                Lost { ready: self.replicas[id.index()].exposed.is_some(), spare: false }
             }
             State::Ready(_, in_rotation) => {
                 let spare = !*in_rotation;
@@ -105,7 +105,7 @@ impl Run<'_> {
     pub(in crate::sim) fn forget_lost(&mut self, id: ReplicaId) {
         let replica = &mut self.replicas[id.index()];
         replica.state = State::Gone;
-        replica.node = None;
+        replica.nodes.clear();
         self.remove_endpoint(id);
         self.gone(id);
     }

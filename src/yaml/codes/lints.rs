@@ -489,4 +489,12 @@ pub(super) const LINTS: &[Code] = &[
         "replica: { safeToEvict: false }",
         "cluster-autoscaler FAQ, what types of pods can prevent CA from removing a node; Karpenter, disruption, pod-level controls."
     ),
+    lint!(
+        "W0371",
+        "ready before the server answers",
+        "A container without a readiness probe counts as ready as soon as it runs. An engine that takes minutes to load refuses every          request until then, and a router that picks the replica with the fewest requests in flight picks the one that refuses, because          it never has any: each scale-up loses requests instead of helping.",
+        "readiness: { after: process }",
+        "readiness: { after: warmUp }",
+        "Kubernetes, Configure Liveness, Readiness and Startup Probes; pkg/kubelet/prober: without a probe a container that runs is ready."
+    ),
 ];
