@@ -9,6 +9,8 @@
 //! B = sequences that decode, K = KV tokens they read, P = new prefill tokens,
 //! A = prefill attention work, the sum over chunks of `n * (context + n/2)`.
 
+pub mod bound;
+
 /// Femtoseconds in a nanosecond.
 pub const FS_PER_NS: u64 = 1_000_000;
 
