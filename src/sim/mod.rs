@@ -11,6 +11,7 @@ pub mod config;
 pub mod deployment;
 pub mod engine;
 pub mod faults;
+pub mod fluid;
 pub mod metrics_server;
 pub mod prometheus;
 pub mod replica;
