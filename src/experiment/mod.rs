@@ -3,11 +3,15 @@
 //!
 //! It knows no file and lays nothing out: `report` does that, from an [`ExperimentOutcome`].
 
+#[cfg(test)]
+mod fixture;
+pub mod foresight;
 pub mod gate;
 pub mod matrix;
 pub mod metric;
 pub mod statistics;
 
+pub use foresight::Foresight;
 pub use gate::{Gate, GateError, GateStatus};
 pub use matrix::{Matrix, MatrixError};
 pub use metric::{METRICS, Metric};

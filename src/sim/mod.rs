@@ -183,6 +183,21 @@ impl EngineParams {
     }
 }
 
+impl Simulation {
+    /// What a start takes on a fresh node that has links and sources to itself: the sum of the medians.
+    pub fn typical_start(&self) -> SimDuration {
+        let pools = &self.cluster.pools;
+        let first = pools.iter().position(|pool| !pool.takes.is_empty()).unwrap_or(0);
+        let node = pools.get(first).map(|pool| &pool.spec).filter(|spec| spec.min_nodes < spec.max_nodes);
+        let node: SimDuration = node.iter().map(|s| s.provision.median() + s.setup.median()).sum();
+        let waits = self.replica.readiness.after != config::ReadyAfter::Weights;
+        let stages = self.first_start().into_iter().filter(|(phase, _)| waits || *phase != Phase::WarmingUp);
+        let stages: SimDuration = stages.map(|(_, time)| time.median()).sum();
+        let (image, weights) = storage::alone(&self.storage, first);
+        node + stages + image + weights + self.replica.readiness.endpoint_delay
+    }
+}
+
 enum Factory {
     Batch { warm: Arc<BatchParams>, cold: Arc<BatchParams>, exact_steps: bool },
     Workers { warm: Arc<WorkersParams>, cold: Arc<WorkersParams> },
