@@ -95,6 +95,9 @@ pub struct SimulateArgs {
     /// Write a value, itself YAML, over the scenario; may be given several times
     #[arg(long = "set", value_name = "PATH=VALUE")]
     pub sets: Vec<String>,
+    /// Hold the policies against the best plan that knows the future; the same as `--set foresight={}`
+    #[arg(long)]
+    pub foresight: bool,
     /// Step the engine one step at a time: slow, and the same result to the bit
     #[arg(long)]
     pub exact_steps: bool,

@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::args::{SimulateArgs, SimulateFormat};
 use super::{Answer, Exit, console};
-use crate::experiment::{ExperimentOutcome, Matrix, PolicyOutcome, Warning};
+use crate::experiment::{ExperimentOutcome, Foresight, Matrix, PolicyOutcome, Warning};
 use crate::outcome::RunOutcome;
 use crate::report::{Outputs, OutputsError, Report, Summary, Terminal, json, outputs};
 use crate::scenario::{self, Resolved};
@@ -25,6 +25,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub(super) fn run(args: &SimulateArgs) -> Answer {
     let mut sets = args.sets.clone();
     sets.extend(args.seed.map(|seed| format!("seed={seed}")));
+    if args.foresight && !sets.iter().any(|set| set.starts_with("foresight")) {
+        sets.push("foresight={}".to_owned());
+    }
     let scenario = scenario::load(&args.scenario, &sets)?;
     let mut resolved = scenario::resolve(&scenario, args.exact_steps)?;
     let dir = args.out.clone().unwrap_or_else(|| Path::new("reports").join(&scenario.spec.name));
@@ -34,11 +37,14 @@ pub(super) fn run(args: &SimulateArgs) -> Answer {
     resolved.measure_capacity().map_err(|failure| workload_failed(&args.scenario, &failure))?;
     let policies = simulate(&resolved, args.jobs.unwrap_or(0) as usize)
         .map_err(|failure| workload_failed(&args.scenario, &failure))?;
+    let foresight = foresee(&resolved, &policies, args.jobs.unwrap_or(0) as usize)
+        .map_err(|failure| workload_failed(&args.scenario, &failure))?;
     let elapsed = started.elapsed();
     let resolved_yaml = resolved.to_yaml(&scenario);
     let mut header = resolved.header;
     header.warnings.extend(warnings(&policies));
-    let experiment = ExperimentOutcome { header, gates: resolved.gates, lenient: args.lenient, policies };
+    let experiment =
+        ExperimentOutcome { header, gates: resolved.gates, lenient: args.lenient, policies, foresight };
     let summary = Summary::new(experiment);
     let written = outputs
         .write(&summary, &[(RESOLVED, resolved_yaml.as_bytes())])
@@ -66,6 +72,24 @@ fn simulate(resolved: &Resolved, jobs: usize) -> Result<Vec<PolicyOutcome>, Stri
     let runs = runs.map_err(|error| error.to_string())?;
     let named = resolved.policies.keys().cloned().zip(runs);
     Ok(named.map(|(name, runs)| PolicyOutcome { name, runs }).collect())
+}
+
+/// Looks for what knowing the future would bring, if the scenario asks.
+fn foresee(
+    resolved: &Resolved,
+    policies: &[PolicyOutcome],
+    jobs: usize,
+) -> Result<Option<Foresight>, String> {
+    let Some(spec) = resolved.spec.foresight else { return Ok(None) };
+    let replications = resolved.header.replications;
+    let bar = progress_bar(u64::from(replications) * u64::from(spec.plans));
+    let step = || {
+        bar.inc(1);
+    };
+    let share = resolved.breach_share();
+    let found = Foresight::find(&resolved.simulation, policies, replications, share, spec.plans, jobs, &step);
+    bar.finish_and_clear();
+    found.map(Some)
 }
 
 fn progress_bar(runs: u64) -> ProgressBar {

@@ -32,6 +32,8 @@ pub struct ExperimentOutcome {
     pub lenient: bool,
     /// The runs of each policy, in the order of the scenario.
     pub policies: Vec<PolicyOutcome>,
+    /// What knowing the future would bring, where that was asked for.
+    pub foresight: Option<Foresight>,
 }
 
 /// The runs of one policy.

@@ -12,6 +12,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use super::document_ledger::{LedgerDoc, PoolDoc};
+use super::foresight::ForesightDoc;
 use crate::experiment::{Estimate, GateStatus, Warning};
 use crate::outcome::breach::RequestRecord;
 use crate::outcome::{Counts, DecisionRecord, StartRecord, Steps};
@@ -120,6 +121,9 @@ pub struct Document {
     pub gates_failed: usize,
     /// The verdict.
     pub verdict: VerdictDoc,
+    /// Perfect foresight, where it was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub foresight: Option<ForesightDoc>,
     /// The policies, in the order of the scenario.
     pub policies: Vec<PolicyDoc>,
 }

@@ -254,6 +254,7 @@ pub fn experiment() -> ExperimentOutcome {
         help: Some("re-run calibrate with --batch 128, or cap engine.maxNumSeqs at 64".to_owned()),
     };
     ExperimentOutcome {
+        foresight: None,
         header: crate::experiment::Header {
             scenario: "evening-spike".to_owned(),
             profile: "h200-llama31-8b@3f9c1e (measured 2026-11-20)".to_owned(),

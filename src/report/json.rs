@@ -9,6 +9,7 @@ use super::document::{
     LedgerDoc, MeanDoc, PolicyDoc, PolicySummaryDoc, PoolDoc, RunDoc, SCHEMA_VERSION, ShareDoc, TermDoc,
     TimeShareDoc, VerdictDoc,
 };
+use super::foresight::ForesightDoc;
 use super::money::Money;
 use super::summary::{GateRow, PolicySummary, Share};
 use super::verdict::Verdict;
@@ -62,6 +63,8 @@ impl From<&Summary> for Document {
                 },
                 text: summary.verdict_text.clone(),
             },
+            foresight: (summary.experiment.foresight.as_ref())
+                .map(|foresight| ForesightDoc::new(foresight, &summary.policies)),
             policies: policies
                 .map(|(policy, outcome)| PolicyDoc {
                     name: policy.name.clone(),

@@ -4,7 +4,7 @@
 use std::io::{self, Write};
 
 use super::table::{self, Line, Row};
-use super::{Report, Summary, format};
+use super::{Report, Summary, foresight, format};
 use crate::experiment::slo_limits;
 use crate::outcome::RunOutcome;
 
@@ -108,6 +108,7 @@ impl Report for Markdown {
         lines(out, &table::cold_starts(summary))?;
         lines(out, &table::breaches(summary))?;
         lines(out, &table::costs(summary))?;
+        lines(out, &foresight::lines(summary))?;
         ledger(out, summary)?;
         for warning in &header.warnings {
             let place = warning.place.as_ref().map(|place| format!("{}: ", escaped(place)));

@@ -8,6 +8,7 @@ pub mod decisions;
 pub mod digest;
 pub mod document;
 pub mod document_ledger;
+pub mod foresight;
 pub mod format;
 pub mod json;
 pub mod markdown;
@@ -27,7 +28,7 @@ use std::io::{self, Write};
 
 pub use document::Document;
 pub use outputs::{Outputs, OutputsError};
-pub use summary::Summary;
+pub use summary::{PolicySummary, Summary};
 pub use terminal::Terminal;
 
 /// One way to write a summary.

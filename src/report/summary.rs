@@ -4,7 +4,9 @@
 //! path or thread count, so whatever is written from it is the same on every machine.
 
 use crate::experiment::statistics::{apportion, median};
-use crate::experiment::{Estimate, ExperimentOutcome, Gate, GateStatus, METRICS, Metric, PolicyOutcome};
+use crate::experiment::{
+    Estimate, ExperimentOutcome, Foresight, Gate, GateStatus, METRICS, Metric, PolicyOutcome,
+};
 use crate::kernel::SimDuration;
 use crate::outcome::{BreachOutcome, Cause, Phase, RunOutcome};
 
@@ -68,6 +70,8 @@ pub struct PolicySummary {
     pub breaches: Option<BreachSummary>,
     /// What it cost.
     pub money: Money,
+    /// How far its cost is above perfect foresight, a share; `None` if it does not hold, or nobody asked.
+    pub above_foresight: Option<Estimate>,
 }
 
 /// Where the time of a cold start goes.
@@ -108,7 +112,11 @@ pub struct Share<T> {
 impl Summary {
     /// Computes it all.
     pub fn new(experiment: ExperimentOutcome) -> Self {
-        let policies: Vec<PolicySummary> = experiment.policies.iter().map(PolicySummary::new).collect();
+        let policies: Vec<PolicySummary> = experiment
+            .policies
+            .iter()
+            .map(|policy| PolicySummary::new(policy, experiment.foresight.as_ref()))
+            .collect();
         let row = |gate: &Gate| {
             let cell = |policy: &PolicySummary| {
                 let estimate = policy.metrics[gate.metric.index()];
@@ -154,7 +162,7 @@ impl Summary {
 }
 
 impl PolicySummary {
-    fn new(policy: &PolicyOutcome) -> Self {
+    fn new(policy: &PolicyOutcome, foresight: Option<&Foresight>) -> Self {
         let runs = &policy.runs;
         let values = |run: &RunOutcome| METRICS.iter().map(|metric| metric.value(run)).collect();
         let of_runs: Vec<Vec<Option<f64>>> = runs.iter().map(values).collect();
@@ -168,6 +176,7 @@ impl PolicySummary {
             cold_start: ColdStart::of(runs),
             breaches: BreachSummary::of(runs),
             money: Money::of(runs),
+            above_foresight: foresight.and_then(|foresight| foresight.above(policy)),
         }
     }
 

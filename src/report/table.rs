@@ -127,6 +127,9 @@ pub fn results(summary: &Summary) -> Vec<Row> {
         format!("{}, {}", show(p, Unit::GpuHours, "gpuHours"), show(p, Unit::Share, "utilisation"))
     }));
     rows.push(row("cost", &|p| format::cents(p.money.total_cents)));
+    if summary.experiment.foresight.is_some() {
+        rows.push(row("above perfect foresight", &super::foresight::above));
+    }
     rows.push(row("cost per request / M tokens", &|p| {
         format!("{} / {}", show(p, Unit::Usd, "cost.perRequest"), show(p, Unit::Usd, "cost.perMillionTokens"))
     }));

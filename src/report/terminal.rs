@@ -9,7 +9,7 @@ use std::time::Duration;
 use anstyle::{AnsiColor, Style};
 
 use super::table::{self, Line, Mark, Row};
-use super::{Report, Summary, format};
+use super::{Report, Summary, foresight, format};
 use crate::experiment::slo_limits;
 
 /// The text report, with what only the caller knows.
@@ -154,7 +154,12 @@ impl Report for Terminal {
         writeln!(out)?;
         self.table(out, "RESULTS", &results, &layout)?;
         writeln!(out)?;
-        let sections = [table::cold_starts(summary), table::breaches(summary), table::costs(summary)];
+        let sections = [
+            table::cold_starts(summary),
+            table::breaches(summary),
+            table::costs(summary),
+            foresight::lines(summary),
+        ];
         let longest = sections.iter().flatten().map(|line| line.label.chars().count()).max().unwrap_or(0);
         for section in &sections {
             self.lines(out, section, (longest + 2).min(36))?;

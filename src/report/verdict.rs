@@ -126,6 +126,7 @@ mod tests {
             PolicyOutcome { name: (*name).to_owned(), runs: vec![run] }
         };
         ExperimentOutcome {
+            foresight: None,
             gates: fixture::gates(&["slo.breach < 1%", "cost.total < $60"]),
             policies: policies.iter().map(policy).collect(),
             ..fixture::experiment()

@@ -29,6 +29,7 @@ pub(super) fn check(scenario: &Scenario) -> Vec<Diagnostic> {
     checker.slo();
     checker.runs();
     checker.gates();
+    checker.foresight();
     checker.faults
 }
 
@@ -184,6 +185,25 @@ impl Checker<'_> {
                 let fault = self.scenario.document.fault_at_key("E0307", &path, "a policy needs a name");
                 self.faults.push(fault);
             }
+        }
+    }
+
+    fn foresight(&mut self) {
+        let Some(foresight) = self.scenario.spec.foresight else { return };
+        if foresight.plans == 0 {
+            self.zero(&Path::keys(["foresight", "plans"]), "plans");
+        } else if foresight.plans > MOST_REPLICATIONS {
+            let message = format!("{} plans are more than {MOST_REPLICATIONS}", foresight.plans);
+            self.fault(
+                "E0315",
+                &Path::keys(["foresight", "plans"]),
+                message,
+                "a few hundred find most of it",
+            );
+        }
+        if self.scenario.spec.slo.is_none() {
+            let message = "`foresight` counts only with an `slo`: nothing need be served without one";
+            self.fault("E0317", &Path::keys(["foresight"]), message, "write an `slo`");
         }
     }
 

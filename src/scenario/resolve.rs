@@ -57,8 +57,7 @@ impl Resolved {
         if self.simulation.slo.is_none() {
             return Ok(());
         }
-        let gate = self.gates.iter().find(|gate| gate.metric.name == "slo.breach").map(|gate| gate.limit);
-        let share = gate.filter(|limit| *limit > 0.0).unwrap_or(BREACH_SHARE);
+        let share = self.breach_share();
         let streams = Streams::new(self.simulation.seed, 0);
         let Some(sampler) = LengthSampler::new(&*self.simulation.source, &streams) else { return Ok(()) };
         let found = capacity::search(&self.simulation, &Arc::from(sampler.pairs()), share)?;
@@ -74,6 +73,12 @@ impl Resolved {
         self.simulation.capacity_per_s = found.map(|f| f.per_s);
         self.header.capacity = self.simulation.capacity_per_s;
         Ok(())
+    }
+
+    /// The share of requests that may breach: the gate's on `slo.breach`, if there is one.
+    pub fn breach_share(&self) -> f64 {
+        let gate = self.gates.iter().find(|gate| gate.metric.name == "slo.breach").map(|gate| gate.limit);
+        gate.filter(|limit| *limit > 0.0).unwrap_or(BREACH_SHARE)
     }
 
     /// `resolved.yaml`: the scenario with every default written out and marked.

@@ -67,6 +67,10 @@ pub struct ScenarioSpec {
     /// What must hold for the run to succeed. Default: nothing must.
     #[serde(default)]
     pub gates: Vec<GateSpec>,
+    /// Hold the policies against perfect foresight: the cheapest plan that can be found knowing the future, and what no schedule can
+    /// undercut. Needs `slo`; how much may breach is the gate on `slo.breach`, else 1 %. Default: not done, it takes many runs more.
+    #[serde(default)]
+    pub foresight: Option<ForesightSpec>,
     /// Runs of each policy, each with other random draws; all policies see the same ones.
     #[serde(default = "five")]
     pub replications: u32,
@@ -89,6 +93,20 @@ fn five() -> u32 {
 
 fn seven() -> u64 {
     7
+}
+
+/// The search for what knowing the future would bring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct ForesightSpec {
+    /// Plans that are run in each replication, at most. More find cheaper ones.
+    pub plans: u32,
+}
+
+impl Default for ForesightSpec {
+    fn default() -> Self {
+        Self { plans: 200 }
+    }
 }
 
 /// An instant of the wall clock.
