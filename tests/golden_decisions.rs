@@ -51,6 +51,11 @@ fn knative_panic() {
 }
 
 #[test]
+fn llm_autoscalers() {
+    check("llm-autoscalers");
+}
+
+#[test]
 fn rolling_update() {
     check("rolling-update");
 }

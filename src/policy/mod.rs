@@ -4,7 +4,10 @@
 //! struct, `impl Autoscaler`) and one arm in each function of [`PolicySpec`].
 
 pub mod adapter;
+pub mod aibrix;
 pub mod api;
+pub mod dynamo;
+pub mod engine_facts;
 pub mod fixed;
 #[cfg(test)]
 pub(crate) mod fixture;
@@ -12,19 +15,26 @@ pub mod hpa;
 pub mod keda;
 pub mod knative;
 pub mod meter;
+pub mod ray;
+mod scraped;
 pub mod setting;
 pub mod warm_pool;
+pub mod wva;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use aibrix::AibrixSpec;
 pub use api::{Autoscaler, Decision, Loop, Reason, View};
+pub use dynamo::DynamoSpec;
 pub use fixed::FixedSpec;
 pub use hpa::HpaSpec;
 pub use keda::KedaSpec;
 pub use knative::KnativeSpec;
+pub use ray::RaySpec;
 pub use setting::Setting;
 pub use warm_pool::WarmPoolSpec;
+pub use wva::WvaSpec;
 
 /// Something wrong with a policy: (path below it, what, how to mend it).
 pub type Fault = (String, String, String);
@@ -41,13 +51,22 @@ pub enum PolicySpec {
     Keda(Box<KedaSpec>),
     /// Knative Serving's pod autoscaler (KPA), with its activator and queue-proxy.
     Knative(Box<KnativeSpec>),
+    /// Ray Serve's autoscaling on ongoing requests, with its router.
+    Ray(Box<RaySpec>),
+    /// AIBrix's PodAutoscaler, APA or KPA.
+    Aibrix(Box<AibrixSpec>),
+    /// llm-d's workload-variant-autoscaler, and the HPA that follows it.
+    Wva(Box<WvaSpec>),
+    /// NVIDIA Dynamo's planner, for aggregated serving.
+    Dynamo(Box<DynamoSpec>),
     /// Warm replicas to spare, over another policy.
     WarmPool(Box<WarmPoolSpec>),
 }
 
 impl PolicySpec {
     /// The kinds there are, as a scenario names them.
-    pub const KINDS: [&'static str; 5] = ["fixed", "hpa", "keda", "knative", "warmPool"];
+    pub const KINDS: [&'static str; 9] =
+        ["fixed", "hpa", "keda", "knative", "ray", "aibrix", "wva", "dynamo", "warmPool"];
 
     /// Its kind, as a scenario names it.
     pub const fn kind(&self) -> &'static str {
@@ -56,6 +75,10 @@ impl PolicySpec {
             Self::Hpa(_) => "hpa",
             Self::Keda(_) => "keda",
             Self::Knative(_) => "knative",
+            Self::Ray(_) => "ray",
+            Self::Aibrix(_) => "aibrix",
+            Self::Wva(_) => "wva",
+            Self::Dynamo(_) => "dynamo",
             Self::WarmPool(_) => "warmPool",
         }
     }
@@ -67,6 +90,10 @@ impl PolicySpec {
             Self::Hpa(spec) => Box::new(hpa::Hpa::new(spec, setting)),
             Self::Keda(spec) => Box::new(keda::Keda::new(spec, setting)),
             Self::Knative(spec) => Box::new(knative::Knative::new(spec)),
+            Self::Ray(spec) => Box::new(ray::Ray::new(spec)),
+            Self::Aibrix(spec) => Box::new(aibrix::Aibrix::new(spec, setting)),
+            Self::Wva(spec) => Box::new(wva::Wva::new(spec, setting)),
+            Self::Dynamo(spec) => Box::new(dynamo::Dynamo::new(spec, setting)),
             Self::WarmPool(spec) => Box::new(warm_pool::WarmPool::new(spec, setting)),
         }
     }
@@ -83,6 +110,10 @@ impl PolicySpec {
             Self::Hpa(spec) => hpa::validate::validate(spec, setting),
             Self::Keda(spec) => spec.check(setting),
             Self::Knative(spec) => spec.check(),
+            Self::Ray(spec) => spec.check(),
+            Self::Aibrix(spec) => spec.check(setting),
+            Self::Wva(spec) => spec.check(setting),
+            Self::Dynamo(spec) => spec.check(setting),
             Self::WarmPool(spec) => {
                 let mut faults = Vec::new();
                 if spec.spare == 0 {
@@ -103,7 +134,12 @@ impl PolicySpec {
     /// What of a pod's CPU and memory it reads: the profile or the scenario must then know it.
     pub fn resources(&self) -> Vec<ResourceRead> {
         match self {
-            Self::Fixed(_) | Self::Knative(_) => Vec::new(),
+            Self::Fixed(_)
+            | Self::Knative(_)
+            | Self::Ray(_)
+            | Self::Aibrix(_)
+            | Self::Wva(_)
+            | Self::Dynamo(_) => Vec::new(),
             Self::Hpa(spec) => spec.resources(),
             Self::Keda(spec) => spec.resources(),
             Self::WarmPool(spec) => spec.over.resources(),
@@ -179,6 +215,10 @@ mod tests {
             r#"{"hpa": {"maxReplicas": 1}}"#,
             r#"{"keda": {}}"#,
             r#"{"knative": {}}"#,
+            r#"{"ray": {}}"#,
+            r#"{"aibrix": {"scalingStrategy": "APA", "maxReplicas": 1, "metricsSources": []}}"#,
+            r#"{"wva": {}}"#,
+            r#"{"dynamo": {}}"#,
             r#"{"warmPool": {"spare": 1, "over": {"fixed": {"replicas": 1}}}}"#,
         ];
         assert_eq!(kinds.map(|json| spec(json).kind()), PolicySpec::KINDS);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::adapter::AdapterSpec;
+use super::engine_facts::EngineFacts;
 use super::{Fault, closest};
 use crate::kernel::SimDuration;
 use crate::promql::catalogue::{self, Exporter, METRICS, Metric};
@@ -26,6 +27,8 @@ pub struct Setting {
     pub release: Release,
     /// prometheus-adapter's rules; `None` serves every series by its own name.
     pub adapter: Option<AdapterSpec>,
+    /// What is known of the replicas' engine; `None` where it does not batch.
+    pub engine: Option<EngineFacts>,
 }
 
 impl Default for Setting {
@@ -37,6 +40,7 @@ impl Default for Setting {
             lookback: SimDuration::from_secs(300),
             release: Release::V3,
             adapter: None,
+            engine: None,
         }
     }
 }

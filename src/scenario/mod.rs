@@ -20,6 +20,7 @@ mod resolve_policies;
 mod resolve_storage;
 mod resolve_warmth;
 mod spec;
+mod sweep;
 
 pub use explain::{editor_schema, explain_field, schema};
 pub use fault::workload_diagnostics;

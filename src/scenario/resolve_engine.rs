@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use super::resolve::Resolver;
+use super::sweep::sweep;
 use crate::kernel::SimDuration;
+use crate::policy::engine_facts::EngineFacts;
 use crate::profile::Profile;
 use crate::profile::step_time::FS_PER_NS;
 use crate::sim::EngineParams;
@@ -14,6 +16,38 @@ use crate::sim::engine::{BLOCK_TOKENS, BatchParams, WorkersParams};
 const GPU_MEMORY_UTILIZATION: f64 = 0.92;
 
 impl Resolver<'_> {
+    /// What a policy can know of the replicas' engine. `None` where it does not batch, and where `continuous_engine` says
+    /// what is wrong with it.
+    pub(super) fn engine_facts(&self, profile: &Profile) -> Option<EngineFacts> {
+        let given = match &self.spec().engine {
+            Some(EngineSpec::Workers(_)) => return None,
+            Some(EngineSpec::Continuous(given)) => given.clone(),
+            None => ContinuousSpec::default(),
+        };
+        let (default_tokens, default_seqs) = profile.default_budget();
+        let max_num_batched_tokens = given.max_num_batched_tokens.unwrap_or(default_tokens);
+        let max_num_seqs = given.max_num_seqs.unwrap_or(default_seqs.min(max_num_batched_tokens));
+        let utilization = given.gpu_memory_utilization.unwrap_or(GPU_MEMORY_UTILIZATION);
+        let kv_cache_tokens = given.kv_cache_tokens.or_else(|| profile.kv_cache_tokens(utilization).ok())?
+            / BLOCK_TOKENS
+            * BLOCK_TOKENS;
+        if max_num_seqs == 0 || max_num_batched_tokens < max_num_seqs || kv_cache_tokens == 0 {
+            return None;
+        }
+        Some(EngineFacts {
+            kv_cache_tokens,
+            max_num_batched_tokens,
+            max_num_seqs,
+            gpus: self.spec().replica.gpus.unwrap_or(profile.gpu.count),
+            sweep: sweep(
+                &profile.step_cost(max_num_seqs).ok()?,
+                kv_cache_tokens,
+                max_num_batched_tokens,
+                max_num_seqs,
+            ),
+        })
+    }
+
     pub(super) fn continuous_engine(
         &mut self,
         profile: &Profile,

@@ -31,6 +31,7 @@ impl Resolver<'_> {
                 PrometheusRelease::V3 => Release::V3,
             },
             adapter: telemetry.adapter.clone(),
+            engine: profile.and_then(|profile| self.engine_facts(profile)),
         };
         let faults = setting.adapter.as_ref().map(AdapterSpec::check).unwrap_or_default();
         self.fault_below(&Path::keys(["telemetry", "adapter"]), faults);

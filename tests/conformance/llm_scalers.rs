@@ -1,4 +1,5 @@
-//! Vectors of the schema `llm-scaler-vectors/1`: of its kinds, the order in which a ReplicaSet deletes pods.
+//! Vectors of the schema `llm-scaler-vectors/1`: the order in which a ReplicaSet deletes pods, and the kinds of
+//! `llm_policies`.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -6,12 +7,15 @@ use thawline::kernel::{NodeId, SimTime};
 use thawline::sim::replica_set::{Gates, Pod, PodPhase, deletion_order};
 
 use crate::cases::{read, same};
+use crate::llm_policies;
 
 /// Checks one case of a kind.
 pub fn check(kind: &str, case: Value) -> Result<(), String> {
     match kind {
         "pod_deletion_order" => pod_deletion_order(read(case)?),
-        other => Err(format!("kind {other} is not known")),
+        other => {
+            llm_policies::check(other, case).unwrap_or_else(|| Err(format!("kind {other} is not known")))
+        }
     }
 }
 

@@ -13,6 +13,7 @@ mod hpa_types;
 mod keda;
 mod knative;
 mod knative_scale;
+mod llm_policies;
 mod llm_scalers;
 
 use std::path::{Path, PathBuf};

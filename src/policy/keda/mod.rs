@@ -18,7 +18,7 @@ pub mod mapping;
 mod metadata;
 pub mod modifiers;
 mod object;
-mod owned_hpa;
+pub(super) mod owned_hpa;
 pub mod prometheus;
 pub mod quantity;
 pub mod queues;

@@ -30,9 +30,13 @@ pub struct OwnedHpa {
 impl OwnedHpa {
     /// The one of an object; `None` while that is paused.
     pub fn new(object: &Object, controller: &ControllerSpec) -> Option<Self> {
-        let spec = derive(&object.name, &object.spec, &object.scaled)?;
+        Some(Self::of(derive(&object.name, &object.spec, &object.scaled)?, controller))
+    }
+
+    /// One that somebody else has made.
+    pub fn of(spec: Spec, controller: &ControllerSpec) -> Self {
         let container = spec.metrics.iter().find_map(Metric::container).unwrap_or(CONTAINER).to_owned();
-        Some(Self {
+        Self {
             spec,
             config: controller.resolve(),
             memory: Memory::default(),
@@ -40,7 +44,7 @@ impl OwnedHpa {
             period: controller.period(),
             phase: controller.first_reconcile(),
             container,
-        })
+        }
     }
 
     /// Its loop.

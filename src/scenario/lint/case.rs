@@ -184,7 +184,14 @@ impl<'a> Scaler<'a> {
     fn new(name: &'a str, at: &Path, policy: &'a PolicySpec, spare: u32, setting: &Setting) -> Option<Self> {
         let at = at.key(policy.kind());
         let own = match policy {
-            PolicySpec::Fixed(_) => return None,
+            // Rules about what is scaled on know objects of Kubernetes, KEDA and Knative.
+            PolicySpec::Fixed(_)
+            | PolicySpec::Ray(_)
+            | PolicySpec::Aibrix(_)
+            | PolicySpec::Wva(_)
+            | PolicySpec::Dynamo(_) => {
+                return None;
+            }
             PolicySpec::WarmPool(pool) => {
                 return Self::new(name, &at.key("over"), &pool.over, spare + pool.spare, setting);
             }
