@@ -8,6 +8,7 @@
 
 pub mod cli;
 pub mod experiment;
+pub mod forecast;
 pub mod kernel;
 pub mod outcome;
 pub mod policy;

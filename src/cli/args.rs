@@ -6,6 +6,9 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use crate::kernel::SimDuration;
+use crate::workload::TimeUnit;
+
 /// Will my autoscaler hold the SLO when GPU replicas take minutes to become useful, and what will it cost?
 #[derive(Debug, Parser)]
 #[command(name = "thawline", version, arg_required_else_help = true, after_help = EXIT_CODES)]
@@ -37,6 +40,8 @@ pub enum Command {
     Schema,
     /// Look at a trace
     Trace(TraceArgs),
+    /// Backtest forecasts of a trace's load
+    Forecast(ForecastArgs),
     /// Look at profiles
     Profile(ProfileArgs),
     /// Print a completion script for a shell
@@ -218,6 +223,83 @@ pub enum TraceCommand {
         #[arg(value_name = "FILE")]
         file: PathBuf,
     },
+}
+
+/// How `forecast` prints its result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ForecastFormat {
+    /// Tables
+    Text,
+    /// Every score as JSON
+    Json,
+}
+
+/// The unit of times that are plain numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum NumberUnit {
+    /// Seconds
+    S,
+    /// Milliseconds
+    Ms,
+    /// Microseconds
+    Us,
+    /// Nanoseconds
+    Ns,
+}
+
+impl From<NumberUnit> for TimeUnit {
+    fn from(unit: NumberUnit) -> Self {
+        match unit {
+            NumberUnit::S => Self::S,
+            NumberUnit::Ms => Self::Ms,
+            NumberUnit::Us => Self::Us,
+            NumberUnit::Ns => Self::Ns,
+        }
+    }
+}
+
+/// `forecast`.
+#[derive(Debug, ClapArgs)]
+#[command(
+    after_help = "Each model is told the load value by value, forecasts after each, and is scored when the time has come.\nA step without requests has none; a row that a file of values lacks is a gap, which is not scored.\n\nExamples:\n  thawline forecast scenarios/traces/azure_llm_2023_conv.csv\n  thawline forecast requests-per-minute.csv --season 24h --horizons 1m,10m --svg forecast.svg\n  thawline forecast my.yaml --step 30s --model mixture --model '{ ar: { lags: 5 } }'"
+)]
+pub struct ForecastArgs {
+    /// A trace, a CSV file of times and values, or a scenario (.yaml), of which it is the workload; plain or gzip
+    #[arg(value_name = "TRACE")]
+    pub file: PathBuf,
+    /// From one value to the next [default: 1m for requests, as its rows for values]
+    #[arg(long, value_name = "DURATION")]
+    pub step: Option<SimDuration>,
+    /// The season, 0s for none [default: 24h where three of them fit]
+    #[arg(long, value_name = "DURATION")]
+    pub season: Option<SimDuration>,
+    /// How far ahead, several with commas between [default: 1 step and 10 steps]
+    #[arg(long, value_name = "DURATIONS", value_delimiter = ',')]
+    pub horizons: Vec<SimDuration>,
+    /// Quantiles, ascending; coverage is that of the first to the last
+    #[arg(long, value_name = "P", value_delimiter = ',', default_values_t = [0.1, 0.5, 0.9])]
+    pub quantiles: Vec<f64>,
+    /// A model to try, by its name or as a scenario's `forecaster`; may be given several times [default: all]
+    #[arg(long = "model", value_name = "MODEL")]
+    pub models: Vec<String>,
+    /// What is only learned from [default: two seasons, a tenth of the trace at least]
+    #[arg(long, value_name = "DURATION")]
+    pub warm_up: Option<SimDuration>,
+    /// From one value to the next in a file of values without times
+    #[arg(long, value_name = "DURATION")]
+    pub period: Option<SimDuration>,
+    /// The unit of times that are plain numbers [default: s]
+    #[arg(long, value_enum)]
+    pub time_unit: Option<NumberUnit>,
+    /// Draw the first series, and the last model's forecasts at the longest horizon, into this file
+    #[arg(long, value_name = "FILE")]
+    pub svg: Option<PathBuf>,
+    /// What is printed on stdout
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: ForecastFormat,
+    /// Write a value, itself YAML, over the scenario; may be given several times
+    #[arg(long = "set", value_name = "PATH=VALUE")]
+    pub sets: Vec<String>,
 }
 
 /// `profile`.

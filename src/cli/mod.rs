@@ -13,6 +13,7 @@ mod console;
 mod explain;
 mod explain_request;
 mod explain_start;
+mod forecast;
 mod init;
 mod outcome;
 mod profile;
@@ -72,6 +73,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::ExplainStart(args) => explain_start::run(args),
         Command::Schema => schema::run(),
         Command::Trace(args) => trace::run(args),
+        Command::Forecast(args) => forecast::run(args),
         Command::Profile(args) => profile::run(args),
         Command::Completions(args) => completions::run(args),
         Command::Calibrate(args) => calibrate::run(args),

@@ -5,6 +5,7 @@
 
 pub mod dist;
 pub mod id;
+pub mod quantiles;
 pub mod queue;
 pub mod rng;
 pub mod time;
@@ -12,6 +13,7 @@ pub mod units;
 
 pub use dist::Distribution;
 pub use id::{NodeId, ReplicaId};
+pub use quantiles::Quantiles;
 pub use queue::EventQueue;
 pub use rng::Streams;
 pub use time::{SimDuration, SimTime};

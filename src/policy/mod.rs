@@ -15,6 +15,7 @@ pub mod hpa;
 pub mod keda;
 pub mod knative;
 pub mod meter;
+pub mod predictive;
 pub mod ray;
 mod scraped;
 pub mod setting;
@@ -31,8 +32,9 @@ pub use fixed::FixedSpec;
 pub use hpa::HpaSpec;
 pub use keda::KedaSpec;
 pub use knative::KnativeSpec;
+pub use predictive::PredictiveSpec;
 pub use ray::RaySpec;
-pub use setting::Setting;
+pub use setting::{ReplicaModel, Setting};
 pub use warm_pool::WarmPoolSpec;
 pub use wva::WvaSpec;
 
@@ -61,12 +63,14 @@ pub enum PolicySpec {
     Dynamo(Box<DynamoSpec>),
     /// Warm replicas to spare, over another policy.
     WarmPool(Box<WarmPoolSpec>),
+    /// As many as the load will need that is forecast for when they are there, beside another policy.
+    Predictive(Box<PredictiveSpec>),
 }
 
 impl PolicySpec {
     /// The kinds there are, as a scenario names them.
-    pub const KINDS: [&'static str; 9] =
-        ["fixed", "hpa", "keda", "knative", "ray", "aibrix", "wva", "dynamo", "warmPool"];
+    pub const KINDS: [&'static str; 10] =
+        ["fixed", "hpa", "keda", "knative", "ray", "aibrix", "wva", "dynamo", "warmPool", "predictive"];
 
     /// Its kind, as a scenario names it.
     pub const fn kind(&self) -> &'static str {
@@ -80,6 +84,7 @@ impl PolicySpec {
             Self::Wva(_) => "wva",
             Self::Dynamo(_) => "dynamo",
             Self::WarmPool(_) => "warmPool",
+            Self::Predictive(_) => "predictive",
         }
     }
 
@@ -95,6 +100,7 @@ impl PolicySpec {
             Self::Wva(spec) => Box::new(wva::Wva::new(spec, setting)),
             Self::Dynamo(spec) => Box::new(dynamo::Dynamo::new(spec, setting)),
             Self::WarmPool(spec) => Box::new(warm_pool::WarmPool::new(spec, setting)),
+            Self::Predictive(spec) => Box::new(predictive::Predictive::new(spec, setting)),
         }
     }
 
@@ -127,6 +133,7 @@ impl PolicySpec {
                 );
                 faults
             }
+            Self::Predictive(spec) => spec.check(setting),
         };
         faults.into_iter().map(|(p, m, h)| (format!("{}.{p}", self.kind()), m, h)).collect()
     }
@@ -143,8 +150,39 @@ impl PolicySpec {
             Self::Hpa(spec) => spec.resources(),
             Self::Keda(spec) => spec.resources(),
             Self::WarmPool(spec) => spec.over.resources(),
+            Self::Predictive(spec) => spec.over.as_ref().map(Self::resources).unwrap_or_default(),
         }
     }
+
+    /// The policy below it, in its field `over`.
+    pub fn below(&self) -> Option<&Self> {
+        match self {
+            Self::Fixed(_) | Self::Hpa(_) | Self::Keda(_) | Self::Knative(_) => None,
+            Self::WarmPool(spec) => Some(&spec.over),
+            Self::Predictive(spec) => spec.over.as_ref(),
+        }
+    }
+
+    /// What of [`Setting::replica`] it reads, the policies below it included.
+    pub fn reads_replica(&self) -> ReplicaRead {
+        let below = self.below().map(Self::reads_replica).unwrap_or_default();
+        let own = match self {
+            Self::Predictive(spec) => spec.reads_replica(),
+            Self::Fixed(_) | Self::Hpa(_) | Self::Keda(_) | Self::Knative(_) | Self::WarmPool(_) => {
+                ReplicaRead::default()
+            }
+        };
+        ReplicaRead { capacity: own.capacity || below.capacity, start: own.start || below.start }
+    }
+}
+
+/// What a policy reads of [`Setting::replica`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReplicaRead {
+    /// What a replica can serve.
+    pub capacity: bool,
+    /// How long it takes to come.
+    pub start: bool,
 }
 
 /// What a policy reads of a resource.
@@ -220,6 +258,7 @@ mod tests {
             r#"{"wva": {}}"#,
             r#"{"dynamo": {}}"#,
             r#"{"warmPool": {"spare": 1, "over": {"fixed": {"replicas": 1}}}}"#,
+            r#"{"predictive": {"maxReplicas": 1}}"#,
         ];
         assert_eq!(kinds.map(|json| spec(json).kind()), PolicySpec::KINDS);
     }

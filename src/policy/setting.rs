@@ -1,11 +1,13 @@
 //! What a policy is built and checked with besides its own spec: the world its queries are asked in.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::adapter::AdapterSpec;
 use super::engine_facts::EngineFacts;
 use super::{Fault, closest};
-use crate::kernel::SimDuration;
+use crate::forecast::Series;
+use crate::kernel::{Quantiles, SimDuration};
 use crate::promql::catalogue::{self, Exporter, METRICS, Metric};
 use crate::promql::{Query, Release, Selector};
 
@@ -29,6 +31,25 @@ pub struct Setting {
     pub adapter: Option<AdapterSpec>,
     /// What is known of the replicas' engine; `None` where it does not batch.
     pub engine: Option<EngineFacts>,
+    /// What is known of a replica.
+    pub replica: ReplicaModel,
+    /// Loads from before the run, by the file that a policy names.
+    pub histories: BTreeMap<String, Arc<Series>>,
+}
+
+/// What a policy may know of a replica before it runs: what its operator could have measured of the model and the cluster. It is
+/// filled in only where a policy reads it ([`PolicySpec::reads_replica`](super::PolicySpec::reads_replica)).
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ReplicaModel {
+    /// Requests/s of this workload's mix that one warm replica serves within the SLO (`sim/capacity.rs`); `None` where nobody
+    /// searched it, or found any.
+    pub capacity_per_s: Option<f64>,
+    /// From the order of a replica until requests are routed to it, on a node that is there and with nothing beside it that
+    /// starts: control plane, image, weights, stages, the next probe.
+    pub start: Quantiles,
+    /// The same with the order of its node before it, provisioning and set-up; as [`ReplicaModel::start`] where no node can be added.
+    /// What a provisioner's own loops take is not in it.
+    pub start_with_node: Quantiles,
 }
 
 impl Default for Setting {
@@ -41,6 +62,8 @@ impl Default for Setting {
             release: Release::V3,
             adapter: None,
             engine: None,
+            replica: ReplicaModel::default(),
+            histories: BTreeMap::new(),
         }
     }
 }

@@ -8,6 +8,8 @@ pub mod decisions;
 pub mod digest;
 pub mod document;
 pub mod document_ledger;
+pub mod fan_chart;
+pub mod forecast;
 pub mod foresight;
 pub mod format;
 pub mod json;

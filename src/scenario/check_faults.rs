@@ -153,15 +153,5 @@ impl Resolver<'_> {
 }
 
 pub(super) fn is_knative(policy: &PolicySpec) -> bool {
-    match policy {
-        PolicySpec::Knative(_) => true,
-        PolicySpec::WarmPool(pool) => is_knative(&pool.over),
-        PolicySpec::Fixed(_)
-        | PolicySpec::Hpa(_)
-        | PolicySpec::Keda(_)
-        | PolicySpec::Ray(_)
-        | PolicySpec::Aibrix(_)
-        | PolicySpec::Wva(_)
-        | PolicySpec::Dynamo(_) => false,
-    }
+    matches!(policy, PolicySpec::Knative(_)) || policy.below().is_some_and(is_knative)
 }

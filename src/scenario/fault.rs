@@ -31,10 +31,12 @@ pub(super) fn in_order(mut faults: Vec<Diagnostic>, scenario: &str) -> Vec<Diagn
 
 /// What [`crate::workload::load`] found wrong with a workload, in the scenario's text if there is one.
 pub fn workload_diagnostics(document: Option<&Document>, faults: &[Fault]) -> Vec<Diagnostic> {
-    faults.iter().map(|fault| workload_diagnostic(document, fault)).collect()
+    let section = Path::keys(["workload"]);
+    faults.iter().map(|fault| file_diagnostic(document, &section, fault)).collect()
 }
 
-fn workload_diagnostic(document: Option<&Document>, fault: &Fault) -> Diagnostic {
+/// A fault of a file that a field below `section` names.
+pub(super) fn file_diagnostic(document: Option<&Document>, section: &Path, fault: &Fault) -> Diagnostic {
     let code = match fault.kind {
         FaultKind::Spec => "E0311",
         FaultKind::File => "E0401",
@@ -45,7 +47,7 @@ fn workload_diagnostic(document: Option<&Document>, fault: &Fault) -> Diagnostic
         FaultKind::Column => "E0605",
         FaultKind::More => "E0606",
     };
-    let path = below(&Path::keys(["workload"]), &fault.field);
+    let path = below(section, &fault.field);
     let found = match (&fault.file, fault.line) {
         // A file that cannot be opened is best shown where the scenario names it.
         (Some(file), Some(line)) => {

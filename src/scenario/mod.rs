@@ -17,6 +17,7 @@ mod resolve;
 mod resolve_cluster;
 mod resolve_engine;
 mod resolve_policies;
+mod resolve_replica;
 mod resolve_storage;
 mod resolve_warmth;
 mod spec;

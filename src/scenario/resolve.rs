@@ -46,17 +46,20 @@ pub struct Resolved {
     pub spec: ScenarioSpec,
     /// What the reader should know of the scenario's texts, with its places; the header lists it, too.
     pub notes: Vec<Diagnostic>,
+    /// The capacity was searched.
+    is_searched: bool,
 }
 
 impl Resolved {
-    /// Searches the capacity of a replica within the SLO; without an SLO there is none.
+    /// Searches the capacity of a replica within the SLO, once; without an SLO there is none.
     ///
     /// # Errors
     /// If the workload can no longer be read.
     pub fn measure_capacity(&mut self) -> Result<(), String> {
-        if self.simulation.slo.is_none() {
+        if self.simulation.slo.is_none() || self.is_searched {
             return Ok(());
         }
+        self.is_searched = true;
         let share = self.breach_share();
         let streams = Streams::new(self.simulation.seed, 0);
         let Some(sampler) = LengthSampler::new(&*self.simulation.source, &streams) else { return Ok(()) };
@@ -71,6 +74,7 @@ impl Resolved {
             self.header.warnings.push(Warning { code: "W0110".to_owned(), message, place: None, help });
         }
         self.simulation.capacity_per_s = found.map(|f| f.per_s);
+        Arc::make_mut(&mut self.simulation.setting).replica.capacity_per_s = self.simulation.capacity_per_s;
         self.header.capacity = self.simulation.capacity_per_s;
         Ok(())
     }
@@ -119,7 +123,9 @@ pub fn resolve(scenario: &Scenario, exact_steps: bool) -> Result<Resolved, Vec<D
     let workload = resolver.workload();
     let setting = Arc::new(resolver.setting(profile.as_ref()));
     resolver.policies(&setting);
-    resolver.idle_faults(&setting, workload.as_ref().and_then(|workload| workload.span));
+    let span = workload.as_ref().and_then(|workload| workload.span);
+    resolver.idle_faults(&setting, span);
+    resolver.outlasting(span);
     let parts = profile.as_ref().and_then(|profile| resolver.replica(profile, &setting, exact_steps));
     let (Some(profile), Some(workload), Some(parts)) = (profile, workload, parts) else {
         return Err(in_order(resolver.faults, scenario.document.name()));
@@ -127,7 +133,11 @@ pub fn resolve(scenario: &Scenario, exact_steps: bool) -> Result<Resolved, Vec<D
     if !resolver.faults.is_empty() {
         return Err(in_order(resolver.faults, scenario.document.name()));
     }
-    Ok(resolver.finish(&profile, &workload, setting, parts))
+    let mut resolved = resolver.finish(&profile, &workload, setting, parts);
+    match resolved.know_replica(&scenario.document) {
+        faults if faults.is_empty() => Ok(resolved),
+        faults => Err(in_order(faults, scenario.document.name())),
+    }
 }
 
 /// The scenario's own faults first, in the order of its text; then those of its files, in theirs.
@@ -356,7 +366,7 @@ impl Resolver<'_> {
             slo: slo.unwrap_or_default(),
             warnings,
         };
-        Resolved { simulation, policies: spec.policies.clone(), gates, header, spec, notes }
+        Resolved { simulation, policies: spec.policies.clone(), gates, header, spec, notes, is_searched: false }
     }
 
     /// Requests and span of the trace, of its first replication where they differ.

@@ -1,19 +1,25 @@
 //! Policies and what they read: the world their queries are asked in, and what does not fit it.
 
-use super::fault::below;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::fault::{below, file_diagnostic};
 use super::resolve::Resolver;
 use crate::policy::adapter::AdapterSpec;
-use crate::policy::{self, ResourceRead, Setting};
+use crate::forecast::Series;
+use crate::kernel::SimDuration;
+use crate::policy::{self, PolicySpec, PredictiveSpec, ReplicaModel, ResourceRead, Setting};
 use crate::profile::Profile;
 use crate::promql::Release;
 use crate::promql::catalogue::METRICS;
 use crate::sim::config::{EngineExporter, PrometheusRelease};
+use crate::workload::{SeriesFormat, read_series};
 use crate::yaml::Path;
 
 impl Resolver<'_> {
     /// The world that policies' queries are asked in.
     pub(super) fn setting(&mut self, profile: Option<&Profile>) -> Setting {
-        let telemetry = &self.spec().telemetry;
+        let telemetry = self.spec().telemetry.clone();
         let of_profile = || profile.and_then(|profile| EngineExporter::of_engine(&profile.engine.name));
         let engine = telemetry.exporter.or_else(of_profile).map(EngineExporter::exporter);
         let exporters = match profile {
@@ -32,6 +38,9 @@ impl Resolver<'_> {
             },
             adapter: telemetry.adapter.clone(),
             engine: profile.and_then(|profile| self.engine_facts(profile)),
+            // What is not known before the replica is resolved.
+            replica: ReplicaModel::default(),
+            histories: self.histories(),
         };
         let faults = setting.adapter.as_ref().map(AdapterSpec::check).unwrap_or_default();
         self.fault_below(&Path::keys(["telemetry", "adapter"]), faults);
@@ -42,6 +51,47 @@ impl Resolver<'_> {
         let policies = self.spec().policies.clone();
         for (name, policy) in &policies {
             self.fault_below(&Path::keys(["policies"]).key(name), policy.check(setting));
+        }
+    }
+
+    /// The loads from before the run that policies name.
+    fn histories(&mut self) -> BTreeMap<String, Arc<Series>> {
+        let policies = self.spec().policies.clone();
+        let mut found: BTreeMap<String, Arc<Series>> = BTreeMap::new();
+        let all = policies.iter().flat_map(|(name, policy)| predictive(name, policy));
+        for (at, history) in all.filter_map(|(at, spec)| Some((at.key("history"), spec.history.as_ref()?))) {
+            if found.contains_key(&history.file) {
+                continue;
+            }
+            let path = self.scenario.resolve(&history.file);
+            match read_series(&path, "file", SeriesFormat::default()) {
+                Ok(own) => drop(found.insert(history.file.clone(), Arc::new(own.series))),
+                Err(faults) => {
+                    let document = &self.scenario.document;
+                    self.faults.extend(faults.iter().map(|f| file_diagnostic(Some(document), &at, f)));
+                }
+            }
+        }
+        found
+    }
+
+    /// Seasons and leads that outlast the traffic, of which nothing would ever be seen.
+    pub(super) fn outlasting(&mut self, span: Option<SimDuration>) {
+        let Some(span) = span else { return };
+        let policies = self.spec().policies.clone();
+        for (at, spec) in policies.iter().flat_map(|(name, policy)| predictive(name, policy)) {
+            if let Some(lead) = spec.lead.filter(|lead| *lead >= span) {
+                let message = format!("a lead of {lead} is longer than the traffic, {span}: no order would be in time");
+                let fault = self.scenario.document.fault("E0317", &at.key("lead"), message);
+                self.faults.push(fault.helped("lengthen the workload, or shorten the lead"));
+            }
+            let learned = spec.seasons().into_iter().filter(|_| spec.history.is_none());
+            for (path, season) in learned.filter(|(_, season)| *season >= span) {
+                let message =
+                    format!("a season of {season} is no shorter than the traffic, {span}: it would never come back");
+                let fault = self.scenario.document.fault("E0317", &below(&at, &path), message);
+                self.faults.push(fault.helped("give it a `history`, lengthen the workload, or leave the season out"));
+            }
         }
     }
 
@@ -83,4 +133,20 @@ impl Resolver<'_> {
             }
         }
     }
+}
+
+/// The predictive policies in a policy, with their places.
+pub(super) fn predictive<'a>(name: &str, policy: &'a PolicySpec) -> Vec<(Path, &'a PredictiveSpec)> {
+    let mut found = Vec::new();
+    let mut at = Path::keys(["policies"]).key(name);
+    let mut next = Some(policy);
+    while let Some(policy) = next {
+        at = at.key(policy.kind());
+        if let PolicySpec::Predictive(spec) = policy {
+            found.push((at.clone(), &**spec));
+        }
+        at = at.key("over");
+        next = policy.below();
+    }
+    found
 }

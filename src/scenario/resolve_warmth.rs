@@ -109,7 +109,17 @@ impl Resolver<'_> {
         let mut policies = self.spec().policies.clone();
         for (name, mut policy) in &mut policies {
             let mut keys = vec!["policies", name];
-            while let PolicySpec::WarmPool(pool) = policy {
+            loop {
+                let pool = match policy {
+                    PolicySpec::WarmPool(pool) => pool,
+                    PolicySpec::Predictive(spec) => {
+                        let Some(over) = &mut spec.over else { break };
+                        keys.extend(["predictive", "over"]);
+                        policy = over;
+                        continue;
+                    }
+                    _ => break,
+                };
                 keys.push("warmPool");
                 if let Some(sleep) = &mut pool.sleep
                     && !fill(sleep, profile)

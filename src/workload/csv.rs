@@ -178,7 +178,7 @@ impl Records for Table {
 
 /// Splits a record at its commas, quotes left out; `false` if a quote is still open at the end.
 /// Doubled quotes inside a field are not undoubled: no time, number or model name holds one.
-fn split(text: &[u8], fields: &mut Vec<Range<usize>>) -> bool {
+pub(super) fn split(text: &[u8], fields: &mut Vec<Range<usize>>) -> bool {
     fields.clear();
     let mut start = 0;
     let mut quoted = false;

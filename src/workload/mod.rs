@@ -22,6 +22,7 @@ mod rate;
 pub mod request;
 mod reshape;
 mod rows;
+mod series;
 mod spec;
 mod stats;
 mod synthetic;
@@ -47,6 +48,7 @@ pub use load::{LoadedWorkload, RequestCount, load};
 pub use mooncake::MooncakeSpec;
 pub use prometheus::{PrometheusSpec, TokenSeriesSpec};
 pub use request::{Packed, Request, Source};
+pub use series::{Rates, SeriesFile, SeriesFormat, rates, read_series};
 pub use spec::{RateScaleSpec, ResampleSpec, WindowSpec, WorkloadSpec};
 pub use stats::{TokenStats, TraceStats, stats};
 

@@ -238,7 +238,8 @@ const OF_SCENARIOS: &[Code] = &[
         "The scenario leaves a figure to the profile, and the profile does not know it: the layers of `replica.image` (`docker \
          manifest inspect` lists them, `thawline-calibrate pull` measures the pull); what a start takes with a filled \
          `replica.compileCache`; what the first request pays after `replica.cooling`; how long a sleeping spare takes to wake \
-         up. Write it, or put it into the profile with its source.",
+         up. Write it, or put it into the profile with its source. So is what a replica can serve, where a policy reads it and there \
+         is no SLO to search it within, or none is ever kept.",
     ),
     code(
         "E0317",
@@ -246,7 +247,8 @@ const OF_SCENARIOS: &[Code] = &[
         "A registry, a model store or a node's copies are described, but not the image or the weights that would come from \
          there; a store is disturbed whose usual bandwidth is not given; there is a compile cache, and readiness waits for \
          nothing that it shortens; a keep-warm request has a service time in an engine that counts tokens; or a fault or rollout \
-         has nothing to change: it begins after the traffic, or concerns what no policy has. It would change nothing, in silence.",
+         has nothing to change: it begins after the traffic, or concerns what no policy has; or a forecast looks \
+         further ahead, or for a longer season, than the traffic lasts. It would change nothing, in silence.",
     ),
     code(
         "E0318",
@@ -349,6 +351,13 @@ const OF_SCENARIOS: &[Code] = &[
         "E0606",
         "more faults in a trace",
         "The file has more faults than are listed; this is their number.",
+    ),
+    code(
+        "E0607",
+        "forecast that makes no sense",
+        "A forecast is asked for that its series cannot answer: a season that does not come twice in it, a horizon or warm-up \
+         beyond its end, quantiles that are not between 0 and 1 or not in their order, a model with settings out of \
+         range. Without enough of a series no score would mean anything.",
     ),
 ];
 

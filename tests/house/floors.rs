@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::sources::{Source, sources};
 
 /// Each module of the library with its floor.
-const FLOORS: [(&str, u8); 12] = [
+const FLOORS: [(&str, u8); 13] = [
     ("kernel", 1),
     ("yaml", 1),
+    ("forecast", 2),
     ("workload", 2),
     ("profile", 2),
     ("policy", 2),

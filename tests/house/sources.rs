@@ -94,12 +94,12 @@ const ABSENT: &[(&[&str], &[&str], &str)] = &[
         "an error inside could not be placed in the file",
     ),
     (
-        &["kernel", "sim", "policy", "promql", "outcome"],
+        &["kernel", "sim", "policy", "promql", "outcome", "forecast"],
         &["std::fs", "std::env", "std::net", "std::io", "std::thread"],
         "the simulation knows no file, environment or thread",
     ),
     (
-        &["kernel", "sim", "policy", "promql", "outcome", "workload", "profile"],
+        &["kernel", "sim", "policy", "promql", "outcome", "workload", "profile", "forecast"],
         &["Mutex", "RwLock", "Rc<", "RefCell", "thread_local", "static mut"],
         "one run is one thread with plain data",
     ),

@@ -195,6 +195,9 @@ impl<'a> Scaler<'a> {
             PolicySpec::WarmPool(pool) => {
                 return Self::new(name, &at.key("over"), &pool.over, spare + pool.spare, setting);
             }
+            PolicySpec::Predictive(spec) => {
+                return Self::new(name, &at.key("over"), spec.over.as_ref()?, spare, setting);
+            }
             PolicySpec::Hpa(spec) => Self::of_hpa(spec, at, setting),
             PolicySpec::Keda(policy) => Self::of_keda(policy, at, setting)?,
             PolicySpec::Knative(spec) => Self::of_knative(spec, at)?,

@@ -163,9 +163,10 @@ fn slots(scenario: &Document) -> Vec<(Slot, Path)> {
                     slots.push((slot, at.key(kind)));
                 }
             }
-            at = at.key("warmPool").key("over");
-            if !scenario.contains(&at) {
-                break;
+            let below = ["warmPool", "predictive"].map(|kind| at.key(kind).key("over"));
+            match below.into_iter().find(|below| scenario.contains(below)) {
+                Some(below) => at = below,
+                None => break,
             }
         }
     }

@@ -1,0 +1,120 @@
+//! Several models, of which the one that was best of late speaks.
+
+use std::collections::VecDeque;
+
+use super::Forecaster;
+
+/// Follows the leader: for each horizon apart, the member whose errors were smallest of late, in absolute value and with
+/// weights that halve with their age. Of equals, the first.
+pub struct Mixture {
+    members: Vec<Member>,
+    /// Horizons at which the members are compared, ascending: 1, 2, 4, .. and the largest that is asked for.
+    horizons: Vec<u32>,
+    /// What a step leaves of an error's weight.
+    decay: f64,
+}
+
+struct Member {
+    model: Box<dyn Forecaster>,
+    /// By horizon: forecasts whose time has not come, the oldest first.
+    pending: Vec<VecDeque<f64>>,
+    /// By horizon: the weighted sum of absolute errors. All members have the same weights, so sums compare as means do.
+    loss: Vec<f64>,
+}
+
+impl Mixture {
+    /// Of members, for forecasts of up to so many steps; errors count half after `half_life` steps.
+    pub fn new(members: Vec<Box<dyn Forecaster>>, steps_max: u32, half_life: f64) -> Self {
+        let mut horizons: Vec<u32> =
+            std::iter::successors(Some(1_u32), |step| step.checked_mul(2)).take_while(|s| *s < steps_max).collect();
+        horizons.push(steps_max.max(1));
+        let of = |model| Member {
+            model,
+            pending: vec![VecDeque::new(); horizons.len()],
+            loss: vec![0.0; horizons.len()],
+        };
+        Self {
+            members: members.into_iter().map(of).collect(),
+            decay: libm::exp2(-1.0 / half_life),
+            horizons,
+        }
+    }
+
+    /// The member that speaks for a horizon: the leader at the next one that is compared.
+    fn leader(&self, steps: u32) -> Option<&Member> {
+        let index = self.horizons.partition_point(|own| *own < steps).min(self.horizons.len() - 1);
+        self.members.iter().min_by(|a, b| a.loss[index].total_cmp(&b.loss[index]))
+    }
+}
+
+impl Forecaster for Mixture {
+    fn observe(&mut self, value: f64) {
+        for member in &mut self.members {
+            member.model.observe(value);
+            let of_horizons = member.pending.iter_mut().zip(&mut member.loss).zip(&self.horizons);
+            for ((pending, loss), steps) in of_horizons {
+                if pending.len() == *steps as usize {
+                    let forecast = pending.pop_front().unwrap_or(value);
+                    *loss = self.decay * *loss + (value - forecast).abs();
+                }
+                pending.push_back(member.model.forecast(*steps));
+            }
+        }
+    }
+
+    fn forecast(&self, steps: u32) -> f64 {
+        self.leader(steps).map_or(0.0, |member| member.model.forecast(steps))
+    }
+
+    fn model(&self, steps: u32) -> &'static str {
+        self.leader(steps).map_or("mixture", |member| member.model.model(steps))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::forecast::{LastValue, MovingAverage, SeasonalNaive};
+
+    fn mixture(half_life: f64) -> Mixture {
+        let members: Vec<Box<dyn Forecaster>> = vec![
+            Box::new(LastValue::default()),
+            Box::new(SeasonalNaive::new(4)),
+            Box::new(MovingAverage::new(8)),
+        ];
+        Mixture::new(members, 3, half_life)
+    }
+
+    #[test]
+    fn the_best_of_late_speaks() {
+        let mut model = mixture(4.0);
+        assert_eq!((model.forecast(1), model.model(1)), (0.0, "lastValue"));
+        let season = |t: usize| [10.0, 0.0, 20.0, 5.0][t % 4];
+        (0..40).for_each(|t| model.observe(season(t)));
+        for steps in 1..=3 {
+            assert_eq!(model.model(steps), "seasonalNaive");
+            assert_eq!(model.forecast(steps), season(39 + steps as usize));
+        }
+        // A level that stays: the season is still remembered for four steps, and forgotten soon.
+        (0..12).for_each(|_| model.observe(50.0));
+        assert_eq!((model.forecast(1), model.model(1)), (50.0, "lastValue"));
+    }
+
+    #[test]
+    fn horizons_are_judged_apart() {
+        // A sawtooth of period 3: one step ahead the last value is off by 1 or 2, three steps ahead it is exact.
+        let mut model = mixture(8.0);
+        (0..60).for_each(|t| model.observe(f64::from(t % 3)));
+        assert_eq!(model.model(3), "lastValue");
+        assert_eq!(model.model(1), "movingAverage");
+        assert_eq!(model.horizons, [1, 2, 3]);
+    }
+
+    #[test]
+    fn losses_are_the_discounted_errors() {
+        let mut model = mixture(1.0);
+        [1.0, 4.0, 4.0, 2.0].into_iter().for_each(|value| model.observe(value));
+        // Of the last value one step ahead: 3, 0, 2, each half as heavy as the one after it.
+        assert_eq!(model.members[0].loss[0], 0.75 + 0.0 + 2.0);
+    }
+}
