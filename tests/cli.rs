@@ -9,7 +9,8 @@ use std::path::Path;
 use common::{expect, names, write_small};
 use serde_json::Value;
 
-const FILES: [&str; 8] = [
+const FILES: [&str; 9] = [
+    "decisions.csv",
     "decisions.txt",
     "facts.digest",
     "outcome.json",

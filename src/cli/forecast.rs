@@ -28,11 +28,16 @@ const HORIZONS: [u64; 2] = [1, 10];
 pub(super) fn run(args: &ForecastArgs) -> Answer {
     let named = read(args)?;
     let mut faults = Vec::new();
-    let plans: Vec<Job> = named.into_iter().map(|(name, series)| Job::new(args, name, series, &mut faults)).collect();
+    let plans: Vec<Job> =
+        named.into_iter().map(|(name, series)| Job::new(args, name, series, &mut faults)).collect();
     if !faults.is_empty() {
         // Two series of one trace have the same faults.
         let mut said: Vec<Diagnostic> = Vec::new();
-        faults.into_iter().for_each(|fault| if !said.contains(&fault) { said.push(fault) });
+        faults.into_iter().for_each(|fault| {
+            if !said.contains(&fault) {
+                said.push(fault)
+            }
+        });
         return Err(said);
     }
     let total: usize = plans.iter().map(|job| job.series.values.len() * job.models.len()).sum();
@@ -96,14 +101,16 @@ fn read(args: &ForecastArgs) -> Result<Vec<(String, Series)>, Vec<Diagnostic>> {
             Err(_) => return read_values(args),
         }
     };
-    let loaded = workload::load(&spec, &directory, seed).map_err(|faults| workload_diagnostics(None, &faults))?;
+    let loaded =
+        workload::load(&spec, &directory, seed).map_err(|faults| workload_diagnostics(None, &faults))?;
     let step = args.step.filter(|step| !step.is_zero()).unwrap_or(STEP);
     let rates = workload::rates(loaded.source.as_ref(), &Streams::new(seed, 0), step);
     if let Some(failure) = loaded.source.failure() {
         return Err(vec![Diagnostic::error("E0401", failure)]);
     }
     let Some(rates) = rates else {
-        let fault = Diagnostic::error("E0607", format!("the workload has more than ten million steps of {step}"));
+        let fault =
+            Diagnostic::error("E0607", format!("the workload has more than ten million steps of {step}"));
         return Err(vec![fault.helped("write a longer `--step`")]);
     };
     let named = |unit: &str| format!("{}, {unit}", loaded.description);
@@ -135,7 +142,8 @@ struct Job {
 impl Job {
     /// Checks the settings against the series, and notes everything that is wrong.
     fn new(args: &ForecastArgs, name: String, series: Series, faults: &mut Vec<Diagnostic>) -> Self {
-        let mut add = |message: String, help: &str| faults.push(Diagnostic::error("E0607", message).helped(help));
+        let mut add =
+            |message: String, help: &str| faults.push(Diagnostic::error("E0607", message).helped(help));
         let step = series.step;
         if args.step.is_some_and(SimDuration::is_zero) {
             add("a step of 0s".to_owned(), "write `--step 1m`, for one");
@@ -151,7 +159,9 @@ impl Job {
         };
         let season_steps = season.map_or(0, steps) as usize;
         if let Some(season) = season.filter(|_| 2 * season_steps >= length) {
-            let message = format!("a season of {season} does not come twice in {span}: there is nothing to learn it from");
+            let message = format!(
+                "a season of {season} does not come twice in {span}: there is nothing to learn it from"
+            );
             add(message, "write a shorter `--season`, or `--season 0s` for none");
         }
         let horizons: Vec<u32> = if args.horizons.is_empty() {
@@ -176,10 +186,16 @@ impl Job {
             add(message, "shorten `--horizons` or `--warm-up`, or give it a longer trace");
         }
         let q = &args.quantiles;
-        if q.len() < 2 || q.iter().any(|p| *p <= 0.0 || *p >= 1.0) || q.windows(2).any(|pair| pair[0] >= pair[1]) {
+        if q.len() < 2
+            || q.iter().any(|p| *p <= 0.0 || *p >= 1.0)
+            || q.windows(2).any(|pair| pair[0] >= pair[1])
+        {
             let listed: Vec<String> = q.iter().map(ToString::to_string).collect();
             let message = format!("the quantiles {} contradict each other", listed.join(", "));
-            add(message, "write two or more between 0 and 1, from the lowest to the highest: `--quantiles 0.1,0.5,0.9`");
+            add(
+                message,
+                "write two or more between 0 and 1, from the lowest to the highest: `--quantiles 0.1,0.5,0.9`",
+            );
         }
         let (models, found) = models(args, step, season);
         faults.extend(found);
@@ -288,7 +304,8 @@ fn lineup(step: SimDuration, season: Option<SimDuration>) -> Vec<(String, Foreca
     let seasonal = |label: &str, kind: &str, more: &str| {
         season.map(|season| read(label, format!(r#"{{"{kind}": {{"season": "{season}"{more}}}}}"#)))
     };
-    let mut all: Vec<(String, ForecasterSpec)> = seasonal("seasonalNaive", "seasonalNaive", "").into_iter().collect();
+    let mut all: Vec<(String, ForecasterSpec)> =
+        seasonal("seasonalNaive", "seasonalNaive", "").into_iter().collect();
     all.push(("lastValue".to_owned(), ForecasterSpec::LastValue));
     all.push(read("movingAverage", format!(r#"{{"movingAverage": {{"window": "{}"}}}}"#, step * 10)));
     all.push(read("ewma", format!(r#"{{"ewma": {{"halfLife": "{}"}}}}"#, step * 3)));

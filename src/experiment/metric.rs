@@ -248,6 +248,8 @@ metrics! {
             |run| Some(run.ledger.account_usd(Account::Draining));
         "cost.unallocated", Usd, Lower, "What GPUs bound to no replica cost.",
             |run| Some(run.ledger.account_usd(Account::Unallocated));
+        "cost.heldNodes", Usd, Lower, "What GPUs cost that placeholders held for replicas to come; part of unallocated.",
+            |run| Some(run.ledger.placeholder_usd());
         "cost.keepWarm", Usd, Lower, "What GPUs cost while replicas in rotation worked on nothing but a keep-warm request; part of busy.",
             |run| Some(run.ledger.keep_warm_usd());
         "keepWarm.share", Share, Lower, "Share of busy GPU time that went to keep-warm requests alone.",

@@ -221,7 +221,10 @@ mod tests {
         y.iter().for_each(|value| model.observe(*value));
         let expected = plain(&y, &[1, 2, 3, 7, 8, 9, 10]);
         let (constant, found) = model.coefficients();
-        assert!((constant - expected[0]).abs() < 1e-4 * expected[0].abs().max(1.0), "{constant} {expected:?}");
+        assert!(
+            (constant - expected[0]).abs() < 1e-4 * expected[0].abs().max(1.0),
+            "{constant} {expected:?}"
+        );
         for ((lag, a), b) in found.iter().zip(&expected[1..]) {
             assert!((a - b).abs() < 1e-6, "lag {lag}: {a} {b}");
         }

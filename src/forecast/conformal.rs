@@ -189,7 +189,8 @@ mod tests {
         let check = |name: &str, draw: &dyn Fn(&mut rand::rngs::ChaCha8Rng) -> f64| {
             let mut rng = Streams::new(7, 0).stream(Purpose::Arrivals, 0);
             // 40 p is whole or not: the promise is the rank over 40.
-            let levels = [(0.05, 2.0), (0.1, 4.0), (0.33, 13.0), (0.5, 20.0), (0.8, 32.0), (0.88, 36.0), (0.95, 38.0)];
+            let levels =
+                [(0.05, 2.0), (0.1, 4.0), (0.33, 13.0), (0.5, 20.0), (0.8, 32.0), (0.88, 36.0), (0.95, 38.0)];
             let mut covered = [0_u64; 7];
             for _ in 0..TRIALS {
                 // Nothing is expected: a window of values that are zero, and errors about it.

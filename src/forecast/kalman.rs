@@ -105,8 +105,7 @@ mod tests {
 
     #[test]
     fn it_is_the_filter_of_the_textbooks() {
-        let values: Vec<f64> =
-            (0..200).map(|t| 50.0 + f64::from(t) * 0.3 + f64::from(t * 37 % 11)).collect();
+        let values: Vec<f64> = (0..200).map(|t| 50.0 + f64::from(t) * 0.3 + f64::from(t * 37 % 11)).collect();
         for (q, r) in [((1.0, 0.1), 10.0), ((0.0, 0.0), 1.0), ((5.0, 2.0), 0.5)] {
             for length in [1, 2, 5, 50, 200] {
                 let mut model = KalmanTrend::new(q.0, q.1, r);

@@ -25,19 +25,16 @@ struct Member {
 impl Mixture {
     /// Of members, for forecasts of up to so many steps; errors count half after `half_life` steps.
     pub fn new(members: Vec<Box<dyn Forecaster>>, steps_max: u32, half_life: f64) -> Self {
-        let mut horizons: Vec<u32> =
-            std::iter::successors(Some(1_u32), |step| step.checked_mul(2)).take_while(|s| *s < steps_max).collect();
+        let mut horizons: Vec<u32> = std::iter::successors(Some(1_u32), |step| step.checked_mul(2))
+            .take_while(|s| *s < steps_max)
+            .collect();
         horizons.push(steps_max.max(1));
         let of = |model| Member {
             model,
             pending: vec![VecDeque::new(); horizons.len()],
             loss: vec![0.0; horizons.len()],
         };
-        Self {
-            members: members.into_iter().map(of).collect(),
-            decay: libm::exp2(-1.0 / half_life),
-            horizons,
-        }
+        Self { members: members.into_iter().map(of).collect(), decay: libm::exp2(-1.0 / half_life), horizons }
     }
 
     /// The member that speaks for a horizon: the leader at the next one that is compared.

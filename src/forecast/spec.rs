@@ -258,13 +258,18 @@ impl ForecasterSpec {
                 for (name, value) in spec.smoothing.iter().flat_map(SmoothingSpec::values) {
                     if !(0.0..=1.0).contains(&value) {
                         let message = format!("a smoothing parameter is between 0 and 1, not {value}");
-                        faults.add(&format!("smoothing.{name}"), message, "leave `smoothing` out to have it fitted");
+                        faults.add(
+                            &format!("smoothing.{name}"),
+                            message,
+                            "leave `smoothing` out to have it fitted",
+                        );
                     }
                 }
             }
             Self::Ar(spec) => {
                 if !(1..=LAGS_MAX).contains(&spec.lags) {
-                    let message = format!("an autoregression looks at 1 to {LAGS_MAX} lags, not {}", spec.lags);
+                    let message =
+                        format!("an autoregression looks at 1 to {LAGS_MAX} lags, not {}", spec.lags);
                     faults.add("lags", message, "3 are enough for most loads");
                 }
                 faults.season("season", spec.season, u64::from(spec.lags) + 1);
@@ -272,7 +277,11 @@ impl ForecasterSpec {
             Self::KalmanTrend(spec) => {
                 let values = [("qLevel", spec.q_level), ("qTrend", spec.q_trend), ("r", spec.r)];
                 for (name, value) in values.into_iter().filter(|(_, v)| !v.is_finite() || *v <= 0.0) {
-                    faults.add(name, format!("a variance is more than 0, not {value}"), "Dynamo's are 1, 0.1 and 10");
+                    faults.add(
+                        name,
+                        format!("a variance is more than 0, not {value}"),
+                        "Dynamo's are 1, 0.1 and 10",
+                    );
                 }
             }
             Self::Mixture(spec) => faults.mixture(spec),
@@ -369,8 +378,11 @@ impl Faults {
             let message = format!("a season of {season} is no whole number of steps of {}", self.step);
             self.add(path, message, "its phase would drift: change the step, or the season");
         } else if own / step <= more_than {
-            let message =
-                format!("a season of {season} has {} steps of {}, and needs more than {more_than}", own / step, self.step);
+            let message = format!(
+                "a season of {season} has {} steps of {}, and needs more than {more_than}",
+                own / step,
+                self.step
+            );
             self.add(path, message, "leave the season out, or use shorter steps");
         } else {
             self.duration(path, season);
@@ -466,7 +478,9 @@ mod tests {
 
     #[test]
     fn seasons_are_found_wherever_they_are() {
-        let own = spec(r#"{"mixture": {"members": ["lastValue", {"ar": {"season": "1h"}}, {"seasonalNaive": {"season": "24h"}}]}}"#);
+        let own = spec(
+            r#"{"mixture": {"members": ["lastValue", {"ar": {"season": "1h"}}, {"seasonalNaive": {"season": "24h"}}]}}"#,
+        );
         let found = own.seasons();
         let paths: Vec<(&str, SimDuration)> = found.iter().map(|(path, s)| (path.as_str(), *s)).collect();
         assert_eq!(

@@ -32,7 +32,8 @@ impl Quantiles {
         if self.0.is_empty() || next.0.is_empty() {
             return Self(if self.0.is_empty() { next.0.clone() } else { self.0.clone() });
         }
-        let pairs = self.0.iter().flat_map(|a| next.0.iter().map(move |b| a.as_nanos().saturating_add(b.as_nanos())));
+        let pairs =
+            self.0.iter().flat_map(|a| next.0.iter().map(move |b| a.as_nanos().saturating_add(b.as_nanos())));
         let mut sums: Vec<u64> = pairs.collect();
         sums.sort_unstable();
         if sums.len() > POINTS {

@@ -78,6 +78,10 @@ pub struct Ledger {
     pub keep_warm_gpu_ns: u128,
     /// The same, each times the price of its GPU-hour in millionths of a US dollar.
     pub keep_warm_cost: u128,
+    /// GPU-nanoseconds of *unallocated* that placeholders held: nodes kept for replicas to come.
+    pub placeholder_gpu_ns: u128,
+    /// The same, each times the price of its GPU-hour in millionths of a US dollar.
+    pub placeholder_cost: u128,
 }
 
 /// What the nodes of a pool cost.
@@ -158,6 +162,11 @@ impl Ledger {
     /// US dollars of keep-warm requests.
     pub fn keep_warm_usd(&self) -> f64 {
         usd(self.keep_warm_cost)
+    }
+
+    /// US dollars of nodes that placeholders held.
+    pub fn placeholder_usd(&self) -> f64 {
+        usd(self.placeholder_cost)
     }
 
     /// US dollars of *steady*, at the mean price of the replicas that were ready.

@@ -136,6 +136,9 @@ pub struct RunOutcome {
     pub starts: Vec<StartRecord>,
     /// Each decision that changed something, and each whose rule or conditions differ from those before.
     pub decisions: Vec<DecisionRecord>,
+    /// What policies that are only watched would have decided, recorded alike: replicas that were ordered, and those they would
+    /// have ordered.
+    pub would_be: Vec<DecisionRecord>,
     /// Engine steps.
     pub steps: Steps,
     /// SHA-256 over the run's facts in their order, hexadecimal.

@@ -61,6 +61,21 @@ impl Reason {
     }
 }
 
+/// A decision that nobody follows: what a policy that is only watched would have said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WouldBe {
+    /// Name of the loop that came to it.
+    pub of: &'static str,
+    /// Replicas that were ordered at that time.
+    pub from: u32,
+    /// Replicas it would have ordered.
+    pub replicas: u32,
+    /// Spares it would have ordered.
+    pub spare: u32,
+    /// Why.
+    pub why: Reason,
+}
+
 /// What a policy's own components put between the gateway and the pods. The default puts nothing there.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DataPath {
@@ -174,6 +189,17 @@ pub trait Autoscaler: Send {
 
     /// A pod came into rotation or left it. It may set the timer.
     fn pods_changed(&mut self, _now: SimTime) {}
+
+    /// Nodes that it wants held for replicas to come, by a placeholder each, beside those of the scenario. Asked before the run and
+    /// after each turn.
+    fn placeholders(&self) -> u32 {
+        0
+    }
+
+    /// What a policy that it only watches would have decided since it was asked last; asked after each turn.
+    fn would_be(&mut self) -> Vec<WouldBe> {
+        Vec::new()
+    }
 }
 
 /// What a controller can know at an instant.

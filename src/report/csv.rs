@@ -1,5 +1,5 @@
 //! `runs.csv`: one row a run, every metric. `timeline.csv`: one row a step of each run. `starts.csv`: one row a stage of each
-//! cold start.
+//! cold start. `decisions.csv`: one row a decision of each run, those that nobody followed included.
 //!
 //! Units are in the column names: s, share (0 to 1), usd, count, gpu_h. `inf` is a latency that was
 //! never reached; an empty cell is a figure the run does not have.
@@ -20,6 +20,9 @@ pub struct TimelineTable;
 
 /// One row a stage of each cold start.
 pub struct Starts;
+
+/// One row a decision.
+pub struct DecisionTable;
 
 /// A figure as text: the shortest that reads back the same.
 fn cell(figure: Option<f64>) -> String {
@@ -172,6 +175,51 @@ impl Report for Starts {
     }
 }
 
+impl Report for DecisionTable {
+    fn name(&self) -> &'static str {
+        "decision-table"
+    }
+
+    fn file(&self) -> Option<&'static str> {
+        Some("decisions.csv")
+    }
+
+    fn write(&self, summary: &Summary, out: &mut dyn Write) -> io::Result<()> {
+        let mut table = csv::Writer::from_writer(out);
+        table.write_record([
+            "policy",
+            "replication",
+            "at_s",
+            "followed",
+            "of",
+            "from",
+            "to",
+            "spare",
+            "rule",
+            "detail",
+        ])?;
+        for (policy, replication, run) in each_run(summary) {
+            for (followed, log) in [("yes", &run.decisions), ("no", &run.would_be)] {
+                for decision in log {
+                    table.write_record([
+                        policy,
+                        &replication.to_string(),
+                        &cell(Some(decision.at.as_secs_f64())),
+                        followed,
+                        decision.of,
+                        &decision.from.to_string(),
+                        &decision.to.to_string(),
+                        &decision.spare.to_string(),
+                        decision.why.rule,
+                        &decision.why.detail,
+                    ])?;
+                }
+            }
+        }
+        table.flush()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -210,6 +258,23 @@ mod tests {
         let expected =
             ["hpa", "0", "5", "900", "cancelled", "0", "", "container start", "900.4", "901.2", "0.8", "0"];
         assert_eq!(rows[12], expected.map(str::to_owned));
+    }
+
+    #[test]
+    fn decisions_that_nobody_followed_come_behind_those_of_their_run() {
+        let mut experiment = fixture::experiment();
+        let run = &mut experiment.policies[0].runs[1];
+        run.would_be = run.decisions.clone();
+        run.would_be[0].to = 9;
+        let mut bytes = Vec::new();
+        DecisionTable.write(&Summary::new(experiment), &mut bytes).unwrap();
+        let text = String::from_utf8(bytes).unwrap();
+        let rows: Vec<&str> = text.lines().filter(|row| row.starts_with("hpa,1,")).collect();
+        let tail = "ScaleUpLimit,\"waiting 12 against 4: 6, at most 4\"";
+        assert_eq!(
+            rows,
+            [format!("hpa,1,590,yes,hpa,2,4,0,{tail}"), format!("hpa,1,590,no,hpa,2,9,0,{tail}")]
+        );
     }
 
     #[test]

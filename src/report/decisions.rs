@@ -2,7 +2,8 @@
 //!
 //! A header a policy, then a line a record: time, loop, replicas before and after (and spares),
 //! rule, figures. Conditions of the autoscaler's object follow on a line of their own where they
-//! differ from those of the record before, of the same loop.
+//! differ from those of the record before, of the same loop. What a policy that is only watched would have decided has a log
+//! of its own behind it.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -29,15 +30,27 @@ impl Report for Decisions {
                 writeln!(out)?;
             }
             let decisions = policy.runs.first().map_or(&[][..], |run| &run.decisions);
-            let count = match decisions.len() {
-                1 => "1 record".to_owned(),
-                count => format!("{count} records"),
-            };
             let (name, replications) = (&policy.name, policy.runs.len());
-            writeln!(out, "{name}, replication 0 of {replications}: {count}")?;
+            writeln!(out, "{name}, replication 0 of {replications}: {}", records(decisions))?;
             write_log(decisions, out)?;
+            let would_be = policy.runs.first().map_or(&[][..], |run| &run.would_be);
+            if !would_be.is_empty() {
+                writeln!(
+                    out,
+                    "\n{name}, would have been decided by the policy that is watched: {}",
+                    records(would_be)
+                )?;
+                write_log(would_be, out)?;
+            }
         }
         Ok(())
+    }
+}
+
+fn records(decisions: &[DecisionRecord]) -> String {
+    match decisions.len() {
+        1 => "1 record".to_owned(),
+        count => format!("{count} records"),
     }
 }
 

@@ -294,6 +294,9 @@ pub struct RunDoc {
     pub starts: Vec<StartRecord>,
     /// Each decision.
     pub decisions: Vec<DecisionDoc>,
+    /// Each decision of a policy that is only watched: `from` is what was ordered, `to` what it would have ordered.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub would_be: Vec<DecisionDoc>,
 }
 
 /// One latency distribution.

@@ -37,4 +37,7 @@ pub struct LedgerDoc {
     pub start_up_ns: String,
     /// Of *serving, busy*: nothing but a keep-warm request, GPU-nanoseconds.
     pub keep_warm_gpu_ns: String,
+    /// Of *unallocated*: held by placeholders, GPU-nanoseconds.
+    #[serde(default)]
+    pub placeholder_gpu_ns: String,
 }

@@ -102,7 +102,11 @@ impl FanChart<'_> {
         if !low.is_empty() {
             let back: Vec<(f64, f64)> = low.iter().rev().copied().collect();
             let outline = points(&high) + &points(&back);
-            _ = writeln!(out, "<polygon points=\"{}\" fill=\"{FORECAST}\" fill-opacity=\"0.25\"/>", outline.trim());
+            _ = writeln!(
+                out,
+                "<polygon points=\"{}\" fill=\"{FORECAST}\" fill-opacity=\"0.25\"/>",
+                outline.trim()
+            );
         }
         for (line, colour) in [(&series, INK), (&middle, FORECAST)] {
             _ = writeln!(
@@ -124,10 +128,18 @@ mod tests {
     fn a_picture_has_the_series_the_forecast_and_its_interval() {
         let values = [Some(0.0), Some(10.0), None, Some(5.0)];
         let fan = vec![(2, 6.0, 4.0, 8.0), (3, 6.0, 4.0, 8.0)];
-        let chart =
-            FanChart { title: "a < b", unit: "requests/s", values: &values, step: SimDuration::from_secs(60), fan: &fan };
+        let chart = FanChart {
+            title: "a < b",
+            unit: "requests/s",
+            values: &values,
+            step: SimDuration::from_secs(60),
+            fan: &fan,
+        };
         let svg = chart.svg();
-        assert!(svg.starts_with("<svg ") && svg.trim_end().ends_with("</svg>") && svg.contains("a &lt; b"), "{svg}");
+        assert!(
+            svg.starts_with("<svg ") && svg.trim_end().ends_with("</svg>") && svg.contains("a &lt; b"),
+            "{svg}"
+        );
         assert_eq!((svg.matches("<polyline").count(), svg.matches("<polygon").count()), (2, 1));
         // The gap is left out; 10 is at the top, 0 at the bottom.
         let series = svg.split("<polyline points=\"").nth(1).unwrap().split('"').next().unwrap();

@@ -206,6 +206,7 @@ pub fn run(number: u64) -> RunOutcome {
         timeline: timeline(),
         starts: starts(),
         decisions: vec![decision],
+        would_be: Vec::new(),
         steps: Steps { total: 100_000, extrapolated: 3_100 },
         facts_digest: format!("{number:064x}"),
     }

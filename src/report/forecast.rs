@@ -81,7 +81,8 @@ impl Backtested {
     }
 
     fn horizon_table(&self, horizon: usize, nominal: f64) -> String {
-        let against = self.models.iter().find(|model| model.is_naive).map_or("", |model| model.label.as_str());
+        let against =
+            self.models.iter().find(|model| model.is_naive).map_or("", |model| model.label.as_str());
         let ahead = format!("{} ahead", self.horizons[horizon]);
         let coverage = format!("in {:.0}%", nominal * 100.0);
         let versus = if against.is_empty() { String::new() } else { format!("MAE vs {against}") };
@@ -118,7 +119,12 @@ impl Backtested {
         if parts.is_empty() {
             return String::new();
         }
-        format!("{}, the default of `predictive`, against {}: {}\n", standard.label, naive.label, parts.join(", "))
+        format!(
+            "{}, the default of `predictive`, against {}: {}\n",
+            standard.label,
+            naive.label,
+            parts.join(", ")
+        )
     }
 }
 

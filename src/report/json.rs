@@ -171,6 +171,7 @@ fn run_doc(replication: usize, run: &RunOutcome, figures: &[Option<f64>]) -> Run
         ledger: ledger(&run.ledger),
         starts: run.starts.clone(),
         decisions: run.decisions.iter().map(DecisionDoc::from).collect(),
+        would_be: run.would_be.iter().map(DecisionDoc::from).collect(),
     }
 }
 
@@ -212,6 +213,7 @@ fn ledger(ledger: &Ledger) -> LedgerDoc {
         cold_starts: ledger.cold_starts,
         start_up_ns: ledger.start_up_ns.to_string(),
         keep_warm_gpu_ns: ledger.keep_warm_gpu_ns.to_string(),
+        placeholder_gpu_ns: ledger.placeholder_gpu_ns.to_string(),
     }
 }
 

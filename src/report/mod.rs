@@ -53,6 +53,7 @@ pub const REPORTS: &[&dyn Report] = &[
     &csv::Runs,
     &csv::TimelineTable,
     &csv::Starts,
+    &csv::DecisionTable,
     &decisions::Decisions,
     &digest::Digest,
 ];

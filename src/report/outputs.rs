@@ -157,7 +157,7 @@ fn temporary(dir: &Path) -> io::Result<NamedTempFile> {
     builder.tempfile_in(dir)
 }
 
-/// `DIR/outcome.json and 7 more`, for the line that says what was written.
+/// `DIR/outcome.json and 8 more`, for the line that says what was written.
 pub fn listed(paths: &[PathBuf]) -> String {
     match paths {
         [] => "nothing".to_owned(),
@@ -190,6 +190,7 @@ mod tests {
         assert!(names(&dir).is_empty());
         let written = outputs.write(&summary(), &[("resolved.yaml", b"name: x\n")]).unwrap();
         let expected = [
+            "decisions.csv",
             "decisions.txt",
             "facts.digest",
             "outcome.json",
@@ -200,7 +201,7 @@ mod tests {
             "timeline.csv",
         ];
         assert_eq!(names(&dir), expected);
-        assert_eq!(listed(&written), format!("{} and 7 more", dir.join("outcome.json").display()));
+        assert_eq!(listed(&written), format!("{} and 8 more", dir.join("outcome.json").display()));
         assert_eq!(fs::read(dir.join("resolved.yaml")).unwrap(), b"name: x\n");
     }
 

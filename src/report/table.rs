@@ -213,6 +213,10 @@ pub fn costs(summary: &Summary) -> Vec<Line> {
             *last = format!("{last}  = {}", format::cents(money.total_cents));
         }
         lines.push(Line { label: format!("COST, {}", policy.name), parts });
+        if let Some(usd) = policy.mean("cost.heldNodes").filter(|usd| *usd > 0.0) {
+            let parts = vec!["of unallocated".to_owned(), format::value(Unit::Usd, usd)];
+            lines.push(Line { label: "  of it held nodes".to_owned(), parts });
+        }
         if let Some(usd) = policy.mean("cost.keepWarm").filter(|usd| *usd > 0.0) {
             let share = format::maybe(Unit::Share, policy.mean("keepWarm.share"));
             let parts = vec![format!("{share} of busy GPU time"), format::value(Unit::Usd, usd)];

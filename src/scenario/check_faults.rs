@@ -153,5 +153,5 @@ impl Resolver<'_> {
 }
 
 pub(super) fn is_knative(policy: &PolicySpec) -> bool {
-    matches!(policy, PolicySpec::Knative(_)) || policy.below().is_some_and(is_knative)
+    policy.any(&|policy| matches!(policy, PolicySpec::Knative(_)))
 }

@@ -366,7 +366,15 @@ impl Resolver<'_> {
             slo: slo.unwrap_or_default(),
             warnings,
         };
-        Resolved { simulation, policies: spec.policies.clone(), gates, header, spec, notes, is_searched: false }
+        Resolved {
+            simulation,
+            policies: spec.policies.clone(),
+            gates,
+            header,
+            spec,
+            notes,
+            is_searched: false,
+        }
     }
 
     /// Requests and span of the trace, of its first replication where they differ.

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use super::fault::{below, file_diagnostic};
 use super::resolve::Resolver;
-use crate::policy::adapter::AdapterSpec;
 use crate::forecast::Series;
 use crate::kernel::SimDuration;
+use crate::policy::adapter::AdapterSpec;
 use crate::policy::{self, PolicySpec, PredictiveSpec, ReplicaModel, ResourceRead, Setting};
 use crate::profile::Profile;
 use crate::promql::Release;
@@ -81,16 +81,20 @@ impl Resolver<'_> {
         let policies = self.spec().policies.clone();
         for (at, spec) in policies.iter().flat_map(|(name, policy)| predictive(name, policy)) {
             if let Some(lead) = spec.lead.filter(|lead| *lead >= span) {
-                let message = format!("a lead of {lead} is longer than the traffic, {span}: no order would be in time");
+                let message =
+                    format!("a lead of {lead} is longer than the traffic, {span}: no order would be in time");
                 let fault = self.scenario.document.fault("E0317", &at.key("lead"), message);
                 self.faults.push(fault.helped("lengthen the workload, or shorten the lead"));
             }
             let learned = spec.seasons().into_iter().filter(|_| spec.history.is_none());
             for (path, season) in learned.filter(|(_, season)| *season >= span) {
-                let message =
-                    format!("a season of {season} is no shorter than the traffic, {span}: it would never come back");
+                let message = format!(
+                    "a season of {season} is no shorter than the traffic, {span}: it would never come back"
+                );
                 let fault = self.scenario.document.fault("E0317", &below(&at, &path), message);
-                self.faults.push(fault.helped("give it a `history`, lengthen the workload, or leave the season out"));
+                self.faults.push(
+                    fault.helped("give it a `history`, lengthen the workload, or leave the season out"),
+                );
             }
         }
     }
@@ -137,16 +141,21 @@ impl Resolver<'_> {
 
 /// The predictive policies in a policy, with their places.
 pub(super) fn predictive<'a>(name: &str, policy: &'a PolicySpec) -> Vec<(Path, &'a PredictiveSpec)> {
-    let mut found = Vec::new();
-    let mut at = Path::keys(["policies"]).key(name);
-    let mut next = Some(policy);
-    while let Some(policy) = next {
-        at = at.key(policy.kind());
+    fn within<'a>(at: &Path, policy: &'a PolicySpec, found: &mut Vec<(Path, &'a PredictiveSpec)>) {
+        let at = at.key(policy.kind());
         if let PolicySpec::Predictive(spec) = policy {
             found.push((at.clone(), &**spec));
         }
-        at = at.key("over");
-        next = policy.below();
+        for (key, policy) in policy.below() {
+            // Members have names of their own, which may hold dots.
+            let below = match key.split_once('.') {
+                Some((list, name)) => at.key(list).key(name),
+                None => at.key(&key),
+            };
+            within(&below, policy, found);
+        }
     }
+    let mut found = Vec::new();
+    within(&Path::keys(["policies"]).key(name), policy, &mut found);
     found
 }

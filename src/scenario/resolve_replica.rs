@@ -35,9 +35,15 @@ impl Resolved {
         let fault = |(name, policy): (&String, &PolicySpec)| {
             let at = Path::keys(["policies"]).key(name).key(policy.kind());
             let (message, help) = if self.simulation.slo.is_none() {
-                ("what a replica can serve is searched within the SLO, and there is none", "write an `slo`, or the policy's `capacity: 2.5`, requests/s")
+                (
+                    "what a replica can serve is searched within the SLO, and there is none",
+                    "write an `slo`, or the policy's `capacity: 2.5`, requests/s",
+                )
             } else {
-                ("not even a trickle of this workload keeps the SLO on one warm replica: it has no capacity", "loosen the SLO, use a faster profile, or write the policy's `capacity: 2.5`, requests/s")
+                (
+                    "not even a trickle of this workload keeps the SLO on one warm replica: it has no capacity",
+                    "loosen the SLO, use a faster profile, or write the policy's `capacity: 2.5`, requests/s",
+                )
             };
             document.fault("E0316", &at, message).helped(help)
         };
@@ -50,8 +56,9 @@ impl Resolved {
         let all = self.policies.iter().flat_map(|(name, policy)| predictive(name, policy));
         let late = all.filter(|(_, spec)| spec.lead.is_none()).filter_map(|(at, spec)| {
             let lead = spec.lead_in(&self.simulation.setting);
-            let message =
-                format!("a cold start of {lead} is longer than the traffic, {span}: no order would be in time");
+            let message = format!(
+                "a cold start of {lead} is longer than the traffic, {span}: no order would be in time"
+            );
             let help = "lengthen the workload, or write the `lead` that you mean";
             (lead >= span).then(|| document.fault("E0317", &at, message).helped(help))
         });
@@ -120,7 +127,11 @@ policies: { p: { predictive: { maxReplicas: 9, capacity: 2 } } }
             let replica = &own.simulation.setting.replica;
             let near = |found: SimDuration, expected_ms: u64| {
                 let expected = SimDuration::from_millis(expected_ms);
-                assert!(found.saturating_sub(expected).max(expected.saturating_sub(found)) <= SimDuration::from_millis(20), "{sets:?}: {found}");
+                assert!(
+                    found.saturating_sub(expected).max(expected.saturating_sub(found))
+                        <= SimDuration::from_millis(20),
+                    "{sets:?}: {found}"
+                );
             };
             near(replica.start.at(0.5), start_ms);
             near(replica.start_with_node.at(0.5), with_node_ms);
@@ -134,7 +145,8 @@ policies: { p: { predictive: { maxReplicas: 9, capacity: 2 } } }
 
     #[test]
     fn the_capacity_is_searched_where_it_is_read_and_missed_where_it_cannot_be() {
-        let with_slo = resolved(&["policies.p.predictive.capacity=null", "slo={ e2e: 10s }"]).ok().expect("it has one");
+        let with_slo =
+            resolved(&["policies.p.predictive.capacity=null", "slo={ e2e: 10s }"]).ok().expect("it has one");
         let capacity = with_slo.simulation.setting.replica.capacity_per_s.expect("it was searched");
         // Four at a time, 2 s each, are two a second at most.
         assert!((1.5..2.0).contains(&capacity), "{capacity}");
@@ -147,6 +159,9 @@ policies: { p: { predictive: { maxReplicas: 9, capacity: 2 } } }
         assert_eq!(codes(&["policies.p.predictive.capacity=null"]), ["E0316"]);
         assert_eq!(codes(&["policies.p.predictive.capacity=null", "slo={ e2e: 1s }"]), ["E0316"]);
         assert_eq!(codes(&["workload.duration=2m"]), ["E0317"]);
-        assert_eq!(codes(&["policies.p.predictive.lead=2h", "policies.p.predictive.season=2h"]), ["E0317", "E0317"]);
+        assert_eq!(
+            codes(&["policies.p.predictive.lead=2h", "policies.p.predictive.season=2h"]),
+            ["E0317", "E0317"]
+        );
     }
 }

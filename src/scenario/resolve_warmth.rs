@@ -6,10 +6,11 @@ use super::resolve::Resolver;
 use super::resolve_storage::drawn;
 use crate::kernel::{Distribution, SimDuration};
 use crate::policy::PolicySpec;
-use crate::policy::warm_pool::{SleepLevel, SleepSpec};
+use crate::policy::warm_pool::{SleepLevel, SleepSpec, SpareLevel};
 use crate::profile::Profile;
 use crate::profile::schema::{LevelTimes, SleepLevels, Stage};
 use crate::sim::EngineParams;
+use crate::sim::cluster::config::{PoolSpec, Prefetch};
 use crate::sim::compile_cache::CachePlan;
 use crate::sim::config::ReadyAfter;
 use crate::sim::warmth::{Cooling, KeepWarm};
@@ -107,37 +108,48 @@ impl Resolver<'_> {
     /// The policies, with what the profile knows of how their spares sleep.
     pub(super) fn sleeping_spares(&mut self, profile: &Profile) -> IndexMap<String, PolicySpec> {
         let mut policies = self.spec().policies.clone();
-        for (name, mut policy) in &mut policies {
-            let mut keys = vec!["policies", name];
-            loop {
-                let pool = match policy {
-                    PolicySpec::WarmPool(pool) => pool,
-                    PolicySpec::Predictive(spec) => {
-                        let Some(over) = &mut spec.over else { break };
-                        keys.extend(["predictive", "over"]);
-                        policy = over;
-                        continue;
-                    }
-                    _ => break,
-                };
-                keys.push("warmPool");
-                if let Some(sleep) = &mut pool.sleep
-                    && !fill(sleep, profile)
-                {
-                    let level = level_name(sleep.level);
-                    let message = format!(
-                        "profile {} does not know how long waking up takes at level {level}",
-                        profile.name
-                    );
-                    let at = [&keys[..], &["sleep"]].concat();
-                    let help = "write `wake: 3s`, what waking up takes, or put `sleep` into the profile with its source";
-                    self.fault("E0316", &at, message, help);
-                }
-                keys.push("over");
-                policy = &mut pool.over;
-            }
+        for (name, policy) in &mut policies {
+            self.spares_within(policy, &["policies".to_owned(), name.clone()], profile);
         }
         policies
+    }
+
+    /// Of a policy and those within it.
+    fn spares_within(&mut self, policy: &mut PolicySpec, at: &[String], profile: &Profile) {
+        let mut keys = at.to_vec();
+        keys.push(policy.kind().to_owned());
+        if let PolicySpec::WarmPool(pool) = policy
+            && let Some(sleep) = &mut pool.sleep
+            && !fill(sleep, profile)
+        {
+            let level = level_name(sleep.level);
+            let message =
+                format!("profile {} does not know how long waking up takes at level {level}", profile.name);
+            let at: Vec<&str> = keys.iter().map(String::as_str).chain(["sleep"]).collect();
+            let help =
+                "write `wake: 3s`, what waking up takes, or put `sleep` into the profile with its source";
+            self.fault("E0316", &at, message, help);
+        }
+        if let PolicySpec::WarmPool(pool) = policy
+            && pool.level == SpareLevel::Image
+        {
+            let brings = |pool: &PoolSpec| pool.image_present || pool.prefetch.contains(&Prefetch::Image);
+            let pools = &self.spec().cluster.pools;
+            let without: Vec<String> =
+                pools.iter().filter(|(_, pool)| !brings(pool)).map(|(name, _)| format!("`{name}`")).collect();
+            if !without.is_empty() {
+                let message = format!(
+                    "nodes are to be held with the image on them, and {} has none before a replica comes",
+                    without.join(", ")
+                );
+                let at: Vec<&str> = keys.iter().map(String::as_str).chain(["level"]).collect();
+                let help = "write `prefetch: [image]` for the pool and `replica.image`, or `level: node`";
+                self.fault("E0317", &at, message, help);
+            }
+        }
+        for (own, below) in policy.below_mut() {
+            self.spares_within(below, &[&keys[..], &own[..]].concat(), profile);
+        }
     }
 }
 
@@ -233,6 +245,10 @@ policies: { p: { warmPool: { spare: 1, sleep: { level: inHostRam }, over: { fixe
         assert_eq!(times(&[]), (ms(800), ms(800)));
         assert_eq!(times(&["policies.p.warmPool.sleep.wake=3s"]), (ms(3_000), ms(3_000)));
         assert_eq!(times(&["policies.p.warmPool.sleep.fallAsleep=0s"]), (ms(0), ms(800)));
+        // In policies within policies, too.
+        let within = "policies.p={ max: { of: { a: { fixed: { replicas: 1 } }, b: { guard: { ceiling: 3, over: \
+            { warmPool: { spare: 1, sleep: { level: inHostRam }, over: { fixed: { replicas: 1 } } } } } } } } }";
+        assert_eq!(times(&[within]), (ms(800), ms(800)));
     }
 
     #[test]

@@ -54,6 +54,8 @@ impl Run<'_> {
         }
         self.books.close(now);
         self.books.write(&mut self.ledger);
+        let held = self.cluster.close_held(now);
+        (self.ledger.placeholder_gpu_ns, self.ledger.placeholder_cost) = (held.gpu_ns, held.cost);
         let billed = self.cluster.close_bill(now);
         self.ledger.billed_gpu_ns = billed.iter().sum();
         let bill = |(pool, billed_gpu_ns): (&PoolPlan, u128)| PoolBill {
@@ -98,6 +100,7 @@ impl Run<'_> {
             timeline: self.timeline,
             starts: self.starts,
             decisions: self.decisions,
+            would_be: self.would_be,
             steps,
             facts_digest,
         };

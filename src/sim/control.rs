@@ -5,7 +5,8 @@ use super::prometheus::GatewayReading;
 use super::replica::{Lost, State};
 use super::run::{Event, Run};
 use crate::kernel::queue::Rank;
-use crate::policy::api::{GatewayView, PodView, PrometheusView};
+use crate::outcome::DecisionRecord;
+use crate::policy::api::{GatewayView, PodView, PrometheusView, WouldBe};
 use crate::policy::meter::Meter;
 use crate::policy::{Autoscaler, View};
 
@@ -58,7 +59,7 @@ impl Run<'_> {
         if let Some(decision) = decision {
             self.apply(self.loops[index].name, decision);
         }
-        self.set_timer();
+        self.turn_over();
     }
 
     #[inline(never)] // benches/observe.sh counts what it costs.
@@ -71,6 +72,36 @@ impl Run<'_> {
         if let Some((of, decision)) = decision {
             self.apply(of, decision);
         }
+        self.turn_over();
+    }
+
+    /// The policy wants so many nodes held, beside the placeholders of the scenario.
+    fn hold_nodes(&mut self, wanted: u32) {
+        if wanted == self.held_nodes {
+            return;
+        }
+        self.held_nodes = wanted;
+        let wanted = self.sim.cluster.placeholders.saturating_add(wanted);
+        let left = self.cluster.set_placeholders(wanted, self.now);
+        self.place();
+        for id in left {
+            self.watch_empty(id);
+        }
+    }
+
+    /// Takes what a turn leaves beside its decision.
+    fn turn_over(&mut self) {
+        let at = self.now;
+        let record = |WouldBe { of, from, replicas, spare, why }| DecisionRecord {
+            at,
+            of,
+            from,
+            to: replicas,
+            spare,
+            why,
+        };
+        self.would_be.extend(self.policy.would_be().into_iter().map(record));
+        self.hold_nodes(self.policy.placeholders());
         self.set_timer();
     }
 

@@ -56,6 +56,8 @@ mod groups_tests;
 #[cfg(test)]
 mod knative_tests;
 #[cfg(test)]
+mod layered_tests;
+#[cfg(test)]
 mod probe_tests;
 #[cfg(test)]
 mod rollout_tests;

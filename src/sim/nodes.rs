@@ -350,7 +350,7 @@ impl Run<'_> {
     }
 
     /// Without a loop that looks for them, empty nodes go by themselves.
-    fn watch_empty(&mut self, id: NodeId) {
+    pub(super) fn watch_empty(&mut self, id: NodeId) {
         if !matches!(self.sim.cluster.provisioner, ProvisionerSpec::AtOnce) {
             return;
         }

@@ -126,6 +126,8 @@ pub(super) struct Run<'a> {
     pub standing: StandingLog,
     pub cluster: Cluster,
     pub provisioning: Provisioning,
+    /// Nodes that the policy wants held, beside the placeholders of the scenario.
+    pub held_nodes: u32,
     /// Images and weights, where they are simulated.
     pub storage: Option<Storage>,
     /// When something happens to them next, and the generation of that event; older ones are stale.
@@ -169,6 +171,8 @@ pub(super) struct Run<'a> {
     pub controller: Controller,
     pub starts: Vec<StartRecord>,
     pub decisions: Vec<DecisionRecord>,
+    /// Decisions that nobody follows.
+    pub would_be: Vec<DecisionRecord>,
     pub finished: Vec<Finished>,
     pub trace_end: Option<SimTime>,
     pub watched: Option<u64>,
@@ -205,6 +209,8 @@ impl<'a> Run<'a> {
         let data_path = policy.data_path();
         let queries = policy.queries();
         let prefix = policy.workload().unwrap_or("replica");
+        let mut nodes = sim.cluster.clone();
+        nodes.placeholders = nodes.placeholders.saturating_add(policy.placeholders());
         let prometheus = Prometheus::new(&queries, &sim.setting, prefix, sim.telemetry.scrape_interval);
         Self {
             sim,
@@ -220,13 +226,14 @@ impl<'a> Run<'a> {
             ready_log: Vec::new(),
             standing: StandingLog::default(),
             cluster: Cluster::new(
-                sim.cluster.clone(),
+                nodes,
                 sim.replica.gpus_per_pod(),
                 at_start.saturating_mul(sim.replica.group_size),
                 streams,
                 Shortages::new(&sim.faults, &sim.cluster),
             ),
             provisioning: Provisioning::default(),
+            held_nodes: policy.placeholders(),
             storage: sim.storage.is_needed().then(|| Storage::new(sim.storage.clone())),
             storage_event: (None, 0),
             compile_cache: sim.compile_cache.as_ref().map(CompileCache::new),
@@ -261,6 +268,7 @@ impl<'a> Run<'a> {
             controller: Controller::new(Order { replicas: ordered, spare, written: SimTime::ZERO }),
             starts: Vec::new(),
             decisions: Vec::new(),
+            would_be: Vec::new(),
             finished: Vec::new(),
             trace_end: None,
             watched,

@@ -131,7 +131,8 @@ fn bare(
             if value.is_none() {
                 let from = word.as_ptr() as usize - text.as_ptr() as usize;
                 let spot = Spot { line: lines.line(), text: &text, from, len: word.len() };
-                let help = "a series is a CSV file of times and values with a header, or numbers and white space";
+                let help =
+                    "a series is a CSV file of times and values with a header, or numbers and white space";
                 let message = format!("`{}` is no number", shown(word));
                 faults.at(spot, FaultKind::Format, message, Some(help.to_owned()));
             }
@@ -198,9 +199,11 @@ impl Times {
 fn even(mut rows: Vec<(i128, Option<f64>)>, faults: &mut FileFaults) -> Option<Series> {
     // Rows of one time keep their order, and so does their sum.
     rows.sort_by_key(|(at, _)| *at);
-    let mut gaps: Vec<i128> = rows.windows(2).map(|pair| pair[1].0 - pair[0].0).filter(|gap| *gap > 0).collect();
+    let mut gaps: Vec<i128> =
+        rows.windows(2).map(|pair| pair[1].0 - pair[0].0).filter(|gap| *gap > 0).collect();
     gaps.sort_unstable();
-    let (Some(step), Some((first, _)), Some((last, _))) = (gaps.get(gaps.len() / 2), rows.first(), rows.last())
+    let (Some(step), Some((first, _)), Some((last, _))) =
+        (gaps.get(gaps.len() / 2), rows.first(), rows.last())
     else {
         if faults.is_empty() {
             faults.whole(FaultKind::Empty, "a series needs values at two times at least", None);

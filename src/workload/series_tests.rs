@@ -15,7 +15,8 @@ fn secs(secs: u64) -> SimDuration {
 #[test]
 fn values_are_read_whatever_their_times_look_like() {
     let check = |text: &str, unit: Option<TimeUnit>, step: SimDuration, expected: &[Option<f64>]| {
-        let found = read_text(text, SeriesFormat { unit, period: None }).unwrap_or_else(|f| panic!("{text}: {f:?}"));
+        let found =
+            read_text(text, SeriesFormat { unit, period: None }).unwrap_or_else(|f| panic!("{text}: {f:?}"));
         assert_eq!((found.series.step, &found.series.values[..]), (step, expected), "{text}");
     };
     let all = [Some(1.0), Some(2.5), Some(3.0)];

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use jiff::tz::TimeZone;
 
-use super::schedule::{Schedule, time_zone};
 use crate::policy::Fault;
+use crate::policy::cron::{Schedule, time_zone};
 
 /// A cron trigger.
 #[derive(Clone, Debug, PartialEq)]

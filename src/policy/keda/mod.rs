@@ -23,7 +23,6 @@ pub mod prometheus;
 pub mod quantity;
 pub mod queues;
 mod scalers;
-pub mod schedule;
 mod sensor;
 pub mod spec;
 pub mod triggers;

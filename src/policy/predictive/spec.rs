@@ -174,7 +174,8 @@ impl PredictiveSpec {
                 add("leadQuantile", message, "0.9 is late for one start of ten");
             }
             (Some(lead), None) if step_fits && lead.as_nanos() / self.step.as_nanos() > STEPS_AHEAD_MAX => {
-                let message = format!("a lead of {lead} is more than {STEPS_AHEAD_MAX} steps of {}", self.step);
+                let message =
+                    format!("a lead of {lead} is more than {STEPS_AHEAD_MAX} steps of {}", self.step);
                 add("lead", message, "lengthen `step`");
             }
             _ => {}
@@ -206,9 +207,6 @@ impl PredictiveSpec {
             }));
             faults.extend(self.check_history(setting));
         }
-        if let Some(over) = &self.over {
-            faults.extend(over.check(setting).into_iter().map(|(p, m, h)| (format!("over.{p}"), m, h)));
-        }
         faults
     }
 
@@ -224,13 +222,22 @@ impl PredictiveSpec {
         let Some(series) = setting.histories.get(&history.file) else { return faults };
         let own = history.rates(series, self.step);
         if own.values.iter().flatten().count() < 2 {
-            let message = format!("the history of {} has less than two steps of {}", series.span(), self.step);
-            faults.push(("history".to_owned(), message, "shorten `step`, or give it more history".to_owned()));
+            let message =
+                format!("the history of {} has less than two steps of {}", series.span(), self.step);
+            faults.push((
+                "history".to_owned(),
+                message,
+                "shorten `step`, or give it more history".to_owned(),
+            ));
             return faults;
         }
         if own.values.iter().flatten().any(|value| *value < 0.0) {
             let message = "the history has a load below zero".to_owned();
-            faults.push(("history.file".to_owned(), message, "its values are requests, or requests/s".to_owned()));
+            faults.push((
+                "history.file".to_owned(),
+                message,
+                "its values are requests, or requests/s".to_owned(),
+            ));
         }
         for (path, season) in self.seasons().into_iter().filter(|(_, season)| *season > series.span()) {
             let message = format!("a season of {season} is longer than the history of {}", series.span());

@@ -87,7 +87,9 @@ fn replicas_stay_that_are_needed_before_an_order_would_serve() {
 
 #[test]
 fn the_window_is_of_the_steps_that_an_order_serves_first() {
-    let window = |lead: &str| spec(&format!(r#"{{"maxReplicas": 1, "lead": "{lead}"}}"#)).window(lead.parse().unwrap());
+    let window = |lead: &str| {
+        spec(&format!(r#"{{"maxReplicas": 1, "lead": "{lead}"}}"#)).window(lead.parse().unwrap())
+    };
     assert_eq!(window("0s"), (1, 1));
     assert_eq!(window("30s"), (1, 2));
     assert_eq!(window("1m"), (2, 2));
@@ -97,7 +99,11 @@ fn the_window_is_of_the_steps_that_an_order_serves_first() {
 
 #[test]
 fn the_larger_count_holds_and_fewer_only_if_both_allow_it() {
-    let fixed = |replicas: u32| format!(r#", "lead": "1m", "forecaster": "lastValue", "over": {{"fixed": {{"replicas": {replicas}}}}}"#);
+    let fixed = |replicas: u32| {
+        format!(
+            r#", "lead": "1m", "forecaster": "lastValue", "over": {{"fixed": {{"replicas": {replicas}}}}}"#
+        )
+    };
     let mut policy = policy(&fixed(3));
     assert_eq!((policy.initial(), policy.maximum()), ((3, 0), Some(20)));
     let names: Vec<&str> = policy.loops().iter().map(|own| own.name).collect();
@@ -181,7 +187,10 @@ fn a_history_is_learned_before_the_run() {
         spec.season = Some(secs(3600));
     };
     check(&longer, "season");
-    check(&|spec| (spec.step, spec.forecaster) = (secs(480), Some(crate::forecast::ForecasterSpec::LastValue)), "history");
+    check(
+        &|spec| (spec.step, spec.forecaster) = (secs(480), Some(crate::forecast::ForecasterSpec::LastValue)),
+        "history",
+    );
 }
 
 #[test]

@@ -11,6 +11,7 @@ use crate::policy::keda::spec::ScaledObjectSpec;
 use crate::policy::keda::triggers::{ExternalTrigger, Source as TriggerSource, Trigger};
 use crate::policy::keda::validate::{ScaledObject, hpa_max, hpa_min};
 use crate::policy::knative::revision::Revision;
+use crate::policy::warm_pool::SpareLevel;
 use crate::policy::{KedaSpec, KnativeSpec, PolicySpec, Setting};
 use crate::promql::catalogue::{Metric, Quantity};
 use crate::promql::{Query, Selector};
@@ -32,7 +33,7 @@ pub(super) struct Case<'a> {
     pub spec: &'a ScenarioSpec,
     /// Estimates to hold settings against.
     pub figures: Figures,
-    /// The policies that scale, seen through warm pools.
+    /// The policies that scale, seen through those that they are below of.
     pub scalers: Vec<Scaler<'a>>,
 }
 
@@ -42,8 +43,8 @@ impl<'a> Case<'a> {
         let spec = &world.scenario.spec;
         let figures = Figures::new(world.simulation);
         let root = Path::keys(["policies"]);
-        let scalers = spec.policies.iter().filter_map(|(name, policy)| {
-            Scaler::new(name, &root.key(name), policy, 0, &world.simulation.setting)
+        let scalers = spec.policies.iter().flat_map(|(name, policy)| {
+            Scaler::within(name, &root.key(name), policy, 0, &world.simulation.setting)
         });
         Self { spec, figures, scalers: scalers.collect() }
     }
@@ -180,29 +181,53 @@ impl<'a> Controller<'a> {
 }
 
 impl<'a> Scaler<'a> {
-    /// Of a policy; `None` of one that does not scale, and of one that its own check refuses.
-    fn new(name: &'a str, at: &Path, policy: &'a PolicySpec, spare: u32, setting: &Setting) -> Option<Self> {
+    /// Those of a policy: itself, or the ones within it. None of those that do not scale, that are watched only, that others cap
+    /// (`min`), or that their own check refuses.
+    fn within(name: &'a str, at: &Path, policy: &'a PolicySpec, spare: u32, setting: &Setting) -> Vec<Self> {
         let at = at.key(policy.kind());
+        let below = |policy, spare, key: &str| Self::within(name, &at.key(key), policy, spare, setting);
         let own = match policy {
             // Rules about what is scaled on know objects of Kubernetes, KEDA and Knative.
             PolicySpec::Fixed(_)
+            | PolicySpec::Min(_)
             | PolicySpec::Ray(_)
             | PolicySpec::Aibrix(_)
             | PolicySpec::Wva(_)
-            | PolicySpec::Dynamo(_) => {
-                return None;
-            }
+            | PolicySpec::Dynamo(_) => None,
             PolicySpec::WarmPool(pool) => {
-                return Self::new(name, &at.key("over"), &pool.over, spare + pool.spare, setting);
+                // Held nodes give way to replicas: they need no room of their own.
+                let is_replica = pool.level == SpareLevel::Loaded;
+                let spares =
+                    |max: Option<u32>| if is_replica { pool.most_spares(max.unwrap_or(0)) } else { 0 };
+                let spared = |scaler: Self| Self { spare: scaler.spare + spares(scaler.max), ..scaler };
+                return below(&pool.over, spare, "over").into_iter().map(spared).collect();
             }
             PolicySpec::Predictive(spec) => {
-                return Self::new(name, &at.key("over"), spec.over.as_ref()?, spare, setting);
+                return spec.over.iter().flat_map(|policy| below(policy, spare, "over")).collect();
             }
-            PolicySpec::Hpa(spec) => Self::of_hpa(spec, at, setting),
-            PolicySpec::Keda(policy) => Self::of_keda(policy, at, setting)?,
-            PolicySpec::Knative(spec) => Self::of_knative(spec, at)?,
+            PolicySpec::Schedule(spec) => {
+                return spec.over.iter().flat_map(|policy| below(policy, spare, "over")).collect();
+            }
+            PolicySpec::Guard(spec) => {
+                let capped = |scaler: Self| Self {
+                    max: scaler.max.into_iter().chain(spec.ceiling).min(),
+                    min: scaler.min.max(spec.floor.unwrap_or(0)),
+                    ..scaler
+                };
+                return below(&spec.over, spare, "over").into_iter().map(capped).collect();
+            }
+            PolicySpec::Shadow(spec) => return below(&spec.run, spare, "run"),
+            PolicySpec::Max(spec) => {
+                let member = |(key, policy): (&'a String, &'a PolicySpec)| {
+                    Self::within(name, &at.key("of").key(key), policy, spare, setting)
+                };
+                return spec.of.iter().flat_map(member).collect();
+            }
+            PolicySpec::Hpa(spec) => Some(Self::of_hpa(spec, at, setting)),
+            PolicySpec::Keda(policy) => Self::of_keda(policy, at, setting),
+            PolicySpec::Knative(spec) => Self::of_knative(spec, at),
         };
-        Some(Self { name, spare, ..own })
+        own.into_iter().map(|own| Self { name, spare, ..own }).collect()
     }
 
     fn of_hpa(spec: &'a HpaSpec, at: Path, setting: &Setting) -> Self {

@@ -512,6 +512,28 @@ fn pods_and_their_room() {
         &["W0360 warmPool.over.hpa.maxReplicas"],
     );
     check(&format!("{{ warmPool: {{ spare: 4, over: {waiting} }} }}"), &[], &[]);
+    // Held nodes give way; a fraction counts as it is at the most; what a guard or `min` caps does not ask for more.
+    check(&format!("{{ warmPool: {{ spare: 5, level: node, over: {waiting} }} }}"), &[], &[]);
+    check(
+        &format!("{{ warmPool: {{ fraction: 1.1, over: {waiting} }} }}"),
+        &[],
+        &["W0360 warmPool.over.hpa.maxReplicas"],
+    );
+    let few = ["cluster.pools.gpu.maxNodes=3", "cluster.pools.gpu.minNodes=3"];
+    check(&format!("{{ guard: {{ ceiling: 3, over: {waiting} }} }}"), &few, &[]);
+    check(
+        &format!("{{ guard: {{ floor: 1, over: {waiting} }} }}"),
+        &few,
+        &["W0360 guard.over.hpa.maxReplicas"],
+    );
+    let two = format!("{{ of: {{ a: {{ fixed: {{ replicas: 1 }} }}, b: {waiting} }} }}");
+    check(&format!("{{ min: {two} }}"), &few, &[]);
+    check(&format!("{{ max: {two} }}"), &few, &["W0360 max.of.b.hpa.maxReplicas"]);
+    check(
+        &format!("{{ shadow: {{ run: {{ fixed: {{ replicas: 1 }} }}, candidate: {waiting} }} }}"),
+        &few,
+        &[],
+    );
     let unbound = keda("", &prometheus(SUM, "5")).replace("maxReplicaCount: 4,", "");
     check(&unbound, &[], &["W0360 keda.scaledObject.maxReplicaCount"]);
     check(

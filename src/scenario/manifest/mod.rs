@@ -156,23 +156,40 @@ fn slots(scenario: &Document) -> Vec<(Slot, Path)> {
     let policies = Path::keys(["policies"]);
     let mut slots = Vec::new();
     for name in scenario.keys_at(&policies) {
-        let mut at = policies.key(name);
-        loop {
-            for (kind, slot) in [("hpa", Slot::Hpa), ("keda", Slot::Keda), ("knative", Slot::Knative)] {
-                if scenario.contains(&at.key(kind)) {
-                    slots.push((slot, at.key(kind)));
-                }
-            }
-            let below = ["warmPool", "predictive"].map(|kind| at.key(kind).key("over"));
-            match below.into_iter().find(|below| scenario.contains(below)) {
-                Some(below) => at = below,
-                None => break,
-            }
-        }
+        policy_slots(scenario, &policies.key(name), &mut slots);
     }
     slots.push((Slot::Replica, Path::keys(["replica"])));
     slots.push((Slot::Adapter, Path::keys(["telemetry", "adapter"])));
     slots
+}
+
+/// Those of a policy and of the policies within it.
+fn policy_slots(scenario: &Document, at: &Path, slots: &mut Vec<(Slot, Path)>) {
+    for (kind, slot) in [("hpa", Slot::Hpa), ("keda", Slot::Keda), ("knative", Slot::Knative)] {
+        if scenario.contains(&at.key(kind)) {
+            slots.push((slot, at.key(kind)));
+        }
+    }
+    let nests = [
+        ("warmPool", "over"),
+        ("predictive", "over"),
+        ("schedule", "over"),
+        ("guard", "over"),
+        ("shadow", "run"),
+        ("shadow", "candidate"),
+    ];
+    for (kind, key) in nests {
+        let below = at.key(kind).key(key);
+        if scenario.contains(&below) {
+            policy_slots(scenario, &below, slots);
+        }
+    }
+    for kind in ["max", "min"] {
+        let members = at.key(kind).key("of");
+        for name in scenario.keys_at(&members) {
+            policy_slots(scenario, &members.key(name), slots);
+        }
+    }
 }
 
 /// Takes the request for a file out of a mapping.

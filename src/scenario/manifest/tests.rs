@@ -95,6 +95,18 @@ fn an_hpas_spec_is_the_policy() {
     let (own, _) =
         taken("/policies/p/warmPool/over/warmPool/over/hpa", "", &hpa("v2", "a", "maxReplicas: 9"));
     assert_eq!(own["maxReplicas"], 9);
+    for within in [
+        "schedule/over",
+        "guard/over",
+        "shadow/run",
+        "shadow/candidate",
+        "max/of/a",
+        "min/of/a",
+        "max/of/a/guard/over",
+    ] {
+        let (own, _) = taken(&format!("/policies/p/{within}/hpa"), "", &hpa("v2", "a", "maxReplicas: 9"));
+        assert_eq!(own["maxReplicas"], 9, "{within}");
+    }
 }
 
 #[test]

@@ -10,6 +10,7 @@ pub mod karpenter;
 
 mod census;
 mod expander;
+mod placeholders;
 mod plan;
 mod scheduler;
 
@@ -19,6 +20,7 @@ use super::faults::Shortages;
 use crate::kernel::{NodeId, SimDuration, SimTime, Streams, rng::Purpose};
 use config::BilledFrom;
 pub use expander::Choice;
+pub use placeholders::Held;
 pub use plan::{Plan, PoolPlan};
 pub use scheduler::ModelAffinity;
 
@@ -94,6 +96,7 @@ pub struct Cluster {
     there: Vec<NodeId>,
     /// Placeholders without a node.
     placeholders_waiting: u32,
+    held: Held,
     /// Pods bound so far.
     bound: u64,
     streams: Streams,
@@ -119,6 +122,7 @@ impl Cluster {
             nodes: Vec::new(),
             there: Vec::new(),
             placeholders_waiting: plan.placeholders,
+            held: Held::default(),
             bound: 0,
             streams,
             billed_gpu_ns: vec![0; pools],

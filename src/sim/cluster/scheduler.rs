@@ -40,33 +40,13 @@ impl Cluster {
         }
         // As preemption does: the node where the fewest have to go, and all placeholders are one replica large.
         let id = self.best(now, storage.map(|s| (s, version)), |node| node.placeholders > 0)?;
-        self.nodes[id.index()].placeholders -= 1;
+        self.take_placeholder(id, now);
         self.placeholders_waiting += 1;
-        self.vacate(id, now);
         self.occupy(id, now);
         Some(id)
     }
 
-    /// Binds waiting placeholders to what room is left.
-    pub fn bind_placeholders(&mut self, now: SimTime) {
-        let gpus = self.gpus_per_replica;
-        while self.placeholders_waiting > 0 {
-            let Some(id) = self.best(now, None, |node| node.free_gpus >= gpus) else { return };
-            self.placeholders_waiting -= 1;
-            self.nodes[id.index()].placeholders += 1;
-            self.occupy(id, now);
-        }
-    }
-
-    pub(super) fn evict_placeholders(&mut self, id: NodeId, now: SimTime) {
-        while self.nodes[id.index()].placeholders > 0 {
-            self.nodes[id.index()].placeholders -= 1;
-            self.placeholders_waiting += 1;
-            self.vacate(id, now);
-        }
-    }
-
-    fn best(
+    pub(super) fn best(
         &self,
         now: SimTime,
         storage: Option<(&Storage, u32)>,

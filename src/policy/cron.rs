@@ -1,4 +1,4 @@
-//! Cron schedules as the library KEDA uses reads them, and when they are next due.
+//! Cron schedules as the library that KEDA uses reads them, and when they are next due: for KEDA's cron trigger and for `schedule`.
 //!
 //! After robfig/cron v3 `parser.go` and `spec.go`, and Go's `time.Date` where a local time exists
 //! twice or not at all. Not a crate: they differ in what a step does to a star, in names,
@@ -164,6 +164,11 @@ impl Schedule {
         })
     }
 
+    /// The zone it is read in: its own, if it has one, or the one that is given.
+    pub fn zone<'a>(&'a self, zone: &'a TimeZone) -> &'a TimeZone {
+        self.zone.as_ref().unwrap_or(zone)
+    }
+
     /// Days match if both fields do; of two that are both restricted, one is enough.
     fn day_matches(&self, at: DateTime) -> bool {
         let of_month = self.day_of_month.allows(at.day() as u32);
@@ -179,7 +184,7 @@ impl Schedule {
     /// within five years. It is searched month by month, day by day and so on, as upstream does,
     /// because that decides what happens where the clock is put forward or back.
     pub fn next(&self, after: i64, zone: &TimeZone) -> Option<i64> {
-        let mut clock = Clock { at: after.checked_add(1)?, zone: self.zone.as_ref().unwrap_or(zone) };
+        let mut clock = Clock { at: after.checked_add(1)?, zone: self.zone(zone) };
         let last_year = clock.local()?.year() + 5;
         // Smaller fields are set to their start once a greater one was moved.
         let mut moved = false;

@@ -1,0 +1,171 @@
+//! Policies over policies in whole runs: a shadow changes nothing, held nodes are what they cost.
+
+use super::Simulation;
+use super::cluster::Plan;
+use super::cluster::config::ProvisionerSpec;
+use super::cluster_tests::pool;
+use super::scale_tests::world;
+use super::tests::{PRICE, batch_engine, check_laws, packed, result, secs, simulation};
+use crate::kernel::SimTime;
+use crate::outcome::{Phase, RunOutcome};
+use crate::policy::{Autoscaler, PolicySpec, Setting};
+
+/// A policy as a scenario writes it; the run starts 3.5 s before 8 o'clock.
+fn policy(json: &str) -> Box<dyn Autoscaler> {
+    let document = crate::yaml::Document::parse("policy", json).unwrap();
+    let spec: PolicySpec = crate::yaml::read(&document).unwrap();
+    let eight = "2026-03-02T08:00:00Z".parse::<jiff::Timestamp>().unwrap().as_millisecond();
+    let setting = Setting { start_ms: Some(eight - 3_500), ..Setting::default() };
+    assert_eq!(spec.check(&setting), vec![], "{json}");
+    spec.build(&setting)
+}
+
+fn hpa(metric: &str, target: u32) -> String {
+    format!(
+        r#"{{"hpa": {{"minReplicas": 1, "maxReplicas": 6, "metrics": [{{"type": "Pods", "pods": {{
+            "metric": {{"name": "{metric}"}}, "target": {{"type": "AverageValue", "averageValue": {target}}}}}}}]}}}}"#
+    )
+}
+
+fn busy() -> Simulation {
+    let gaps: Vec<_> = (0..600).map(|i| (30 + i * 7 % 200, 100 + (i as u32 * 37) % 400, 40)).collect();
+    let mut sim = simulation(batch_engine(false), packed(&gaps, 60), 7);
+    sim.cluster = Plan::of(pool(2, 4), PRICE);
+    sim
+}
+
+/// Everything of a run but what was only watched.
+fn facts(outcome: &RunOutcome) -> String {
+    let RunOutcome {
+        trace_end,
+        run_end,
+        counts,
+        ledger,
+        timeline,
+        starts,
+        decisions,
+        steps,
+        facts_digest,
+        ..
+    } = outcome;
+    format!(
+        "{trace_end:?} {run_end:?} {counts:?} {ledger:?} {timeline:?} {starts:?} {decisions:?} {steps:?} {facts_digest}"
+    )
+}
+
+#[test]
+fn a_shadow_changes_nothing_of_the_run() {
+    let sim = busy();
+    let candidates = [
+        hpa("vllm:num_requests_running", 1),
+        r#"{"keda": {"scaledObject": {"scaleTargetRef": {"name": "replica"}, "maxReplicaCount": 5, "triggers":
+            [{"type": "cron", "metadata": {"start": "1 8 * * *", "end": "2 8 * * *", "timezone": "Etc/UTC", "desiredReplicas": "4"}}]}}}"#
+            .to_owned(),
+        r#"{"schedule": {"timezone": "Etc/UTC", "replicas": 1, "windows":
+            {"w": {"start": "0 8 * * *", "end": "1 8 * * *", "exact": 5}}}}"#
+            .to_owned(),
+        r#"{"warmPool": {"spare": 2, "whileActive": true, "sleep": {"level": "inHostRam", "wake": "3s"},
+            "over": {"fixed": {"replicas": 3}}}}"#
+            .to_owned(),
+    ];
+    for run in [hpa("vllm:num_requests_waiting", 2), r#"{"fixed": {"replicas": 2}}"#.to_owned()] {
+        let alone = result(&sim, policy(&run), 0);
+        check_laws(&alone);
+        assert_eq!(alone.would_be, vec![]);
+        for candidate in &candidates {
+            let shadow = format!(r#"{{"shadow": {{"run": {run}, "candidate": {candidate}}}}}"#);
+            let watched = result(&sim, policy(&shadow), 0);
+            assert_eq!(facts(&watched), facts(&alone), "{shadow}");
+            assert!(watched.would_be.iter().any(|record| record.from != record.to), "{shadow}");
+        }
+    }
+}
+
+#[test]
+fn a_shadow_logs_what_the_other_would_have_ordered() {
+    let json = r#"{"shadow": {"run": {"fixed": {"replicas": 2}}, "candidate":
+        {"warmPool": {"spare": 1, "over": {"schedule": {"timezone": "Etc/UTC", "replicas": 3, "windows":
+        {"w": {"start": "0 8 * * *", "end": "1 8 * * *", "exact": 5}}}}}}}}"#;
+    let outcome = result(&world(1), policy(json), 0);
+    let records: Vec<_> =
+        outcome.would_be.iter().map(|r| (r.at, r.of, r.from, r.to, r.spare, r.why.rule)).collect();
+    let at = |millis: u64| SimTime::from_nanos(millis * 1_000_000);
+    assert_eq!(
+        records,
+        [(at(0), "schedule", 2, 3, 1, "ScheduleBase"), (at(3_500), "schedule", 2, 5, 1, "ScheduleExact"),]
+    );
+    assert_eq!(outcome.decisions, vec![]);
+}
+
+#[test]
+fn windows_scale_the_run_to_the_millisecond_and_their_lead_has_replicas_ready() {
+    let run = |lead: &str| {
+        let json = format!(
+            r#"{{"schedule": {{"timezone": "Etc/UTC", "replicas": 1, "windows":
+                {{"w": {{"start": "0 8 * * *", "end": "1 8 * * *", "floor": 3, "leadTime": "{lead}"}}}}}}}}"#
+        );
+        let mut sim = world(1);
+        sim.telemetry.timeline_step = secs(1);
+        let outcome = result(&sim, policy(&json), 0);
+        check_laws(&outcome);
+        let ordered: Vec<u64> =
+            outcome.starts.iter().map(|start| start.ordered.as_nanos() / 1_000_000).collect();
+        let ready = outcome.timeline.points.iter().position(|p| p.replicas[Phase::Serving as usize] == 3);
+        (ordered, ready.map(|index| index + 1))
+    };
+    // A start takes 16 s and the rest of a second until the probe.
+    assert_eq!(run("0s"), (vec![3_500; 2], Some(20)));
+    assert_eq!(run("2s"), (vec![1_500; 2], Some(18)));
+    // One that has begun already.
+    assert_eq!(run("1h"), (vec![], Some(1)));
+}
+
+/// A pool of one replica a node, 40 minutes, a single request.
+fn nodes() -> Simulation {
+    let mut sim = world(1);
+    sim.source = packed(&[(0, 1, 1)], 2_400);
+    sim.cluster = Plan::of(pool(1, 20), PRICE);
+    sim.cluster.provisioner = ProvisionerSpec::AtOnce;
+    sim
+}
+
+/// In ms of one replica.
+fn of_replica(gpu_ns: u128) -> u64 {
+    u64::try_from(gpu_ns / 2_000_000).unwrap()
+}
+
+#[test]
+fn held_nodes_are_taken_at_once_and_held_again() {
+    let json = r#"{"warmPool": {"spare": 2, "level": "node", "over": {"schedule": {"timezone": "Etc/UTC", "replicas": 1,
+        "windows": {"w": {"start": "0 8 * * *", "end": "0 9 * * *", "exact": 4}}}}}}"#;
+    let outcome = result(&nodes(), policy(json), 0);
+    check_laws(&outcome);
+    let waits: Vec<u64> = outcome
+        .starts
+        .iter()
+        .map(|start| {
+            (start.time_in(Phase::Pending) + start.time_in(Phase::Provisioning)).as_nanos() / 1_000_000
+        })
+        .collect();
+    // At 3.5 s, two find the nodes that were held; the third waits for one, and so do the placeholders.
+    assert_eq!(waits, [0, 0, 47_000]);
+    assert_eq!(of_replica(outcome.ledger.billed_gpu_ns), 3 * 2_400_000 + 3 * (2_400_000 - 43_500));
+    // Two nodes until 3.5 s, and two from 50.5 s on; their setup from 43.5 s on is of no placeholder.
+    let held = 2 * 3_500 + 2 * (2_400_000 - 50_500);
+    assert_eq!(of_replica(outcome.ledger.placeholder_gpu_ns), held);
+    assert!((outcome.ledger.placeholder_usd() - held as f64 / 3.6e6 * 2.0 * 3.6).abs() < 1e-9);
+    assert_eq!(outcome.decisions.last().unwrap().spare, 0);
+}
+
+#[test]
+fn nodes_that_are_held_no_longer_go() {
+    let json = r#"{"warmPool": {"fraction": 1, "level": "node", "over": {"schedule": {"timezone": "Etc/UTC", "replicas": 4,
+        "windows": {"w": {"start": "0 8 * * *", "end": "0 9 * * *", "exact": 1}}}}}}"#;
+    let mut sim = nodes();
+    sim.cluster.pools[0].spec.scale_down_unneeded = Some(secs(100));
+    let outcome = result(&sim, policy(json), 0);
+    check_laws(&outcome);
+    // Eight nodes; from 3.5 s on one replica and one placeholder, and the others go 100 s later.
+    assert_eq!(of_replica(outcome.ledger.billed_gpu_ns), 2 * 2_400_000 + 6 * 103_500);
+    assert_eq!(of_replica(outcome.ledger.placeholder_gpu_ns), 4 * 3_500 + (2_400_000 - 3_500));
+}
