@@ -27,6 +27,7 @@ pub mod schedule;
 mod scraped;
 pub mod setting;
 pub mod shadow;
+pub mod slo;
 pub mod warm_pool;
 pub mod wva;
 
@@ -48,6 +49,7 @@ pub use ray::RaySpec;
 pub use schedule::ScheduleSpec;
 pub use setting::{ReplicaModel, Setting};
 pub use shadow::ShadowSpec;
+pub use slo::SloPolicySpec;
 pub use warm_pool::WarmPoolSpec;
 pub use wva::WvaSpec;
 
@@ -78,6 +80,8 @@ pub enum PolicySpec {
     WarmPool(Box<WarmPoolSpec>),
     /// As many as the load will need that is forecast for when they are there, beside another policy.
     Predictive(Box<PredictiveSpec>),
+    /// As few as keep the SLO over the time that a new one takes to come.
+    Slo(Box<SloPolicySpec>),
     /// So many replicas at such times, alone or over another policy.
     Schedule(Box<ScheduleSpec>),
     /// The most of what several policies want.
@@ -92,7 +96,7 @@ pub enum PolicySpec {
 
 impl PolicySpec {
     /// The kinds there are, as a scenario names them.
-    pub const KINDS: [&'static str; 15] = [
+    pub const KINDS: [&'static str; 16] = [
         "fixed",
         "hpa",
         "keda",
@@ -103,6 +107,7 @@ impl PolicySpec {
         "dynamo",
         "warmPool",
         "predictive",
+        "slo",
         "schedule",
         "max",
         "min",
@@ -123,6 +128,7 @@ impl PolicySpec {
             Self::Dynamo(_) => "dynamo",
             Self::WarmPool(_) => "warmPool",
             Self::Predictive(_) => "predictive",
+            Self::Slo(_) => "slo",
             Self::Schedule(_) => "schedule",
             Self::Max(_) => "max",
             Self::Min(_) => "min",
@@ -144,6 +150,7 @@ impl PolicySpec {
             Self::Dynamo(spec) => Box::new(dynamo::Dynamo::new(spec, setting)),
             Self::WarmPool(spec) => Box::new(warm_pool::build(spec, setting)),
             Self::Predictive(spec) => Box::new(predictive::Predictive::new(spec, setting)),
+            Self::Slo(spec) => Box::new(slo::SloPolicy::new(spec, setting)),
             Self::Schedule(spec) => Box::new(schedule::build(spec, setting)),
             Self::Max(spec) => Box::new(combine::build(spec, Extreme::Max, setting)),
             Self::Min(spec) => Box::new(combine::build(spec, Extreme::Min, setting)),
@@ -170,6 +177,7 @@ impl PolicySpec {
             Self::Dynamo(spec) => spec.check(setting),
             Self::WarmPool(spec) => spec.check_spares(),
             Self::Predictive(spec) => spec.check(setting),
+            Self::Slo(spec) => spec.check(),
             Self::Schedule(spec) => spec.check_windows(setting),
             Self::Max(spec) | Self::Min(spec) => spec.check_members(),
             Self::Guard(spec) => spec.check_limits(),
@@ -199,6 +207,7 @@ impl PolicySpec {
     pub fn reads_replica(&self) -> ReplicaRead {
         let own = match self {
             Self::Predictive(spec) => spec.reads_replica(),
+            Self::Slo(spec) => spec.reads_replica(),
             _ => ReplicaRead::default(),
         };
         let below = self.below().into_iter().map(|(_, policy)| policy.reads_replica());

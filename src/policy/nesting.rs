@@ -15,7 +15,8 @@ impl PolicySpec {
             | Self::Ray(_)
             | Self::Aibrix(_)
             | Self::Wva(_)
-            | Self::Dynamo(_) => Vec::new(),
+            | Self::Dynamo(_)
+            | Self::Slo(_) => Vec::new(),
             Self::WarmPool(spec) => vec![own("over", &spec.over)],
             Self::Predictive(spec) => spec.over.iter().map(|policy| own("over", policy)).collect(),
             Self::Schedule(spec) => spec.over.iter().map(|policy| own("over", policy)).collect(),
@@ -38,7 +39,8 @@ impl PolicySpec {
             | Self::Ray(_)
             | Self::Aibrix(_)
             | Self::Wva(_)
-            | Self::Dynamo(_) => Vec::new(),
+            | Self::Dynamo(_)
+            | Self::Slo(_) => Vec::new(),
             Self::WarmPool(spec) => vec![own("over", &mut spec.over)],
             Self::Predictive(spec) => spec.over.iter_mut().map(|policy| own("over", policy)).collect(),
             Self::Schedule(spec) => spec.over.iter_mut().map(|policy| own("over", policy)).collect(),

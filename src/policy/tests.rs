@@ -51,6 +51,7 @@ fn kinds_are_the_tags() {
         r#"{"dynamo": {}}"#,
         r#"{"warmPool": {"spare": 1, "over": {"fixed": {"replicas": 1}}}}"#,
         r#"{"predictive": {"maxReplicas": 1}}"#,
+        r#"{"slo": {"maxReplicas": 1}}"#,
         r#"{"schedule": {"timezone": "Etc/UTC", "replicas": 1, "windows": {}}}"#,
         r#"{"max": {"of": {}}}"#,
         r#"{"min": {"of": {}}}"#,

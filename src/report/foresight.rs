@@ -123,7 +123,7 @@ mod tests {
             ]
         );
         let shown: Vec<String> = summary.policies.iter().map(above).collect();
-        assert_eq!(shown, ["does not hold", "+20%"]);
+        assert_eq!(shown, ["does not hold", "+50%"]);
         let doc = ForesightDoc::new(summary.experiment.foresight.as_ref().unwrap(), &summary.policies);
         assert!(doc.above[0].mean.0.is_none() && doc.above[1].mean.0.is_some());
         let orders = doc.found[0].as_ref().unwrap();

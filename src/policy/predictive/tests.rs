@@ -234,6 +234,5 @@ fn faults_are_named_with_their_paths() {
     check(r#"{"maxReplicas": 4, "season": "90s"}"#, &["season"]);
     check(r#"{"maxReplicas": 4, "season": "24h", "forecaster": "lastValue"}"#, &["season"]);
     check(r#"{"maxReplicas": 4, "forecaster": {"ar": {"lags": 0}}}"#, &["forecaster.ar.lags"]);
-    check(r#"{"maxReplicas": 4, "over": {"fixed": {"replicas": 0}}}"#, &["over.fixed.replicas"]);
     check(r#"{"maxReplicas": 4, "over": {"predictive": {"maxReplicas": 4}}}"#, &["over.predictive"]);
 }

@@ -193,7 +193,8 @@ impl<'a> Scaler<'a> {
             | PolicySpec::Ray(_)
             | PolicySpec::Aibrix(_)
             | PolicySpec::Wva(_)
-            | PolicySpec::Dynamo(_) => None,
+            | PolicySpec::Dynamo(_)
+            | PolicySpec::Slo(_) => None,
             PolicySpec::WarmPool(pool) => {
                 // Held nodes give way to replicas: they need no room of their own.
                 let is_replica = pool.level == SpareLevel::Loaded;
