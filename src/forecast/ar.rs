@@ -5,8 +5,6 @@
 //! Its least squares are kept as a triangle that each value is rotated into (Gentleman 1974, algorithm AS 75): nothing is
 //! refitted, and every value counts the same.
 
-use std::collections::VecDeque;
-
 use super::Forecaster;
 
 /// Weight of the prior that all coefficients are 0, in values scaled to 1: it decides only what the data leave open.
@@ -17,8 +15,8 @@ const RIDGE: f64 = 1e-6;
 pub struct Ar {
     /// Lags that it looks at, ascending.
     lags: Vec<usize>,
-    /// The newest values, the newest last; as many as the largest lag.
-    values: VecDeque<f64>,
+    /// The newest values, the newest last: as many as the largest lag at least, and twice as many at most.
+    values: Vec<f64>,
     /// Values are taken relative to this, and in this unit: squares of large numbers would drown their differences.
     scale: Option<(f64, f64)>,
     /// The triangle with its right-hand side, row by row.
@@ -47,7 +45,7 @@ impl Ar {
         Self {
             rows: rows.collect(),
             lags: all,
-            values: VecDeque::new(),
+            values: Vec::new(),
             scale: None,
             equations: 0,
             coefficients: vec![0.0; width],
@@ -74,7 +72,8 @@ impl Ar {
         let newest = self.values.len();
         self.row.clear();
         self.row.push(1.0);
-        self.row.extend(self.lags.iter().map(|lag| (self.values[newest - lag] - centre) / unit));
+        let values = &self.values;
+        self.row.extend(self.lags.iter().map(|lag| (values[newest - lag] - centre) / unit));
         self.row.push((value - centre) / unit);
         for (index, own) in self.rows.iter_mut().enumerate() {
             let (a, b) = (own[index], self.row[index]);
@@ -100,7 +99,7 @@ impl Ar {
     /// Forecasts step by step, each out of those before. None leaves what was seen by more than its whole range: a fit may
     /// have a root outside of the unit circle, and nothing grows without end.
     fn recursion(&self, steps: u32, mut each: impl FnMut(f64)) {
-        let last = self.values.back().copied().unwrap_or(0.0);
+        let last = self.values.last().copied().unwrap_or(0.0);
         let (Some((centre, unit)), true) = (self.scale, self.equations >= 2 * self.rows.len()) else {
             (0..steps).for_each(|_| each(last));
             return;
@@ -127,16 +126,19 @@ impl Ar {
 impl Forecaster for Ar {
     fn observe(&mut self, value: f64) {
         let lag_max = self.lag_max();
-        if self.values.len() == lag_max {
+        if self.values.len() >= lag_max {
             let scale = *self.scale.get_or_insert_with(|| {
                 let mean = self.values.iter().sum::<f64>() / lag_max as f64;
                 let spread = self.values.iter().map(|v| (v - mean).abs()).sum::<f64>() / lag_max as f64;
                 (mean, if spread > 0.0 { spread } else { 1.0 })
             });
             self.learn(value, scale);
-            self.values.pop_front();
         }
-        self.values.push_back(value);
+        self.values.push(value);
+        // In bulk: to move all of them for each value would cost the length of a season.
+        if self.values.len() >= 2 * lag_max {
+            self.values.drain(..lag_max);
+        }
         self.range = (self.range.0.min(value), self.range.1.max(value));
     }
 

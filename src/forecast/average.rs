@@ -32,6 +32,11 @@ impl Forecaster for MovingAverage {
         self.values.iter().sum::<f64>() / self.values.len().max(1) as f64
     }
 
+    fn path(&self, steps: u32, into: &mut Vec<f64>) {
+        into.clear();
+        into.resize(steps as usize, self.forecast(1));
+    }
+
     fn model(&self, _steps: u32) -> &'static str {
         "movingAverage"
     }
@@ -50,5 +55,8 @@ mod tests {
             model.observe(value);
             check(&model, expected);
         }
+        let mut path = Vec::new();
+        model.path(2, &mut path);
+        assert_eq!(path, [5.0, 5.0]);
     }
 }

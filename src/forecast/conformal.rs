@@ -5,32 +5,35 @@
 //! exchangeable, the next value lies at or below the k-th smallest of n errors with probability k / (n + 1), whatever their
 //! distribution is.
 
-use std::collections::VecDeque;
-
 use super::Forecaster;
+use super::ring::Ring;
 
 /// Errors kept for each horizon.
-const KEPT: usize = 500;
+const KEPT: u32 = 500;
 
 /// The last errors of a horizon.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Errors {
     /// In order of time.
-    newest: VecDeque<f64>,
+    newest: Ring,
     /// The same, ascending.
     sorted: Vec<f64>,
+}
+
+impl Default for Errors {
+    fn default() -> Self {
+        Self { newest: Ring::new(KEPT), sorted: Vec::new() }
+    }
 }
 
 impl Errors {
     /// One more; beyond the number that is kept the oldest is forgotten.
     pub fn push(&mut self, error: f64) {
-        if self.newest.len() == KEPT
-            && let Some(oldest) = self.newest.pop_front()
-        {
+        if let Some(oldest) = self.newest.due() {
             let at = self.sorted.partition_point(|own| own.total_cmp(&oldest).is_lt());
             self.sorted.remove(at);
         }
-        self.newest.push_back(error);
+        self.newest.push(error);
         let at = self.sorted.partition_point(|own| own.total_cmp(&error).is_lt());
         self.sorted.insert(at, error);
     }
@@ -66,8 +69,8 @@ pub struct Intervals {
 
 struct Horizon {
     steps: u32,
-    /// Forecasts whose time has not come, the oldest first.
-    pending: VecDeque<f64>,
+    /// Forecasts whose time has not come.
+    pending: Ring,
     errors: Errors,
 }
 
@@ -76,7 +79,7 @@ impl Intervals {
     pub fn new(model: Box<dyn Forecaster>, horizons: &[u32], is_load: bool) -> Self {
         let horizon = |steps: &u32| Horizon {
             steps: (*steps).max(1),
-            pending: VecDeque::new(),
+            pending: Ring::new(*steps),
             errors: Errors::default(),
         };
         Self { model, horizons: horizons.iter().map(horizon).collect(), is_load }
@@ -89,13 +92,11 @@ impl Intervals {
         self.model.observe(told);
         for index in 0..self.horizons.len() {
             let own = &mut self.horizons[index];
-            if own.pending.len() == own.steps as usize
-                && let (Some(forecast), Some(value)) = (own.pending.pop_front(), value)
-            {
+            if let (Some(forecast), Some(value)) = (own.pending.due(), value) {
                 own.errors.push((value - forecast) / scale(forecast));
             }
             let forecast = self.forecast(self.horizons[index].steps);
-            self.horizons[index].pending.push_back(forecast);
+            self.horizons[index].pending.push(forecast);
         }
     }
 
@@ -174,9 +175,9 @@ mod tests {
     #[test]
     fn the_oldest_errors_are_forgotten() {
         let mut errors = Errors::default();
-        (0..2 * KEPT).for_each(|n| errors.push(n as f64));
-        assert_eq!(errors.len(), KEPT);
-        assert_eq!(errors.quantile(0.001), Some(KEPT as f64));
+        (0..2 * KEPT).for_each(|n| errors.push(f64::from(n)));
+        assert_eq!(errors.len(), KEPT as usize);
+        assert_eq!(errors.quantile(0.001), Some(f64::from(KEPT)));
         assert!(errors.sorted.is_sorted());
     }
 

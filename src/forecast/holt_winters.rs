@@ -38,8 +38,8 @@ const PHI_RANGE: (f64, f64) = (0.8, 0.98);
 const SEASONS_KEPT: usize = 4;
 /// What stands in for a season where there is none: the level and the trend begin with two blocks of this many values.
 const BLOCK: usize = 8;
-/// The fit of a series without a season looks back on as many values.
-const KEPT_WITHOUT_SEASON: usize = 512;
+/// Values that it looks back on at least: four short seasons are soon seen, and say little.
+const KEPT_LEAST: usize = 512;
 
 /// A running model. It says the last value until two seasons are over.
 #[derive(Clone, Debug)]
@@ -96,7 +96,7 @@ impl HoltWinters {
     }
 
     fn kept_max(&self) -> usize {
-        if self.seasonality == Seasonality::None { KEPT_WITHOUT_SEASON } else { SEASONS_KEPT * self.block }
+        (SEASONS_KEPT * self.block).max(KEPT_LEAST)
     }
 
     /// The state before the first of `values`, out of the first two blocks: the trend between their means, the level that goes
@@ -145,6 +145,16 @@ impl HoltWinters {
             state.phase = (state.phase + 1) % self.block;
         }
         value - forecast
+    }
+
+    /// A point of the line with its season.
+    fn seasoned(&self, state: &State, steps: u32, line: f64) -> f64 {
+        let phase = (state.phase + steps.max(1) as usize - 1) % self.block;
+        match self.seasonality {
+            Seasonality::None => line,
+            Seasonality::Additive => line + state.season[phase],
+            Seasonality::Multiplicative => line * state.season[phase],
+        }
     }
 
     /// Fits the parameters to the values kept, and begins anew with them: least squares of one step ahead.
@@ -215,13 +225,22 @@ impl Forecaster for HoltWinters {
         } else {
             f64::from(steps)
         };
-        let line = state.level + damped * state.trend;
-        let phase = (state.phase + steps.max(1) as usize - 1) % self.block;
-        match self.seasonality {
-            Seasonality::None => line,
-            Seasonality::Additive => line + state.season[phase],
-            Seasonality::Multiplicative => line * state.season[phase],
-        }
+        self.seasoned(state, steps, state.level + damped * state.trend)
+    }
+
+    /// The same sums, each from the one before.
+    fn path(&self, steps: u32, into: &mut Vec<f64>) {
+        into.clear();
+        let Some(state) = &self.state else {
+            into.resize(steps as usize, self.forecast(1));
+            return;
+        };
+        let (mut power, mut damped) = (1.0, 0.0);
+        into.extend((1..=steps).map(|step| {
+            power *= self.smoothing.phi;
+            damped += power;
+            self.seasoned(state, step, state.level + damped * state.trend)
+        }));
     }
 
     fn model(&self, _steps: u32) -> &'static str {
@@ -265,6 +284,22 @@ mod tests {
     }
 
     #[test]
+    fn a_path_is_its_forecasts() {
+        for (is_damped, seasonality) in [(true, Seasonality::Additive), (false, Seasonality::Multiplicative)]
+        {
+            let mut model = HoltWinters::new(seasonality, 6, is_damped, None);
+            let mut path = Vec::new();
+            for t in 0..50 {
+                model.observe(30.0 + f64::from(t * 29 % 13) + SEASON[t as usize % 6]);
+                model.path(20, &mut path);
+                for (step, value) in (1..).zip(&path) {
+                    assert!((model.forecast(step) - value).abs() < 1e-9, "{t} {step}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn one_step_is_the_recursion_of_the_book() {
         // FPP 8.3 written out with l, b, s as lists over time.
         let by = Smoothing { alpha: 0.4, beta: 0.2, gamma: 0.3, phi: 0.9 };
@@ -305,7 +340,7 @@ mod tests {
             if model.next_fit != before {
                 fits.push(t + 1);
             }
-            assert!(model.kept.len() <= 50, "{}", model.kept.len());
+            assert!(model.kept.len() <= KEPT_LEAST + 10, "{}", model.kept.len());
         }
         assert_eq!(fits, [30, 60, 120, 240, 480, 960]);
     }

@@ -1,9 +1,9 @@
 //! A minimum by compass search: no derivatives, no random numbers, a bounded number of evaluations.
 
 /// Steps shrink to this share of a parameter's range.
-const FINEST: f64 = 0.01;
+const FINEST: f64 = 0.02;
 /// Rounds through the parameters at one step size.
-const ROUNDS_MAX: usize = 4;
+const ROUNDS_MAX: usize = 2;
 
 /// Moves `at` to a point with a small `cost` within its bounds, each parameter alone, by a quarter of its range and then half
 /// the step again and again (compass search: Kolda, Lewis and Torczon 2003, section 3).
@@ -53,9 +53,9 @@ mod tests {
                 x.iter().zip(&bottom).map(|(x, b)| (x - b) * (x - b)).sum()
             });
             for (found, expected) in at.iter().zip(&expected) {
-                assert!((found - expected).abs() <= 0.01, "{at:?}");
+                assert!((found - expected).abs() <= 0.03, "{at:?}");
             }
-            assert!(evaluations <= 1 + 5 * ROUNDS_MAX * 6, "{evaluations}");
+            assert!(evaluations <= 1 + 4 * ROUNDS_MAX * 6, "{evaluations}");
         };
         check([0.25, 0.8, 0.37], [0.25, 0.8, 0.37]);
         check([-3.0, 0.5, 7.0], [0.0, 0.5, 1.0]);

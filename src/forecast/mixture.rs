@@ -1,8 +1,7 @@
 //! Several models, of which the one that was best of late speaks.
 
-use std::collections::VecDeque;
-
 use super::Forecaster;
+use super::ring::Ring;
 
 /// Follows the leader: for each horizon apart, the member whose errors were smallest of late, in absolute value and with
 /// weights that halve with their age. Of equals, the first.
@@ -16,8 +15,10 @@ pub struct Mixture {
 
 struct Member {
     model: Box<dyn Forecaster>,
-    /// By horizon: forecasts whose time has not come, the oldest first.
-    pending: Vec<VecDeque<f64>>,
+    /// What it expects of each step up to the largest horizon.
+    ahead: Vec<f64>,
+    /// By horizon: forecasts whose time has not come.
+    pending: Vec<Ring>,
     /// By horizon: the weighted sum of absolute errors. All members have the same weights, so sums compare as means do.
     loss: Vec<f64>,
 }
@@ -31,7 +32,8 @@ impl Mixture {
         horizons.push(steps_max.max(1));
         let of = |model| Member {
             model,
-            pending: vec![VecDeque::new(); horizons.len()],
+            ahead: Vec::new(),
+            pending: horizons.iter().map(|steps| Ring::new(*steps)).collect(),
             loss: vec![0.0; horizons.len()],
         };
         Self { members: members.into_iter().map(of).collect(), decay: libm::exp2(-1.0 / half_life), horizons }
@@ -46,21 +48,26 @@ impl Mixture {
 
 impl Forecaster for Mixture {
     fn observe(&mut self, value: f64) {
+        let steps_max = self.horizons.last().copied().unwrap_or(1);
         for member in &mut self.members {
             member.model.observe(value);
+            member.model.path(steps_max, &mut member.ahead);
             let of_horizons = member.pending.iter_mut().zip(&mut member.loss).zip(&self.horizons);
             for ((pending, loss), steps) in of_horizons {
-                if pending.len() == *steps as usize {
-                    let forecast = pending.pop_front().unwrap_or(value);
+                if let Some(forecast) = pending.due() {
                     *loss = self.decay * *loss + (value - forecast).abs();
                 }
-                pending.push_back(member.model.forecast(*steps));
+                pending.push(member.ahead[*steps as usize - 1]);
             }
         }
     }
 
     fn forecast(&self, steps: u32) -> f64 {
-        self.leader(steps).map_or(0.0, |member| member.model.forecast(steps))
+        let of = |member: &Member| match member.ahead.get(steps.max(1) as usize - 1) {
+            Some(known) => *known,
+            None => member.model.forecast(steps),
+        };
+        self.leader(steps).map_or(0.0, of)
     }
 
     fn model(&self, steps: u32) -> &'static str {
@@ -88,7 +95,8 @@ mod tests {
         assert_eq!((model.forecast(1), model.model(1)), (0.0, "lastValue"));
         let season = |t: usize| [10.0, 0.0, 20.0, 5.0][t % 4];
         (0..40).for_each(|t| model.observe(season(t)));
-        for steps in 1..=3 {
+        // Five steps are more than it was made for: it answers all the same.
+        for steps in [1, 2, 3, 5] {
             assert_eq!(model.model(steps), "seasonalNaive");
             assert_eq!(model.forecast(steps), season(39 + steps as usize));
         }

@@ -14,6 +14,7 @@ mod kalman;
 mod last_value;
 mod minimise;
 mod mixture;
+mod ring;
 mod seasonal_naive;
 mod series;
 mod spec;

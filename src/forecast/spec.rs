@@ -18,7 +18,7 @@ const MEMBERS_MAX: usize = 16;
 /// Steps after which the average among the standard members has forgotten half.
 const STANDARD_HALF_LIFE_STEPS: u64 = 3;
 /// Steps after which an error counts half in a mixture that does not say.
-const MIXTURE_HALF_LIFE_STEPS: u64 = 200;
+const MIXTURE_HALF_LIFE_STEPS: u64 = 100;
 
 /// A model of how a load goes on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -66,7 +66,7 @@ pub struct SeasonalNaiveSpec {
     pub season: SimDuration,
 }
 
-/// Level, trend and season, each smoothed exponentially. It is fitted to the last four seasons (least squares of one step ahead) when
+/// Level, trend and season, each smoothed exponentially. It is fitted to the last four seasons, or 512 steps if these are more (least squares of one step ahead) when
 /// three seasons are over, and again when twice as many are; the last value until two are.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -151,7 +151,7 @@ pub struct MixtureSpec {
     /// The season of the default members, a whole number of steps. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub season: Option<SimDuration>,
-    /// Age at which an error counts half. Default: 200 steps.
+    /// Age at which an error counts half. Default: 100 steps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub half_life: Option<SimDuration>,
 }

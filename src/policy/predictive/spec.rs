@@ -129,7 +129,9 @@ impl PredictiveSpec {
     pub fn lead_in(&self, setting: &Setting) -> SimDuration {
         let replica = &setting.replica;
         let start = if self.lead_includes_node { &replica.start_with_node } else { &replica.start };
-        self.lead.unwrap_or_else(|| start.at(self.lead_quantile.unwrap_or(LEAD_QUANTILE)))
+        // Of an estimate, whole seconds.
+        let whole = |time: SimDuration| SimDuration::from_secs(time.as_nanos().div_ceil(1_000_000_000));
+        self.lead.unwrap_or_else(|| whole(start.at(self.lead_quantile.unwrap_or(LEAD_QUANTILE))))
     }
 
     /// What of a replica it is not told.

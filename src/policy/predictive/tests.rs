@@ -181,7 +181,6 @@ fn a_history_is_learned_before_the_run() {
         assert_eq!(faults.iter().map(|fault| fault.0.as_str()).collect::<Vec<_>>(), [expected], "{faults:?}");
     };
     check(&|spec| spec.history.as_mut().unwrap().scale = -1.0, "history.scale");
-    check(&|spec| spec.step = secs(480), "forecaster.seasonalNaive.season");
     let longer = |spec: &mut PredictiveSpec| {
         spec.forecaster = None;
         spec.season = Some(secs(3600));
