@@ -25,3 +25,8 @@ picture:
     CLICOLOR_FORCE=1 target/release/thawline simulate scenarios/quickstart.yaml --exit-zero --out target/quickstart \
         | target/release/examples/picture > target/quickstart.svg
     mv target/quickstart.svg docs/quickstart.svg
+
+# Writes the table and the picture of docs/policies.md anew: some minutes
+policies:
+    benches/policies.sh
+    cargo run --release --example policies

@@ -195,6 +195,11 @@ pub trait Rule: Send {
         view.clone()
     }
 
+    /// Whether its first turn is worth a line of the decision log though nothing changes.
+    fn speaks_first(&self) -> bool {
+        false
+    }
+
     /// A loop of its own.
     fn own_loop(&self) -> Option<Loop> {
         None
@@ -246,9 +251,14 @@ impl<R: Rule> Layered<R> {
 
     fn settle(&mut self, view: &View<'_>, seen: &View<'_>, spoke: bool) -> Option<Decision> {
         let decision = self.rule.settle(&self.members.demands(seen), view);
-        let said = Some((decision.replicas, decision.spare, decision.path));
-        let is_news = self.said != said;
-        self.said = said;
+        let said = (decision.replicas, decision.spare, decision.path);
+        let begun = || {
+            let begins = if self.data_path().begins_proxied { Path::Proxied } else { Path::Direct };
+            (view.spec_replicas, self.initial().1, begins)
+        };
+        let before = self.said.or_else(|| (!self.rule.speaks_first()).then(begun));
+        let is_news = before != Some(said);
+        self.said = Some(said);
         (spoke || is_news).then_some(decision)
     }
 }

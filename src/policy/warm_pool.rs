@@ -302,6 +302,10 @@ impl Rule for WarmPoolRule {
         seen
     }
 
+    fn speaks_first(&self) -> bool {
+        true
+    }
+
     fn own_loop(&self) -> Option<Loop> {
         let phase = Some(SimDuration::ZERO);
         self.spec.while_active.then_some(Loop { name: "warmPool", period: ACTIVE_PERIOD, phase })

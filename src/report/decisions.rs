@@ -166,6 +166,28 @@ mod tests {
     }
 
     #[test]
+    fn what_nobody_followed_has_a_log_of_its_own() {
+        let text = written(|experiment| {
+            let runs = &mut experiment.policies[0].runs;
+            runs[0].decisions = vec![record(0, "hpa", (2, 4, 0), Reason::new("R", "d"))];
+            runs[0].would_be = vec![record(500, "keda", (4, 6, 1), Reason::new("Active", "e"))];
+            // Only the first replication is shown.
+            runs[1].would_be = vec![record(500, "keda", (4, 9, 0), Reason::new("Active", "f"))];
+            experiment.policies[1].runs[0].decisions.clear();
+        });
+        let expected = [
+            "hpa, replication 0 of 3: 1 record",
+            "00:00:00.000  hpa  2 -> 4  R  d",
+            "",
+            "hpa, would have been decided by the policy that is watched: 1 record",
+            "00:00:00.500  keda  4 -> 6 +1  Active  e",
+            "",
+            "warm-pool, replication 0 of 3: 0 records",
+        ];
+        assert_eq!(text.lines().collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
     fn a_policy_without_a_run_has_a_header() {
         let text = written(|experiment| experiment.policies.iter_mut().for_each(|p| p.runs.clear()));
         assert_eq!(text, "hpa, replication 0 of 0: 0 records\n\nwarm-pool, replication 0 of 0: 0 records\n");

@@ -7,7 +7,7 @@ use super::cluster_tests::pool;
 use super::scale_tests::world;
 use super::tests::{PRICE, batch_engine, check_laws, packed, result, secs, simulation};
 use crate::kernel::SimTime;
-use crate::outcome::{Phase, RunOutcome};
+use crate::outcome::{Account, Phase, RunOutcome};
 use crate::policy::{Autoscaler, PolicySpec, Setting};
 
 /// A policy as a scenario writes it; the run starts 3.5 s before 8 o'clock.
@@ -120,6 +120,62 @@ fn windows_scale_the_run_to_the_millisecond_and_their_lead_has_replicas_ready() 
     assert_eq!(run("1h"), (vec![], Some(1)));
 }
 
+/// A revision, an HTTPScaledObject, a ScaledObject and HPAs: with proxies, timers, zero, usage and two loops.
+fn leaves() -> Vec<String> {
+    let keda = r#"{"scaleTargetRef": {"name": "replica"}, "minReplicaCount": 0, "maxReplicaCount": 4, "cooldownPeriod": 20,
+        "pollingInterval": 5, "triggers": [{"type": "prometheus", "metadata": {"serverAddress": "http://p",
+        "query": "sum(gateway_queue_length) + sum(vllm:num_requests_running or vector(0))", "threshold": "4"}}]}"#;
+    let http = r#"{"scaleTargetRef": {"name": "replica", "service": "s", "port": 8000}, "replicas": {"min": 0, "max": 4},
+        "scaledownPeriod": 20, "scalingMetric": {"concurrency": {"targetValue": 4}}}"#;
+    vec![
+        hpa("vllm:num_requests_running", 2).replace(
+            r#""metrics""#,
+            r#""behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}}, "metrics""#,
+        ),
+        format!(r#"{{"keda": {{"scaledObject": {keda}}}}}"#),
+        format!(r#"{{"keda": {{"httpScaledObject": {http}}}}}"#),
+        r#"{"knative": {"name": "replica", "annotations": {"autoscaling.knative.dev/target": "4",
+            "autoscaling.knative.dev/window": "12s", "autoscaling.knative.dev/max-scale": "4"}}}"#
+            .to_owned(),
+    ]
+}
+
+/// Bursts with rests between them, so that what can sleep does.
+fn bursts() -> Simulation {
+    let gaps: Vec<_> = (0..800)
+        .map(|i| (if i % 200 == 199 { 90_000 } else { 20 + i * 7 % 300 }, 100 + (i as u32 * 37) % 400, 60))
+        .collect();
+    let mut sim = simulation(batch_engine(false), packed(&gaps, 60), 7);
+    sim.cluster = Plan::of(pool(2, 4), PRICE);
+    sim
+}
+
+#[test]
+fn what_bounds_nothing_changes_nothing() {
+    let sim = bursts();
+    for leaf in leaves() {
+        let alone = result(&sim, policy(&leaf), 0);
+        check_laws(&alone);
+        let scaled = alone.decisions.iter().filter(|record| record.from != record.to).count();
+        assert!(scaled > 2, "hardly anything is decided: {leaf} {:?}", alone.decisions);
+        let window = r#"{"w": {"start": "0 20 * * *", "end": "0 21 * * *", "exact": 1}}"#;
+        for wrapped in [
+            format!(
+                r#"{{"guard": {{"ceiling": 90, "up": {{"replicas": 90, "period": "1s"}}, "over": {leaf}}}}}"#
+            ),
+            format!(r#"{{"schedule": {{"timezone": "Etc/UTC", "windows": {window}, "over": {leaf}}}}}"#),
+            format!(r#"{{"shadow": {{"run": {leaf}, "candidate": {{"fixed": {{"replicas": 3}}}}}}}}"#),
+        ] {
+            assert_eq!(facts(&result(&sim, policy(&wrapped), 0)), facts(&alone), "{wrapped}");
+        }
+        // The lower of it and of what is always more. Reasons say who settled what.
+        let most = r#"{"schedule": {"timezone": "Etc/UTC", "replicas": 90, "windows":
+            {"w": {"start": "0 20 * * *", "end": "0 21 * * *", "exact": 91}}}}"#;
+        let least = format!(r#"{{"min": {{"of": {{"own": {leaf}, "most": {most}}}}}}}"#);
+        assert_eq!(result(&sim, policy(&least), 0).facts_digest, alone.facts_digest, "{least}");
+    }
+}
+
 /// A pool of one replica a node, 40 minutes, a single request.
 fn nodes() -> Simulation {
     let mut sim = world(1);
@@ -127,6 +183,30 @@ fn nodes() -> Simulation {
     sim.cluster = Plan::of(pool(1, 20), PRICE);
     sim.cluster.provisioner = ProvisionerSpec::AtOnce;
     sim
+}
+
+#[test]
+fn a_claimed_spare_serves_at_once_and_its_successor_is_ordered_at_once() {
+    let json = r#"{"warmPool": {"spare": 2, "over": {"schedule": {"timezone": "Etc/UTC", "replicas": 1, "windows":
+        {"w": {"start": "0 8 * * *", "end": "0 9 * * *", "exact": 2}}}}}}"#;
+    let mut sim = world(1);
+    sim.telemetry.timeline_step = secs(1);
+    let outcome = result(&sim, policy(json), 0);
+    check_laws(&outcome);
+    let at = |phase: Phase, seconds: [usize; 4]| {
+        seconds.map(|s| outcome.timeline.points[s - 1].replicas[phase as usize])
+    };
+    assert_eq!(at(Phase::Serving, [3, 4, 19, 20]), [1, 2, 2, 2]);
+    assert_eq!(at(Phase::Held, [3, 4, 19, 20]), [2, 1, 1, 2]);
+    let [start] = &outcome.starts[..] else { panic!("one successor: {:?}", outcome.starts) };
+    assert_eq!(start.ordered.as_nanos(), 3_500_000_000);
+    // What is held is charged: two spares, one from the claim until its successor is ready, two again.
+    let millis = |at: SimTime| at.as_nanos() / 1_000_000;
+    let ready = millis(start.phases.last().unwrap().to);
+    let end = millis(SimTime::ZERO + outcome.trace_end);
+    let held = 2 * 3_500 + (ready - 3_500) + 2 * (end - ready);
+    assert_eq!(of_replica(outcome.ledger.account(Account::Held)), held);
+    assert_eq!(outcome.ledger.placeholder_gpu_ns, 0);
 }
 
 /// In ms of one replica.

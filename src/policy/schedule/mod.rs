@@ -178,7 +178,8 @@ impl<'a> Bounds<'a> {
 
 /// A running schedule's rule.
 pub struct ScheduleRule {
-    base: u32,
+    /// Replicas outside of windows, where no policy is below.
+    base: Option<u32>,
     windows: Vec<Window>,
     most: Option<u32>,
     start_ms: i64,
@@ -207,7 +208,7 @@ impl ScheduleRule {
 pub fn build(spec: &ScheduleSpec, setting: &Setting) -> ScheduleOver {
     let start_ms = setting.start_ms.unwrap_or(0);
     let rule = ScheduleRule {
-        base: spec.replicas.unwrap_or(0),
+        base: spec.replicas,
         windows: spec.windows(start_ms.div_euclid(1000)),
         most: spec.most(),
         start_ms,
@@ -225,8 +226,9 @@ impl Rule for ScheduleRule {
     fn settle(&mut self, demands: &[Demand], view: &View<'_>) -> Decision {
         let now = self.second(view.now);
         let base = || {
-            let why = Reason::new("ScheduleBase", format!("{} replicas", self.base));
-            Decision { replicas: self.base, spare: 0, path: Path::Direct, why }
+            let replicas = self.base.unwrap_or(0);
+            let why = Reason::new("ScheduleBase", format!("{replicas} replicas"));
+            Decision { replicas, spare: 0, path: Path::Direct, why }
         };
         let mut decision = demands.first().map_or_else(base, |demand| demand.decision.clone());
         let below = decision.replicas;
@@ -244,7 +246,7 @@ impl Rule for ScheduleRule {
     }
 
     fn initial(&self, members: &[(u32, u32)]) -> (u32, u32) {
-        let (below, spare) = members.first().copied().unwrap_or((self.base, 0));
+        let (below, spare) = members.first().copied().unwrap_or((self.base.unwrap_or(0), 0));
         let mut windows: Vec<Window> = self
             .windows
             .iter()
@@ -256,12 +258,16 @@ impl Rule for ScheduleRule {
 
     /// A ceiling holds in its windows only, so it is no bound of the whole.
     fn maximum(&self, members: &[Option<u32>]) -> Option<u32> {
-        let below = members.first().copied().unwrap_or(Some(self.base));
+        let below = members.first().copied().unwrap_or(self.base);
         below.max(self.most)
     }
 
     fn timer(&self) -> Option<SimTime> {
         self.next
+    }
+
+    fn speaks_first(&self) -> bool {
+        self.base.is_some()
     }
 }
 

@@ -198,8 +198,8 @@ fn over_a_policy_windows_bound_what_it_says() {
     assert_eq!(policy.loops().iter().map(|l| l.name).collect::<Vec<_>>(), ["fixed"]);
     let mut at =
         |s: u64, replicas: u32| policy.decide(0, &World::ready(s, replicas).view()).map(|d| d.replicas);
-    // The first silence below is the first word here; then only what changes is said.
-    assert_eq!(at(0, 4), Some(4));
+    // Silence below is silence here.
+    assert_eq!(at(0, 4), None);
     assert_eq!(at(15, 4), None);
     assert_eq!(at(3599, 4), None);
     assert_eq!(at(3600, 4), Some(6));

@@ -7,7 +7,8 @@ use crate::policy::api::{Autoscaler, Decision, Loop, Path, PodView, Reason, View
 use crate::policy::{ReplicaModel, Setting};
 
 /// How far observation may take the capacity from what it is said to be.
-const CORRECTIONS: (f64, f64) = (0.5, 2.0);
+const CORRECTION_LEAST: f64 = 0.5;
+const CORRECTION_MOST: f64 = 2.0;
 /// Weight of a new observation of the capacity.
 const WEIGHT: f64 = 0.1;
 /// A replica is full once this many requests wait for each that runs in it.
@@ -106,7 +107,7 @@ impl SloPolicy {
             // Nobody waits: it serves that much within the SLO, and perhaps more.
             self.correction.max(served.min(self.correction + WEIGHT))
         };
-        self.correction = next.clamp(CORRECTIONS.0, CORRECTIONS.1);
+        self.correction = next.clamp(CORRECTION_LEAST, CORRECTION_MOST);
     }
 
     /// Plays the queue forward until an order of now would serve.

@@ -15,6 +15,7 @@ mod knative;
 mod load;
 mod nodes;
 mod replica;
+mod schedule;
 mod signal;
 mod sleep;
 #[cfg(test)]
@@ -91,6 +92,8 @@ const RULES: &[(&str, Check)] = &[
     ("W0369", OfSignal(warmth::kept_awake)),
     ("W0370", Whole(nodes::moved_replicas)),
     ("W0371", Whole(replica::ready_before_up)),
+    ("W0380", Whole(schedule::short_lead)),
+    ("W0381", Whole(schedule::room)),
 ];
 
 /// What every rule finds, with the rule's code, in the order of the rules.

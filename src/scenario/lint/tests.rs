@@ -697,3 +697,31 @@ fn what_policies_share_is_said_once_and_in_the_order_of_the_text() {
     let warning = |code, line, len| (Severity::Warning, code, Some((line, len)), 2);
     assert_eq!(shown, [warning("W0360", 13, 1), warning("W0325", 13, 20), warning("W0330", 15, 2)]);
 }
+
+#[test]
+fn schedules_and_what_they_order() {
+    let schedule = |rest: &str, window: &str| {
+        format!(
+            "{{ schedule: {{ timezone: Etc/UTC, {rest}, windows: {{ w: {{ start: 0 9 * * *, end: 0 10 * * *, {window} }} }} }} }}"
+        )
+    };
+    let lead = ["W0380 schedule.windows.w.leadTime"];
+    let check_alone =
+        |window: &str, expected: &[&str]| check(&schedule("replicas: 2", window), &[], expected);
+    // A start takes 167 s.
+    check_alone("floor: 4", &lead);
+    check_alone("exact: 4, leadTime: 166s", &lead);
+    check_alone("floor: 4, leadTime: 3m", &[]);
+    check_alone("floor: 2", &[]);
+    check_alone("exact: 1", &[]);
+    check_alone("ceiling: 1", &[]);
+    check_alone("floor: 9, leadTime: 3m", &["W0381 schedule.windows.w.floor"]);
+    check_alone("exact: 9", &["W0380 schedule.windows.w.leadTime", "W0381 schedule.windows.w.exact"]);
+    // Over a policy, nobody knows how many there are.
+    check(&schedule("over: { fixed: { replicas: 2 } }", "floor: 2"), &[], &lead);
+    let late = schedule("replicas: 2", "floor: 4");
+    check(&format!("{{ warmPool: {{ spare: 2, over: {late} }} }}"), &[], &[]);
+    let max = format!("{{ max: {{ of: {{ a.b: {{ fixed: {{ replicas: 1 }} }}, c: {late} }} }} }}");
+    check(&max, &[], &["W0380 max.of.c.schedule.windows.w.leadTime"]);
+    check(&format!("{{ shadow: {{ run: {{ fixed: {{ replicas: 1 }} }}, candidate: {late} }} }}"), &[], &[]);
+}

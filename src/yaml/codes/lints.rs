@@ -1,7 +1,7 @@
 //! The pages of lints, W03xx: why each is a trap, what to write, and whose rule it is.
 //!
 //! W0301 to W0319: KEDA. W0320 to W0339: what is scaled on. W0340 on: an HPA's behavior. W0350 on: Knative. W0360 on: pods
-//! and the room for them. The rules themselves are `scenario/lint/`.
+//! and the room for them. W0380 on: schedules. The rules themselves are `scenario/lint/`.
 
 use super::{Code, code};
 
@@ -492,9 +492,31 @@ pub(super) const LINTS: &[Code] = &[
     lint!(
         "W0371",
         "ready before the server answers",
-        "A container without a readiness probe counts as ready as soon as it runs. An engine that takes minutes to load refuses every          request until then, and a router that picks the replica with the fewest requests in flight picks the one that refuses, because          it never has any: each scale-up loses requests instead of helping.",
+        "A container without a readiness probe counts as ready as soon as it runs. An engine that takes minutes to load refuses every \
+         request until then, and a router that picks the replica with the fewest requests in flight picks the one that refuses, because \
+         it never has any: each scale-up loses requests instead of helping.",
         "readiness: { after: process }",
         "readiness: { after: warmUp }",
         "Kubernetes, Configure Liveness, Readiness and Startup Probes; pkg/kubelet/prober: without a probe a container that runs is ready."
+    ),
+    lint!(
+        "W0380",
+        "a lead that a start does not fit into",
+        "A schedule that knows when the traffic comes and orders at that instant is as late as an autoscaler that sees it come: by \
+         a whole start, node and image included. A window's `leadTime` orders its floor or exact count that much earlier, and takes \
+         nothing away until the window opens. Where a warm pool is above the schedule, its spares serve meanwhile, and nothing is \
+         warned of.",
+        "{ start: 30 9 * * 1-5, end: 0 16 * * 1-5, floor: 6 }",
+        "{ start: 30 9 * * 1-5, end: 0 16 * * 1-5, floor: 6, leadTime: 10m }",
+        "`schedule` of the scenario, and the median of the starts that it comes to."
+    ),
+    lint!(
+        "W0381",
+        "a window that orders more than the pool holds",
+        "Replicas beyond the pool's room stay pending for as long as the window is open, and the hour that was planned for is short \
+         of what was planned.",
+        "floor: 12   # maxNodes: 8",
+        "floor: 8",
+        "`schedule` and `cluster.pools` of the scenario."
     ),
 ];
