@@ -13,7 +13,8 @@ pub(super) fn by_pod(view: &View<'_>, answer: &Answer) -> Vec<(ReplicaId, f64)> 
     let value = |sample: &crate::promql::Sample| {
         let number = sample.label("pod")?.strip_prefix(view.workload)?.strip_prefix('-')?;
         let id = ReplicaId(number.parse().ok()?);
-        let known = sample.value.is_finite() && view.pods.iter().any(|pod| pod.id == id);
+        // Pods are in order of creation, and so of their numbers.
+        let known = sample.value.is_finite() && view.pods.binary_search_by_key(&id, |pod| pod.id).is_ok();
         known.then_some((id, sample.value))
     };
     samples.iter().filter_map(value).collect()

@@ -85,6 +85,11 @@ fn counts_are_checked() {
     check(&asleep("", plain), &["warmPool.sleep"]);
     let below = plain.replace(fixed, &asleep("", fixed));
     check(&below, &["warmPool.over.warmPool.sleep"]);
+    let rotating =
+        |over: &str| format!(r#"{{"warmPool": {{"spare": 1, "inRotation": true, "over": {over}}}}}"#);
+    check(&rotating(r#"{"ray": {}}"#), &[]);
+    check(&rotating(r#"{"wva": {}}"#), &["warmPool.inRotation"]);
+    check(&rotating(r#"{"warmPool": {"spare": 1, "over": {"wva": {}}}}"#), &["warmPool.inRotation"]);
     check(
         r#"{"hpa": {"maxReplicas": 2, "controller": {"syncPeriod": "0s", "tolerance": -1.0}}}"#,
         &["hpa.controller.syncPeriod", "hpa.controller.tolerance"],

@@ -152,6 +152,7 @@ impl WarmPoolSpec {
             faults.extend(rise.check().into_iter().map(|(p, m, h)| (format!("worstRise.{p}"), m, h)));
         }
         faults.extend(self.check_sleep());
+        faults.extend(self.check_rotation());
         faults
     }
 
@@ -207,6 +208,18 @@ pub struct WarmPoolRule {
     last_busy: Option<SimTime>,
     /// When it wants to look out of turn: a request came.
     wakes: Option<SimTime>,
+}
+
+impl WarmPoolSpec {
+    /// Policies that hold the pods there are against what they asked for would take spares in rotation for a change under way,
+    /// and wait for ever.
+    pub(super) fn check_rotation(&self) -> Option<Fault> {
+        let waits = self.over.any(&|policy| matches!(policy, PolicySpec::Wva(_) | PolicySpec::Dynamo(_)));
+        (self.in_rotation && waits).then(|| {
+            let message = "wva and dynamo wait until as many pods run as they asked for, and spares in rotation are more".to_owned();
+            ("inRotation".to_owned(), message, "leave it out: the spares then wait beside them".to_owned())
+        })
+    }
 }
 
 /// A running warm pool.

@@ -17,10 +17,10 @@ use crate::workload::Request;
 use crate::workload::request::Packed;
 
 /// A run of requests: from, to (s), how many a second.
-type Load = (f64, f64, f64);
+pub(super) type Load = (f64, f64, f64);
 
 /// Requests that take so long each, on pods that need `start_s` to start.
-fn world(loads: &[Load], span_s: u64, service: SimDuration, start_s: u64) -> Simulation {
+pub(super) fn world(loads: &[Load], span_s: u64, service: SimDuration, start_s: u64) -> Simulation {
     let mut arrivals: Vec<SimTime> = Vec::new();
     for &(from, to, per_s) in loads {
         let count = ((to - from) * per_s).round() as u64;
@@ -70,12 +70,12 @@ fn changes(outcome: &RunOutcome) -> Vec<(&'static str, u32, u32)> {
 }
 
 /// When the first decision by a rule was made, from an instant on.
-fn first(outcome: &RunOutcome, rule: &str, from: f64) -> f64 {
+pub(super) fn first(outcome: &RunOutcome, rule: &str, from: f64) -> f64 {
     let found = outcome.decisions.iter().find(|d| d.why.rule == rule && at(d) >= from);
     found.map_or_else(|| panic!("no {rule} from {from} on: {:#?}", outcome.decisions), at)
 }
 
-fn within(what: &str, value: f64, from: f64, to: f64) {
+pub(super) fn within(what: &str, value: f64, from: f64, to: f64) {
     assert!((from..=to).contains(&value), "{what}: {value} is not in {from} to {to}");
 }
 

@@ -58,6 +58,8 @@ mod knative_tests;
 #[cfg(test)]
 mod layered_tests;
 #[cfg(test)]
+mod llm_policies_tests;
+#[cfg(test)]
 mod probe_tests;
 #[cfg(test)]
 mod rollout_tests;

@@ -253,7 +253,9 @@ const OF_SCENARIOS: &[Code] = &[
     code(
         "E0318",
         "two things that are not simulated together",
-        "Each is simulated by itself, and what both do together is not known well enough: a replica of several pods (`replica.groupSize`) beside          lost machines, failed GPUs, rolling updates or Knative; spares out of rotation whose readiness does not tell whether they are          loaded.",
+        "Each is simulated by itself, and what both do together is not known well enough: a replica of several pods (`replica.groupSize`) beside \
+         lost machines, failed GPUs, rolling updates or Knative; spares out of rotation whose readiness does not tell whether they are \
+         loaded.",
     ),
     code(
         "E0401",

@@ -85,7 +85,7 @@ mod tests {
     #[test]
     fn apa_multiplies_what_is_there() {
         let check = |current, used, expected| {
-            assert_eq!(apa(current, used, 10.0, &LIMITS), expected, "{current} {used}")
+            assert_eq!(apa(current, used, 10.0, &LIMITS), expected, "{current} {used}");
         };
         check(4, 11.0, 4);
         check(4, 11.1, 5);

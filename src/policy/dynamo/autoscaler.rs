@@ -47,11 +47,12 @@ impl Queries {
         let of_pod =
             |of: &str| format!("sum by (pod) (rate({of}_sum[1m])) / sum by (pod) (rate({of}_count[1m]))");
         let texts = [
-            "vllm:kv_cache_usage_perc".to_owned(),
-            "vllm:num_requests_waiting".to_owned(),
-            "vllm:num_requests_running".to_owned(),
+            // By pod, so that an answer carries no other label: looks are frequent.
+            "sum by (pod) (vllm:kv_cache_usage_perc)".to_owned(),
+            "sum by (pod) (vllm:num_requests_waiting)".to_owned(),
+            "sum by (pod) (vllm:num_requests_running)".to_owned(),
             of_pod("vllm:request_prompt_tokens"),
-            "rate(vllm:prompt_tokens_total[1m])".to_owned(),
+            "sum by (pod) (rate(vllm:prompt_tokens_total[1m]))".to_owned(),
             of_pod("vllm:inter_token_latency_seconds"),
             mean("vllm:request_prompt_tokens"),
             mean("vllm:request_generation_tokens"),
@@ -153,10 +154,9 @@ impl Dynamo {
         workers.max(self.spec.min_endpoint).min(self.most())
     }
 
-    /// What the workers do, in the order of the answer, and whether their means are new.
-    fn look(&mut self, view: &View<'_>) -> (Vec<Worker>, bool) {
-        let (Some(queries), Some(engine)) = (&self.queries, self.engine) else { return (Vec::new(), false) };
-        let is_due = self.means.at.is_none_or(|at| view.now >= at + REFRESH);
+    /// What the workers do, in the order of the answer; their means over the last minute are asked for if that is due.
+    fn look(&mut self, view: &View<'_>, is_due: bool) -> Vec<Worker> {
+        let (Some(queries), Some(engine)) = (&self.queries, self.engine) else { return Vec::new() };
         if is_due {
             self.means.at = Some(view.now);
             self.means.prompt = read(view, &queries.prompt);
@@ -166,7 +166,8 @@ impl Dynamo {
             }
         }
         let waiting = read(view, &queries.waiting);
-        let running = if self.is_sla() { read(view, &queries.running) } else { Vec::new() };
+        // Only what is observed asks how many decode.
+        let running = if is_due && self.is_sla() { read(view, &queries.running) } else { Vec::new() };
         let of = |values: &[(ReplicaId, f64)], pod| scraped::of(values, pod).unwrap_or(0.0);
         let worker = |(pod, usage): (ReplicaId, f64)| {
             let (mean_prompt, step_s) = (of(&self.means.prompt, pod), of(&self.means.step, pod));
@@ -180,18 +181,24 @@ impl Dynamo {
                 step_s,
             }
         };
-        (read(view, &queries.kv).into_iter().map(worker).collect(), is_due)
+        read(view, &queries.kv).into_iter().map(worker).collect()
     }
 
     /// One look, and a step of one worker if it calls for one.
     fn load(&mut self, view: &View<'_>) -> Option<Decision> {
-        let (seen, is_new) = self.look(view);
-        if self.is_sla() && is_new {
-            seen.iter().for_each(|worker| self.model.observe(worker));
-        }
         let ready = view.ready();
-        // While workers start or stop, and while some say nothing, it only observes.
-        if !self.spec.uses_load() || ready != view.spec_replicas || seen.len() as u32 != ready {
+        let is_due = self.means.at.is_none_or(|at| view.now >= at + REFRESH);
+        // While workers start or stop it only observes.
+        let decides = self.spec.uses_load() && ready == view.spec_replicas;
+        if !decides && !is_due {
+            return None;
+        }
+        let seen = self.look(view, is_due);
+        if self.is_sla() && is_due {
+            self.model.observe(&seen);
+        }
+        // So it does while some say nothing.
+        if !decides || seen.len() as u32 != ready {
             return None;
         }
         let engine = self.engine?;

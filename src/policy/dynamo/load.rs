@@ -154,13 +154,13 @@ mod tests {
         let points =
             (0..4).flat_map(|i| (0..4).map(move |j| [f64::from(i) * 500.0, f64::from(j) * 20_000.0]));
         model.bootstrap(points.map(|[p, k]| ([p, k], 0.005 + 2e-5 * p + 1e-6 * k)));
-        model.observe(&Worker {
+        model.observe(&[Worker {
             prefill_tokens: 100.0,
             decode_kv: 9e3,
             decoding: 9.0,
             mean_prompt: 1e3,
             ..Worker::default()
-        });
+        }]);
         model
     }
 

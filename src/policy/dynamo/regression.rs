@@ -16,8 +16,9 @@ pub(super) fn solve(mut matrix: Vec<Vec<f64>>, mut right: Vec<f64>) -> Option<Ve
         right.swap(column, pivot);
         for below in column + 1..n {
             let factor = matrix[below][column] / matrix[column][column];
-            for at in column..n {
-                matrix[below][at] -= factor * matrix[column][at];
+            let upper = matrix[column].clone();
+            for (value, above) in matrix[below].iter_mut().zip(&upper).skip(column) {
+                *value -= factor * above;
             }
             right[below] -= factor * right[column];
         }
@@ -53,6 +54,7 @@ pub struct Worker {
 struct MovingAverage {
     most: usize,
     values: VecDeque<f64>,
+    sum: f64,
 }
 
 impl MovingAverage {
@@ -61,13 +63,14 @@ impl MovingAverage {
             return;
         }
         if self.values.len() == self.most {
-            self.values.pop_front();
+            self.sum -= self.values.pop_front().unwrap_or(0.0);
         }
         self.values.push_back(value);
+        self.sum += value;
     }
 
     fn value(&self) -> f64 {
-        if self.values.is_empty() { 0.0 } else { self.values.iter().sum::<f64>() / self.values.len() as f64 }
+        if self.values.is_empty() { 0.0 } else { self.sum / self.values.len() as f64 }
     }
 }
 
@@ -92,7 +95,7 @@ pub struct Regression {
 impl Regression {
     /// With `max_num_fpm_samples`, `load_min_observations` and the root of `fpm_sample_bucket_size`.
     pub fn new(most: usize, least: usize, buckets: usize) -> Self {
-        let average = || MovingAverage { most, values: VecDeque::new() };
+        let average = || MovingAverage { most, values: VecDeque::new(), sum: 0.0 };
         Self {
             samples: VecDeque::with_capacity(most + 1),
             most,
@@ -105,8 +108,15 @@ impl Regression {
         }
     }
 
-    /// Takes in what a worker does.
-    pub fn observe(&mut self, worker: &Worker) {
+    /// Takes in what workers do.
+    pub fn observe(&mut self, workers: &[Worker]) {
+        for worker in workers {
+            self.observe_one(worker);
+        }
+        self.fit();
+    }
+
+    fn observe_one(&mut self, worker: &Worker) {
         if worker.prefill_tokens > 0.0 {
             self.prompt.add(worker.mean_prompt);
         }
@@ -117,7 +127,6 @@ impl Regression {
         if worker.step_s > 0.0 {
             self.add(([worker.prefill_tokens, worker.decode_kv], worker.step_s));
         }
-        self.fit();
     }
 
     /// Takes in the steps of a profiling sweep.
@@ -151,7 +160,9 @@ impl Regression {
         };
         let mut counts = vec![0_usize; self.buckets * self.buckets];
         let of: Vec<usize> = self.samples.iter().map(bucket).collect();
-        of.iter().for_each(|index| counts[*index] += 1);
+        for index in &of {
+            counts[*index] += 1;
+        }
         let fullest = counts.iter().copied().max().unwrap_or(0);
         if let Some(oldest) = of.iter().position(|index| counts[*index] == fullest) {
             self.samples.remove(oldest);
@@ -291,7 +302,7 @@ mod tests {
             step_s: time(40.0, 3000.0),
             ..Worker::default()
         };
-        own.observe(&worker);
+        own.observe(&[worker]);
         // 600 waiting and 400 own: two chunks of 400 and one of 200.
         let expected = 2.0 * time(400.0, 2000.0) + time(200.0, 2000.0);
         near(own.next_ttft(600.0, 400, 2000.0), expected);

@@ -1,3 +1,5 @@
+#![expect(clippy::float_cmp, reason = "what is exact is claimed to be")]
+
 use super::*;
 use crate::policy::fixture::World;
 
@@ -25,6 +27,7 @@ impl Plain {
             scaled -= 1.0;
         }
         let mut desired = bound(scaled) as u32;
+        #[expect(clippy::comparison_chain, reason = "as upstream writes it")]
         if desired > self.target {
             self.counter = self.counter.max(0) + 1;
             if self.counter > (config.upscale_delay_s / 0.1) as i64 {
@@ -90,9 +93,8 @@ enum Happening {
 }
 
 fn happenings(draw: &mut Draw, first_ms: u64, end_ms: u64) -> Vec<(u64, Happening)> {
-    let mut list: Vec<(u64, Happening)> = (0..)
-        .map(|index| first_ms + index * 1000)
-        .take_while(|at| *at < end_ms)
+    let mut list: Vec<(u64, Happening)> = (first_ms..end_ms)
+        .step_by(1000)
         .map(|at| (at, Happening::Report(draw.of(&[0, 0, 1, 3, 8, 30]))))
         .collect();
     for _ in 0..12 {

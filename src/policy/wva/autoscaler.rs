@@ -9,7 +9,7 @@ use crate::policy::api::{Autoscaler, Decision, Loop, Path, Reason, View};
 use crate::policy::engine_facts::EngineFacts;
 use crate::policy::keda::owned_hpa::OwnedHpa;
 use crate::policy::{Fault, Setting, scraped};
-use crate::promql::{Answer, Query};
+use crate::promql::Query;
 
 /// The loop of the optimisation; it is the first, and the HPA's the second.
 const OPTIMISE: usize = 0;
@@ -25,8 +25,6 @@ pub(super) struct Queries {
     queue: Query,
     /// Mean prompt and output, for V2.
     lengths: Option<(Query, Query)>,
-    /// Requests over the retention period, if the model may go to none.
-    finished: Option<Query>,
 }
 
 impl Queries {
@@ -41,17 +39,13 @@ impl Queries {
             Some(peak("vllm:num_requests_waiting")),
             spec.is_v2().then(|| mean("vllm:request_prompt_tokens")),
             spec.is_v2().then(|| mean("vllm:request_generation_tokens")),
-            spec.enable_scale_to_zero.then(|| {
-                let seconds = spec.retention_period.as_nanos() / 1_000_000_000;
-                ask(&format!("sum(increase(vllm:request_success_total[{}s]))", seconds.max(1)))
-            }),
         ];
         let mut faults = Vec::new();
-        let [kv, queue, input, output, finished] =
+        let [kv, queue, input, output] =
             all.map(|query| query.and_then(|query| query.map_err(|found| faults.extend(found)).ok()));
         match (kv, queue) {
             (Some(kv), Some(queue)) if faults.is_empty() => {
-                Ok(Self { kv, queue, lengths: input.zip(output), finished })
+                Ok(Self { kv, queue, lengths: input.zip(output) })
             }
             _ => Err(faults),
         }
@@ -71,6 +65,8 @@ pub struct Wva {
     history: v2::History,
     /// What a replica held when one was last seen, tokens.
     per_replica: f64,
+    /// Requests that had come at the last optimisation, and when the last one was seen in the system.
+    last_request: (u64, SimTime),
     asleep: bool,
     /// When the queue of a model without replicas is looked at.
     poll: Option<SimTime>,
@@ -91,6 +87,7 @@ impl Wva {
             desired: None,
             history: v2::History::default(),
             per_replica: 0.0,
+            last_request: (0, SimTime::ZERO),
             asleep: false,
             poll: None,
         }
@@ -199,21 +196,21 @@ impl Wva {
         (target, rule, detail)
     }
 
-    /// Whether no request has finished for the retention period; without an answer, no.
-    fn is_idle(&self, view: &View<'_>) -> bool {
-        let Some(query) = self.queries.as_ref().and_then(|queries| queries.finished.as_ref()) else {
-            return false;
-        };
-        let long_enough = view.now >= SimTime::ZERO + self.spec.retention_period;
-        let none = matches!(view.prometheus.answer(query), Ok(Answer::Vector(values)) if values.iter().all(|v| v.value == 0.0) && !values.is_empty());
-        long_enough && none && view.gateway.in_flight() == 0
+    /// Whether no request has come for the retention period, and none is in the system.
+    fn is_idle(&mut self, view: &View<'_>) -> bool {
+        let (arrived, since) = &mut self.last_request;
+        if *arrived != view.gateway.arrived || view.gateway.in_flight() > 0 {
+            (*arrived, *since) = (view.gateway.arrived, view.now);
+        }
+        view.now >= *since + self.spec.retention_period
     }
 
     /// One optimisation. It scales nothing itself; what it emits is told when it changes.
     fn optimise(&mut self, view: &View<'_>) -> Option<Decision> {
         let (mut target, mut rule, detail) =
             if self.spec.is_v2() { self.by_tokens(view) } else { self.by_percentages(view) };
-        if self.spec.enable_scale_to_zero && self.is_idle(view) {
+        let is_idle = self.is_idle(view);
+        if self.spec.enable_scale_to_zero && is_idle {
             (target, rule) = (0, "ScaleToZero");
         } else if !self.spec.enable_scale_to_zero {
             target = target.max(1);
@@ -259,7 +256,7 @@ impl Autoscaler for Wva {
     fn queries(&self) -> Vec<&Query> {
         let Some(own) = &self.queries else { return Vec::new() };
         let lengths = own.lengths.iter().flat_map(|(input, output)| [input, output]);
-        [&own.kv, &own.queue].into_iter().chain(lengths).chain(&own.finished).collect()
+        [&own.kv, &own.queue].into_iter().chain(lengths).collect()
     }
 
     fn workload(&self) -> Option<&str> {

@@ -120,16 +120,20 @@ fn a_model_sleeps_after_the_retention_period_and_wakes_at_a_request() {
     );
     assert_eq!(policy.initial(), (1, 0));
     let mut idle = world(100, &[(0.0, 0.0)]);
-    let target = idle.store.add_target(&[("pod", "vllm-0")]);
-    let series = idle.store.add_series(target, "vllm:request_success_total", &[]);
-    for at in [0, 20, 40, 60, 80, 100] {
-        idle.store.append(series, SimTime::from_secs(at), 7.0);
-    }
+    idle.gateway.arrived = 7;
     assert_eq!(turn(&mut policy, OPTIMISE, &idle).map(|t| t.1), Some("Steady"));
-    idle.now = SimTime::from_secs(120);
-    assert_eq!(turn(&mut policy, OPTIMISE, &idle).map(|t| t.1), Some("ScaleToZero"));
+    idle.now = SimTime::from_secs(160);
+    idle.gateway.running = 1;
+    assert_eq!(turn(&mut policy, OPTIMISE, &idle), None);
+    // The last request was seen at 160 s.
+    idle.gateway.running = 0;
+    for (now_s, emitted) in [(220, None), (279, None), (280, Some("ScaleToZero"))] {
+        idle.now = SimTime::from_secs(now_s);
+        assert_eq!(turn(&mut policy, OPTIMISE, &idle).map(|t| t.1), emitted, "{now_s}");
+    }
     assert_eq!(policy.desired, Some(0));
     let mut asleep = World::ready(700, 0);
+    asleep.gateway.arrived = 7;
     assert_eq!(turn(&mut policy, OPTIMISE, &asleep).map(|t| t.1), None);
     asleep.gateway.held = 1;
     asleep.now = SimTime::from_nanos(700_130_000_000);

@@ -43,7 +43,7 @@ pub struct WvaSpec {
     pub scale_down_boundary: f64,
     /// Whether the model may go to no replica. Default: false. `hpa.minReplicas` must then be 0.
     pub enable_scale_to_zero: bool,
-    /// How long without a finished request before it goes to none. Default: 10 min.
+    /// How long without a request before it goes to none. Default: 10 min.
     pub retention_period: SimDuration,
     /// From one optimisation to the next (`GLOBAL_OPT_INTERVAL`). Default: 1 min.
     pub interval: SimDuration,
