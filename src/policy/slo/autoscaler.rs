@@ -1,5 +1,7 @@
 //! A running `slo` policy.
 
+use std::collections::VecDeque;
+
 use super::spec::{STEPS_AHEAD_MAX, SloPolicySpec};
 use crate::forecast::Intervals;
 use crate::kernel::{SimDuration, SimTime};
@@ -32,6 +34,8 @@ pub struct SloPolicy {
     /// What had arrived, and what was in flight, at the last turn.
     last: Option<(u64, u64)>,
     path: Vec<f64>,
+    /// What was to be kept at the last turns, one for each step of a lead and the newest last.
+    kept: VecDeque<u32>,
 }
 
 /// What is played forward.
@@ -64,6 +68,7 @@ impl SloPolicy {
             intervals: Intervals::new(model, &horizons, true),
             last: None,
             path: Vec::new(),
+            kept: VecDeque::new(),
         }
     }
 
@@ -151,8 +156,16 @@ impl SloPolicy {
         let load = self.peak(first..=first);
         let backlog = outlook.queue / self.work_off.as_secs_f64();
         let order = self.replicas(load + backlog);
-        // What goes now is missing until it could be back: nothing goes that is needed within two starts.
+        // What goes now is missing until it could be back: nothing goes that is needed within two starts, or was thought to be within the
+        // last. And who does not know yet how wrong forecasts are takes nothing away.
         let keep = self.replicas(self.peak(1..=far) + backlog).max(order);
+        if self.kept.len() > self.ahead as usize {
+            self.kept.pop_front();
+        }
+        self.kept.push_back(keep);
+        let is_new = self.intervals.errors(far) == 0;
+        let keep = self.kept.iter().copied().fold(keep, u32::max);
+        let keep = if is_new { keep.max(view.spec_replicas) } else { keep };
         let replicas = view.spec_replicas.clamp(order, keep);
         let rule = match replicas.cmp(&view.spec_replicas) {
             std::cmp::Ordering::Greater => "ScaleUp",

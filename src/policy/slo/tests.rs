@@ -37,7 +37,9 @@ fn a_load_is_sized_by_what_a_replica_serves() {
     // 30 s steps: 300 requests are 10 a second, five replicas.
     for (arrived, expected) in [(300, 5), (301, 6), (0, 1), (9_000, 20)] {
         let decision = turn(&mut policy(""), 30, 20, arrived, 0, 0);
-        assert_eq!(decision.replicas, expected, "{arrived}: {}", decision.why.detail);
+        assert!(decision.why.detail.ends_with(&format!(": {expected} to 20")), "{}", decision.why.detail);
+        // Who does not know yet how wrong forecasts are takes nothing away.
+        assert_eq!(decision.replicas, 20);
     }
 }
 
@@ -87,7 +89,7 @@ fn nothing_goes_that_is_needed_within_two_starts() {
     let mut arrived = 0;
     let mut replicas = 1;
     let mut ordered = Vec::new();
-    for step in 1..=24u64 {
+    for step in 1..=26u64 {
         // The 7th of each eight has 10 requests/s, the others 2.
         arrived += if step % 8 == 7 { 600 } else { 120 };
         let mut world = World::ready(step * 60, replicas);
@@ -95,8 +97,9 @@ fn nothing_goes_that_is_needed_within_two_starts() {
         replicas = policy.decide(0, &world.view()).unwrap().replicas;
         ordered.push(replicas);
     }
-    // An order takes 2 steps, and is for the third: what step 23 needs is ordered after step 20, and is given back after 23.
-    assert_eq!(ordered[16..24], [1, 1, 1, 5, 5, 5, 1, 1]);
+    // An order takes 2 steps, and is for the third: what step 23 needs is ordered after step 20, and is given back when it has not been
+    // needed for as long.
+    assert_eq!(ordered[16..26], [1, 1, 1, 5, 5, 5, 5, 5, 1, 1]);
 }
 
 #[test]
