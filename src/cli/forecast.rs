@@ -33,11 +33,11 @@ pub(super) fn run(args: &ForecastArgs) -> Answer {
     if !faults.is_empty() {
         // Two series of one trace have the same faults.
         let mut said: Vec<Diagnostic> = Vec::new();
-        faults.into_iter().for_each(|fault| {
+        for fault in faults {
             if !said.contains(&fault) {
-                said.push(fault)
+                said.push(fault);
             }
-        });
+        }
         return Err(said);
     }
     let total: usize = plans.iter().map(|job| job.series.values.len() * job.models.len()).sum();
@@ -281,7 +281,11 @@ fn models(
             Err(found) => {
                 let names: Vec<&str> = all.iter().map(|(label, _)| label.as_str()).collect();
                 let help = format!("one of {}, or what a scenario's `forecaster` may be", names.join(", "));
-                faults.extend(found.into_iter().map(|fault| fault.helped(help.as_str())));
+                let helped = |fault: Diagnostic| {
+                    // Of what is YAML, it knows better what was meant.
+                    if fault.help.is_empty() { fault.helped(help.as_str()) } else { fault }
+                };
+                faults.extend(found.into_iter().map(helped));
             }
             Ok((spec, document)) => {
                 faults.extend(spec.check(step).into_iter().map(|(path, message, help)| {

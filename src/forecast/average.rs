@@ -44,6 +44,8 @@ impl Forecaster for MovingAverage {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::float_cmp, reason = "what is exact is claimed to be")]
+
     use super::*;
 
     #[test]

@@ -152,6 +152,8 @@ fn naive_error(values: &[Option<f64>], season: usize) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::float_cmp, reason = "what is exact is claimed to be")]
+
     use super::*;
     use crate::forecast::{LastValue, SeasonalNaive};
     use crate::kernel::SimDuration;

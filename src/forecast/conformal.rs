@@ -108,7 +108,9 @@ impl Intervals {
     /// What is expected in each of the next steps.
     pub fn path(&self, steps: u32, into: &mut Vec<f64>) {
         self.model.path(steps, into);
-        into.iter_mut().for_each(|value| *value = self.floored(*value));
+        for value in into {
+            *value = self.floored(*value);
+        }
     }
 
     /// The model that a forecast of so many steps comes from.
@@ -148,6 +150,8 @@ fn scale(expected: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::float_cmp, reason = "what is exact is claimed to be")]
+
     use super::*;
     use crate::forecast::{LastValue, MovingAverage};
     use crate::kernel::Streams;
@@ -242,11 +246,15 @@ mod tests {
     #[test]
     fn a_gap_is_told_as_it_was_expected_and_teaches_nothing() {
         let mut intervals = Intervals::new(Box::new(MovingAverage::new(2)), &[1], true);
-        [Some(2.0), Some(4.0), None, Some(9.0)].into_iter().for_each(|value| intervals.observe(value));
+        for value in [Some(2.0), Some(4.0), None, Some(9.0)] {
+            intervals.observe(value);
+        }
         // The gap counts as 3; the window holds 3 and 9.
         assert_eq!((intervals.forecast(1), intervals.errors(1)), (6.0, 2));
         let mut falling = Intervals::new(Box::new(Zero), &[1], true);
-        [0.0, -3.0].into_iter().for_each(|value| falling.observe(Some(value)));
+        for value in [0.0, -3.0] {
+            falling.observe(Some(value));
+        }
         assert_eq!(falling.quantile(1, 0.1), 0.0, "no load is below zero");
     }
 }

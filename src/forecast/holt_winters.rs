@@ -127,7 +127,8 @@ impl HoltWinters {
         let Smoothing { alpha, beta, gamma, phi } = by;
         let trend = phi * state.trend;
         let expected = state.level + trend;
-        let season = state.season.get(state.phase).copied().unwrap_or(0.0);
+        let has_season = self.seasonality != Seasonality::None;
+        let season = if has_season { state.season[state.phase] } else { 0.0 };
         let (forecast, deseasoned, seen) = match self.seasonality {
             Seasonality::None => (expected, value, 0.0),
             Seasonality::Additive => (expected + season, value - season, value - expected),
@@ -140,9 +141,9 @@ impl HoltWinters {
         let level = alpha * deseasoned + (1.0 - alpha) * expected;
         state.trend = beta * (level - state.level) + (1.0 - beta) * trend;
         state.level = level;
-        if let Some(own) = state.season.get_mut(state.phase) {
-            *own = gamma * seen + (1.0 - gamma) * season;
-            state.phase = (state.phase + 1) % self.block;
+        if has_season {
+            state.season[state.phase] = gamma * seen + (1.0 - gamma) * season;
+            state.phase = if state.phase + 1 == self.block { 0 } else { state.phase + 1 };
         }
         value - forecast
     }
@@ -168,8 +169,12 @@ impl HoltWinters {
         minimise(&mut at, &[(0.0, 1.0), (0.0, 1.0), gamma_range, phi_range], |&[alpha, beta, gamma, phi]| {
             self.begin(&self.kept, &mut state);
             let by = Smoothing { alpha, beta, gamma, phi };
-            let errors = self.kept.iter().map(|value| self.step(&mut state, by, *value));
-            errors.map(|error| error * error).sum()
+            let mut squares = 0.0;
+            for value in &self.kept {
+                let error = self.step(&mut state, by, *value);
+                squares += error * error;
+            }
+            squares
         });
         let [alpha, beta, gamma, phi] = at;
         self.smoothing = Smoothing { alpha, beta, gamma, phi };
@@ -250,6 +255,8 @@ impl Forecaster for HoltWinters {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::float_cmp, reason = "what is exact is claimed to be")]
+
     use super::*;
 
     const SEASON: [f64; 6] = [-3.0, 1.5, 4.0, 2.5, -1.0, -4.0];

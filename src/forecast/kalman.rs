@@ -110,7 +110,9 @@ mod tests {
             for length in [1, 2, 5, 50, 200] {
                 let mut model = KalmanTrend::new(q.0, q.1, r);
                 // Leading zeros are as if they had not been.
-                [0.0, 0.0].iter().chain(&values[..length]).for_each(|value| model.observe(*value));
+                for value in [0.0, 0.0].iter().chain(&values[..length]) {
+                    model.observe(*value);
+                }
                 let (x, p) = plain(&values[..length], q, r);
                 for steps in [1, 7] {
                     let expected = x[0] + f64::from(steps) * x[1];

@@ -24,6 +24,8 @@ impl Forecaster for LastValue {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::float_cmp, reason = "what is exact is claimed to be")]
+
     use super::*;
 
     #[test]

@@ -41,6 +41,8 @@ pub(super) fn minimise<const N: usize>(
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::float_cmp, reason = "what is exact is claimed to be")]
+
     use super::*;
 
     #[test]

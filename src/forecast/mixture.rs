@@ -52,10 +52,10 @@ impl Forecaster for Mixture {
         for member in &mut self.members {
             member.model.observe(value);
             member.model.path(steps_max, &mut member.ahead);
-            let of_horizons = member.pending.iter_mut().zip(&mut member.loss).zip(&self.horizons);
-            for ((pending, loss), steps) in of_horizons {
+            for (index, steps) in self.horizons.iter().enumerate() {
+                let pending = &mut member.pending[index];
                 if let Some(forecast) = pending.due() {
-                    *loss = self.decay * *loss + (value - forecast).abs();
+                    member.loss[index] = self.decay * member.loss[index] + (value - forecast).abs();
                 }
                 pending.push(member.ahead[*steps as usize - 1]);
             }
@@ -77,6 +77,8 @@ impl Forecaster for Mixture {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::float_cmp, reason = "what is exact is claimed to be")]
+
     use super::*;
     use crate::forecast::{LastValue, MovingAverage, SeasonalNaive};
 
@@ -118,7 +120,9 @@ mod tests {
     #[test]
     fn losses_are_the_discounted_errors() {
         let mut model = mixture(1.0);
-        [1.0, 4.0, 4.0, 2.0].into_iter().for_each(|value| model.observe(value));
+        for value in [1.0, 4.0, 4.0, 2.0] {
+            model.observe(value);
+        }
         // Of the last value one step ahead: 3, 0, 2, each half as heavy as the one after it.
         assert_eq!(model.members[0].loss[0], 0.75 + 0.0 + 2.0);
     }

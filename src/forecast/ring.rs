@@ -32,6 +32,8 @@ impl Ring {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::float_cmp, reason = "what is exact is claimed to be")]
+
     use super::*;
 
     #[test]

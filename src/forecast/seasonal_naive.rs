@@ -40,14 +40,20 @@ impl Forecaster for SeasonalNaive {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::float_cmp, reason = "what is exact is claimed to be")]
+
     use super::*;
 
     #[test]
     fn it_expects_what_was_a_season_ago() {
         let mut model = SeasonalNaive::new(3);
-        [1.0, 2.0].into_iter().for_each(|value| model.observe(value));
+        for value in [1.0, 2.0] {
+            model.observe(value);
+        }
         assert_eq!(model.forecast(1), 2.0, "no season is over yet");
-        [3.0, 4.0].into_iter().for_each(|value| model.observe(value));
+        for value in [3.0, 4.0] {
+            model.observe(value);
+        }
         let ahead: Vec<f64> = (1..=5).map(|steps| model.forecast(steps)).collect();
         assert_eq!(ahead, [2.0, 3.0, 4.0, 2.0, 3.0]);
     }

@@ -44,6 +44,8 @@ impl Series {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::float_cmp, reason = "what is exact is claimed to be")]
+
     use super::*;
 
     fn series(step_s: u64, values: &[Option<f64>]) -> Series {

@@ -48,7 +48,9 @@ impl Quantiles {
         if self.0.is_empty() {
             self.0.push(least);
         }
-        self.0.iter_mut().for_each(|time| *time = (*time).max(least));
+        for time in &mut self.0 {
+            *time = (*time).max(least);
+        }
         self
     }
 

@@ -13,7 +13,7 @@ use crate::profile::Profile;
 use crate::promql::Release;
 use crate::promql::catalogue::METRICS;
 use crate::sim::config::{EngineExporter, PrometheusRelease};
-use crate::workload::{SeriesFormat, read_series};
+use crate::workload::{Fault, FaultKind, SeriesFormat, read_series};
 use crate::yaml::Path;
 
 impl Resolver<'_> {
@@ -68,7 +68,12 @@ impl Resolver<'_> {
                 Ok(own) => drop(found.insert(history.file.clone(), Arc::new(own.series))),
                 Err(faults) => {
                     let document = &self.scenario.document;
-                    self.faults.extend(faults.iter().map(|f| file_diagnostic(Some(document), &at, f)));
+                    let placed = |fault: &Fault| {
+                        let own = file_diagnostic(Some(document), &at, fault);
+                        let is_file = fault.kind == FaultKind::File;
+                        if is_file { own.helped("paths are relative to the scenario") } else { own }
+                    };
+                    self.faults.extend(faults.iter().map(placed));
                 }
             }
         }

@@ -146,12 +146,12 @@ policies: { p: { predictive: { maxReplicas: 9, capacity: 2 } } }
     #[test]
     fn the_capacity_is_searched_where_it_is_read_and_missed_where_it_cannot_be() {
         let with_slo =
-            resolved(&["policies.p.predictive.capacity=null", "slo={ e2e: 10s }"]).ok().expect("it has one");
+            resolved(&["policies.p.predictive.capacity=null", "slo={ e2e: 10s }"]).expect("it has one");
         let capacity = with_slo.simulation.setting.replica.capacity_per_s.expect("it was searched");
         // Four at a time, 2 s each, are two a second at most.
         assert!((1.5..2.0).contains(&capacity), "{capacity}");
         assert_eq!(with_slo.simulation.capacity_per_s, Some(capacity));
-        let not_read = resolved(&["slo={ e2e: 10s }"]).ok().expect("nothing is wrong");
+        let not_read = resolved(&["slo={ e2e: 10s }"]).expect("nothing is wrong");
         assert_eq!(not_read.simulation.setting.replica.capacity_per_s, None);
         let codes = |sets: &[&str]| -> Vec<&str> {
             resolved(sets).err().unwrap_or_default().iter().map(|fault| fault.code).collect()

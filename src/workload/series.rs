@@ -49,7 +49,9 @@ pub fn read_series(path: &Path, field: &str, format: SeriesFormat) -> Result<Ser
     let read = match input::open(path) {
         Ok(lines) => read(lines, format, &mut faults),
         Err(error) => {
-            faults.whole(FaultKind::File, format!("the series cannot be read: {error}"), None);
+            let missing = error.kind() == std::io::ErrorKind::NotFound;
+            let why = if missing { "it does not exist".to_owned() } else { error.to_string() };
+            faults.whole(FaultKind::File, format!("the series cannot be read: {why}"), None);
             None
         }
     };
@@ -161,7 +163,7 @@ enum Times {
 
 impl Times {
     fn of(first: &[u8], format: SeriesFormat) -> Self {
-        let dashes = first.iter().filter(|byte| **byte == b'-').count();
+        let dashes = first.split(|byte| *byte == b'-').count() - 1;
         match (first.len(), dashes) {
             (7, 1) if first[4] == b'-' => Self::Months,
             (10, 2) if first[4] == b'-' => Self::Days,

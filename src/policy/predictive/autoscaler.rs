@@ -29,8 +29,9 @@ struct Wish {
 /// A running predictive policy.
 pub struct Predictive {
     step: SimDuration,
-    lead: SimDuration,
     window: (u32, u32),
+    /// What its figures begin and end with.
+    figures: (String, String),
     quantile: f64,
     capacity: f64,
     bounds: (u32, u32),
@@ -52,8 +53,11 @@ impl Predictive {
         let horizons: Vec<u32> = (window.0..=window.1).collect();
         let mut own = Self {
             step: spec.step,
-            lead,
             window,
+            figures: (
+                format!("from {lead} to {} ahead ", lead + spec.step),
+                format!(" at {}", spec.quantile),
+            ),
             quantile: spec.quantile,
             // Without a figure no load needs more than the least; a scenario does not get here without.
             capacity: spec.capacity.or(setting.replica.capacity_per_s).unwrap_or(f64::INFINITY),
@@ -67,7 +71,9 @@ impl Predictive {
         };
         let history = spec.history.as_ref().and_then(|of| Some((of, setting.histories.get(&of.file)?)));
         if let Some((of, series)) = history {
-            of.rates(series, spec.step).values.iter().for_each(|value| own.intervals.observe(*value));
+            for value in &of.rates(series, spec.step).values {
+                own.intervals.observe(*value);
+            }
             own.need = Some(own.forecast());
         }
         own
@@ -95,14 +101,13 @@ impl Predictive {
             }
         }
         let (order, keep) = (self.replicas(peak), self.replicas(peak.max(before)));
-        let (expected, end) = (ahead[peak_at as usize - 1], self.lead + self.step);
+        let expected = ahead[peak_at as usize - 1];
         let errors = if self.intervals.errors(peak_at) == 0 { ", of no errors yet" } else { "" };
+        let (from, at) = &self.figures;
+        let model = self.intervals.model(peak_at);
         let mut figures = format!(
-            "from {} to {end} ahead {expected:.3} requests/s ({}), {peak:.3} at {}{errors}; {:.3} a replica: {order}",
-            self.lead,
-            self.intervals.model(peak_at),
-            self.quantile,
-            self.capacity,
+            "{from}{expected:.3} requests/s ({model}), {peak:.3}{at}{errors}; {:.3} a replica: {order}",
+            self.capacity
         );
         if keep > order {
             figures.push_str(&format!(", and {keep} until then"));

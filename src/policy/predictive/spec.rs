@@ -107,7 +107,9 @@ impl HistorySpec {
             HistoryValues::PerRow => 1.0 / series.step.as_secs_f64().max(f64::MIN_POSITIVE),
         };
         let mut series = series.clone();
-        series.values.iter_mut().flatten().for_each(|value| *value *= per_s * self.scale);
+        for value in series.values.iter_mut().flatten() {
+            *value *= per_s * self.scale;
+        }
         series.resampled(step)
     }
 }

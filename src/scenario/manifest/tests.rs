@@ -96,6 +96,7 @@ fn an_hpas_spec_is_the_policy() {
         taken("/policies/p/warmPool/over/warmPool/over/hpa", "", &hpa("v2", "a", "maxReplicas: 9"));
     assert_eq!(own["maxReplicas"], 9);
     for within in [
+        "warmPool/over/predictive/over",
         "schedule/over",
         "guard/over",
         "shadow/run",
