@@ -28,6 +28,8 @@ pub enum Command {
     Init(InitArgs),
     /// Run a scenario's policies against its traffic and report breaches and cost
     Simulate(SimulateArgs),
+    /// Size a fleet for a scenario's traffic, by arithmetic, and try the plan by simulation
+    Plan(PlanArgs),
     /// Check a scenario without running it
     Validate(ValidateArgs),
     /// Explain a code (E0203) or a field of a scenario (telemetry.scrapeInterval)
@@ -112,6 +114,26 @@ pub struct SimulateArgs {
     /// Exit with 0 although a gate failed
     #[arg(long)]
     pub exit_zero: bool,
+}
+
+/// `plan`.
+#[derive(Debug, ClapArgs)]
+#[command(
+    after_help = "The scenario's own policies do not run. Exit code 1: the plan does not hold the SLO.\n\nExamples:\n  thawline plan scenarios/quickstart.yaml\n  thawline plan my.yaml --set 'slo={ ttft: 1s }' --format json > plan.json"
+)]
+pub struct PlanArgs {
+    /// The scenario
+    #[arg(value_name = "FILE")]
+    pub scenario: PathBuf,
+    /// What is printed on stdout
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: SimulateFormat,
+    /// Runs at the same time [default: one a core]; the results do not depend on it
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub jobs: Option<u32>,
+    /// Write a value, itself YAML, over the scenario; may be given several times
+    #[arg(long = "set", value_name = "PATH=VALUE")]
+    pub sets: Vec<String>,
 }
 
 /// How `validate` prints what it finds.

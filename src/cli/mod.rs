@@ -16,6 +16,7 @@ mod explain_start;
 mod forecast;
 mod init;
 mod outcome;
+mod plan;
 mod profile;
 mod schema;
 mod simulate;
@@ -67,6 +68,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let answer = match &args.command {
         Command::Init(args) => init::run(args),
         Command::Simulate(args) => simulate::run(args),
+        Command::Plan(args) => plan::run(args),
         Command::Validate(args) => validate::run(args),
         Command::Explain(args) => explain::run(args),
         Command::ExplainRequest(args) => explain_request::run(args),

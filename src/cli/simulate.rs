@@ -54,7 +54,7 @@ pub(super) fn run(args: &SimulateArgs) -> Answer {
 }
 
 /// Runs every policy in every replication.
-fn simulate(resolved: &Resolved, jobs: usize) -> Result<Vec<PolicyOutcome>, String> {
+pub(super) fn simulate(resolved: &Resolved, jobs: usize) -> Result<Vec<PolicyOutcome>, String> {
     let specs: Vec<_> = resolved.policies.values().collect();
     let matrix = Matrix { policies: specs.len(), replications: resolved.header.replications, jobs };
     let bar = progress_bar(matrix.runs() as u64);
@@ -102,7 +102,7 @@ fn progress_bar(runs: u64) -> ProgressBar {
 }
 
 /// What the runs themselves give cause to say.
-fn warnings(policies: &[PolicyOutcome]) -> Vec<Warning> {
+pub(super) fn warnings(policies: &[PolicyOutcome]) -> Vec<Warning> {
     let runs = || policies.iter().flat_map(|p| &p.runs);
     let sum = |of: fn(&RunOutcome) -> u64| runs().map(of).sum::<u64>();
     let mut warnings = Vec::new();
@@ -159,6 +159,6 @@ fn unwritable(error: &OutputsError) -> Vec<Diagnostic> {
     vec![Diagnostic::error("E0402", error.to_string()).helped("choose another directory with `--out DIR`")]
 }
 
-fn workload_failed(scenario: &Path, failure: &str) -> Vec<Diagnostic> {
+pub(super) fn workload_failed(scenario: &Path, failure: &str) -> Vec<Diagnostic> {
     vec![Diagnostic::in_file("E0401", &scenario.display().to_string(), failure)]
 }

@@ -9,6 +9,7 @@ pub mod foresight;
 pub mod gate;
 pub mod matrix;
 pub mod metric;
+pub mod sizing;
 pub mod statistics;
 
 pub use foresight::Foresight;

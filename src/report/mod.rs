@@ -16,6 +16,7 @@ pub mod json;
 pub mod markdown;
 pub mod money;
 pub mod outputs;
+pub mod plan;
 pub mod request;
 pub mod start;
 pub mod summary;

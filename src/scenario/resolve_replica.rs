@@ -12,6 +12,12 @@ use crate::sim::{Simulation, storage};
 use crate::yaml::{Diagnostic, Document, Path};
 
 impl Resolved {
+    /// How long a replica takes from its order until requests are routed to it, on a node that is there and on one that is ordered for it,
+    /// as [`crate::policy::ReplicaModel`] has them.
+    pub fn starts(&self) -> (Quantiles, Quantiles) {
+        starts(&self.simulation)
+    }
+
     /// Fills in [`crate::policy::ReplicaModel`] as far as policies read it, and answers what keeps them from it.
     pub(super) fn know_replica(&mut self, document: &Document) -> Vec<Diagnostic> {
         let reads: Vec<ReplicaRead> = self.policies.values().map(PolicySpec::reads_replica).collect();

@@ -238,8 +238,8 @@ const OF_SCENARIOS: &[Code] = &[
         "The scenario leaves a figure to the profile, and the profile does not know it: the layers of `replica.image` (`docker \
          manifest inspect` lists them, `thawline-calibrate pull` measures the pull); what a start takes with a filled \
          `replica.compileCache`; what the first request pays after `replica.cooling`; how long a sleeping spare takes to wake \
-         up. Write it, or put it into the profile with its source. So is what a replica can serve, where a policy reads it and there \
-         is no SLO to search it within, or none is ever kept.",
+         up. Write it, or put it into the profile with its source. So is what a replica can serve, where a policy or `thawline plan` reads it \
+         and there is no SLO to search it within, or none is ever kept.",
     ),
     code(
         "E0317",
@@ -360,6 +360,12 @@ const OF_SCENARIOS: &[Code] = &[
         "A forecast is asked for that its series cannot answer: a season that does not come twice in it, a horizon or warm-up \
          beyond its end, quantiles that are not between 0 and 1 or not in their order, a model with settings out of \
          range. Without enough of a series no score would mean anything.",
+    ),
+    code(
+        "E0608",
+        "a load that no fleet can be sized for",
+        "`thawline plan` takes rates over minutes, and looks for the worst rise within one cold start: the traffic must last for both, and \
+         have a request. And what it comes to must fit the pools (`maxNodes`): a fleet that cannot be had is no plan.",
     ),
 ];
 

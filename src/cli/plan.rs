@@ -1,0 +1,183 @@
+//! `thawline plan`: sizes a fleet by arithmetic, and tries the plan by simulation.
+
+use std::path::Path;
+
+use super::args::{PlanArgs, SimulateFormat};
+use super::simulate::{simulate, warnings, workload_failed};
+use super::{Answer, Exit, console};
+use crate::experiment::sizing::{self, Load, Replica};
+use crate::kernel::{Quantiles, SimDuration, Streams};
+use crate::report::plan::{Figures, NAMES, Plan, Tried};
+use crate::scenario::{self, Resolved, Scenario};
+use crate::sim::config::InitialState;
+use crate::workload;
+use crate::yaml::{self, Diagnostic};
+
+/// The quantile of the cold start that spares are counted for.
+const CAUTIOUS: f64 = 0.9;
+
+pub(super) fn run(args: &PlanArgs) -> Answer {
+    let scenario = scenario::load(&args.scenario, &args.sets)?;
+    let mut resolved = scenario::resolve(&scenario, false)?;
+    let capacity_per_s = capacity(&args.scenario, &scenario, &mut resolved)?;
+    let breach_share = resolved.breach_share();
+    let (start, start_with_node) = resolved.starts();
+    let both = |own: &Quantiles| (in_seconds(own.at(0.5)), in_seconds(own.at(CAUTIOUS)));
+    let (start, start_with_node) = (both(&start), both(&start_with_node));
+    let load = load(&args.scenario, &resolved, start_with_node.1)?;
+    let (pool, price) = priced(&resolved);
+    let gpus = resolved.simulation.replica.gpus;
+    let slo = resolved.header.slo;
+    let replica = Replica {
+        capacity_per_s,
+        usd_per_hour: f64::from(gpus) * price,
+        patience: [slo.ttft, slo.queue_wait, slo.e2e].into_iter().flatten().min().unwrap_or_default(),
+    };
+    let steady = sizing::steady(&load, &replica);
+    let halved = in_seconds(SimDuration::from_nanos(start_with_node.1.as_nanos() / 2));
+    let starts = [start_with_node.1, start_with_node.0, halved]
+        .map(|start| sizing::for_start(&load, &replica, &steady, start));
+    let figures = Figures::new(&steady, &replica, &starts[0]);
+    room(&scenario, &resolved, &figures)?;
+
+    let mut trial = trial(args, &figures)?;
+    trial.simulation.capacity_per_s = Some(capacity_per_s);
+    console::report(&trial.notes);
+    let outcomes = simulate(&trial, args.jobs.unwrap_or(0) as usize)
+        .map_err(|failure| workload_failed(&args.scenario, &failure))?;
+    let mut known = resolved.header.warnings.clone();
+    known.extend(warnings(&outcomes));
+    let spare = f64::from(figures.spare);
+    let found = &starts[0];
+    let computed = [
+        (f64::from(figures.max_replicas), sizing::behind(&load, &replica, figures.max_replicas)),
+        (found.ordered + spare, found.with_spares),
+        (found.ordered, found.without),
+    ];
+    let tried = NAMES.into_iter().zip(computed).filter_map(|(name, (replicas, pile))| {
+        let outcome = outcomes.iter().find(|outcome| outcome.name == name)?;
+        let tried = Tried {
+            name,
+            replicas,
+            expected_usd: replica.monthly_usd(replicas),
+            expected_late: pile.map_or(0.0, |pile| pile.late as f64 / load.requests() as f64),
+            expected_late_for: pile.map_or(SimDuration::ZERO, |pile| pile.late_for),
+            breach: None,
+            breach_secs: None,
+            monthly_usd: None,
+            causes: Vec::new(),
+        };
+        Some(tried.simulated(outcome))
+    });
+    let plan = Plan {
+        header: &resolved.header,
+        load: &load,
+        replica,
+        gpus: (gpus, &pool, price),
+        breach_share,
+        start,
+        start_with_node,
+        steady: &steady,
+        starts,
+        figures,
+        tried: tried.collect(),
+        warnings: known,
+    };
+    console::print(&match args.format {
+        SimulateFormat::Text => plan.text(),
+        SimulateFormat::Json => serde_json::to_string_pretty(&plan.json()).expect("its keys are text") + "\n",
+    });
+    Ok(if plan.holds() { Exit::Success } else { Exit::Failed })
+}
+
+/// Whole seconds, rounded up.
+fn in_seconds(time: SimDuration) -> SimDuration {
+    SimDuration::from_secs(time.as_nanos().div_ceil(1_000_000_000))
+}
+
+/// What a replica serves within the SLO, requests/s.
+fn capacity(file: &Path, scenario: &Scenario, resolved: &mut Resolved) -> Result<f64, Vec<Diagnostic>> {
+    if resolved.simulation.slo.is_none() {
+        let message = "what a replica can serve is searched within the SLO, and there is none";
+        let fault = Diagnostic::in_file("E0316", &file.display().to_string(), message);
+        return Err(vec![fault.helped("write an `slo`, or `--set 'slo={ ttft: 2s }'`, for one")]);
+    }
+    resolved.measure_capacity().map_err(|failure| workload_failed(file, &failure))?;
+    resolved.simulation.capacity_per_s.filter(|capacity| *capacity > 0.0).ok_or_else(|| {
+        let message = "not even a trickle of this workload keeps the SLO on one warm replica: it has no capacity, and no \
+                       number of replicas is enough";
+        let fault = scenario.document.fault("E0316", &yaml::Path::keys(["slo"]), message);
+        vec![fault.helped("loosen the SLO, or use a faster profile")]
+    })
+}
+
+/// The traffic, of the first replication where they differ.
+fn load(file: &Path, resolved: &Resolved, start: SimDuration) -> Result<Load, Vec<Diagnostic>> {
+    let fault = |message: String, help: &str| {
+        vec![Diagnostic::in_file("E0608", &file.display().to_string(), message).helped(help)]
+    };
+    let simulation = &resolved.simulation;
+    let rates = workload::rates(simulation.source.as_ref(), &Streams::new(simulation.seed, 0), sizing::STEP);
+    if let Some(failure) = simulation.source.failure() {
+        return Err(workload_failed(file, &failure));
+    }
+    let Some(rates) = rates else {
+        let message = format!("the workload has more than ten million steps of {}", sizing::STEP);
+        return Err(fault(message, "plan for a part of it: `workload.window`"));
+    };
+    let per_step = sizing::STEP.as_secs_f64();
+    let counts = rates.requests.values.iter().map(|rate| (rate.unwrap_or(0.0) * per_step).round() as u64);
+    let counts: Vec<u64> = counts.collect();
+    let span = sizing::STEP * counts.len() as u64;
+    if span < start {
+        let message = format!(
+            "the traffic lasts {span}, and a cold start {start} (90th percentile, with its node): no rise within one is to be seen"
+        );
+        return Err(fault(message, "give it a longer trace, or a profile that starts faster"));
+    }
+    let requests: u64 = counts.iter().sum();
+    match Load::new(counts) {
+        Some(load) if requests > 0 => Ok(load),
+        Some(_) => Err(fault("the traffic has no request".to_owned(), "give it a trace with requests")),
+        None => Err(fault(
+            format!("the traffic lasts {span}, and rates are taken over a minute"),
+            "give it a longer trace",
+        )),
+    }
+}
+
+/// The pool that a replica's start was taken from: the first that takes it, with its price of a GPU-hour, US dollars.
+fn priced(resolved: &Resolved) -> (String, f64) {
+    let pools = &resolved.simulation.cluster.pools;
+    let pool = pools.iter().find(|pool| !pool.takes.is_empty()).or(pools.first());
+    pool.map_or((String::new(), 0.0), |pool| (pool.name.clone(), pool.price_micro_usd as f64 / 1e6))
+}
+
+/// Whether the nodes hold the plan, and the fleet that it is compared with.
+fn room(scenario: &Scenario, resolved: &Resolved, figures: &Figures) -> Result<(), Vec<Diagnostic>> {
+    let simulation = &resolved.simulation;
+    let group = simulation.replica.group_size.max(1);
+    let room = simulation.cluster.room(simulation.replica.gpus_per_pod()) / group;
+    let most = figures.max_replicas.saturating_add(figures.spare);
+    if most <= room {
+        return Ok(());
+    }
+    let message = format!(
+        "the plan has {} replicas at its peak and {} spares, {most} together, and the pools hold {room}",
+        figures.max_replicas, figures.spare
+    );
+    let fault = scenario.document.fault("E0608", &yaml::Path::keys(["cluster", "pools"]), message);
+    Err(vec![fault.helped("raise maxNodes")])
+}
+
+/// The scenario with the plan's policies in the place of its own, which start with what they are to have.
+fn trial(args: &PlanArgs, figures: &Figures) -> Result<Resolved, Vec<Diagnostic>> {
+    let mut sets = args.sets.clone();
+    sets.push(format!("policies=\n{}", figures.policies()));
+    sets.push("gates=[]".to_owned());
+    let scenario = scenario::load(&args.scenario, &sets)?;
+    let mut resolved = scenario::resolve(&scenario, false)?;
+    resolved.simulation.initial.replicas = None;
+    resolved.simulation.initial.state = InitialState::Warm;
+    Ok(resolved)
+}
