@@ -14,10 +14,12 @@ declare -A workloads=(
   [worldcup]="{ prometheus: { requestRate: $traces/worldcup98_1998-06-26.json, promptTokens: { constant: 512 }, outputTokens: { constant: 128 } } }"
   [servegen]="{ prometheus: { requestRate: $traces/servegen_m_small_week2.json, promptTokens: { constant: 512 }, outputTokens: { constant: 128 } }, window: { from: 48h, to: 72h }, rateScale: { superpose: 12 } }"
 )
+# Long traces get fewer plans: each is a run of the whole trace.
+declare -A plans=([azure-chat]=150 [azure-code]=150 [worldcup]=60 [servegen]=40)
 for trace in azure-chat azure-code worldcup servegen; do
   for start in seconds minute minutes; do
     echo "$trace, $start" >&2
     target/release/thawline simulate benches/policies/scenario.yaml --out "$out/$trace-$start" --exit-zero \
-      --set "profile=$start.yaml" --set "workload=${workloads[$trace]}" "$@" > "$out/$trace-$start.txt" 2> /dev/null
+      --set "profile=$start.yaml" --set "workload=${workloads[$trace]}" --set "foresight.plans=${plans[$trace]}" "$@" > "$out/$trace-$start.txt" 2> /dev/null
   done
 done

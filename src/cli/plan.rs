@@ -6,7 +6,9 @@ use super::args::{PlanArgs, SimulateFormat};
 use super::simulate::{simulate, warnings, workload_failed};
 use super::{Answer, Exit, console};
 use crate::experiment::sizing::{self, Load, Replica};
+use crate::experiment::{PolicyOutcome, foresight};
 use crate::kernel::{Quantiles, SimDuration, Streams};
+use crate::policy::{FixedSpec, PolicySpec};
 use crate::report::plan::{Figures, NAMES, Plan, Tried};
 use crate::scenario::{self, Resolved, Scenario};
 use crate::sim::config::InitialState;
@@ -19,12 +21,21 @@ const CAUTIOUS: f64 = 0.9;
 pub(super) fn run(args: &PlanArgs) -> Answer {
     let scenario = scenario::load(&args.scenario, &args.sets)?;
     let mut resolved = scenario::resolve(&scenario, false)?;
-    let capacity_per_s = capacity(&args.scenario, &scenario, &mut resolved)?;
     let breach_share = resolved.breach_share();
     let (start, start_with_node) = resolved.starts();
     let both = |own: &Quantiles| (in_seconds(own.at(0.5)), in_seconds(own.at(CAUTIOUS)));
     let (start, start_with_node) = (both(&start), both(&start_with_node));
-    let load = load(&args.scenario, &resolved, start_with_node.1)?;
+    let load = load(&args.scenario, &resolved, start_with_node.1);
+    // A replica has no capacity for a load that is none.
+    let is_searched = load.is_ok() || resolved.simulation.slo.is_none();
+    let capacity =
+        if is_searched { capacity(&args.scenario, &scenario, &mut resolved) } else { Ok(f64::NAN) };
+    let (load, capacity_per_s) = match (load, capacity) {
+        (Ok(load), Ok(capacity_per_s)) => (load, capacity_per_s),
+        (load, capacity) => {
+            return Err([load.err(), capacity.err()].into_iter().flatten().flatten().collect());
+        }
+    };
     let (pool, price) = priced(&resolved);
     let gpus = resolved.simulation.replica.gpus;
     let slo = resolved.header.slo;
@@ -45,7 +56,11 @@ pub(super) fn run(args: &PlanArgs) -> Answer {
     console::report(&trial.notes);
     let outcomes = simulate(&trial, args.jobs.unwrap_or(0) as usize)
         .map_err(|failure| workload_failed(&args.scenario, &failure))?;
-    let mut known = resolved.header.warnings.clone();
+    let fewest = fewest(&mut trial, &outcomes, figures.max_replicas, breach_share, args.jobs)
+        .map_err(|failure| workload_failed(&args.scenario, &failure))?;
+    // Those of a place were just shown with it.
+    let mut known = trial.header.warnings.clone();
+    known.retain(|warning| warning.place.is_none());
     known.extend(warnings(&outcomes));
     let spare = f64::from(figures.spare);
     let found = &starts[0];
@@ -81,6 +96,7 @@ pub(super) fn run(args: &PlanArgs) -> Answer {
         starts,
         figures,
         tried: tried.collect(),
+        fewest,
         warnings: known,
     };
     console::print(&match args.format {
@@ -138,7 +154,7 @@ fn load(file: &Path, resolved: &Resolved, start: SimDuration) -> Result<Load, Ve
     let requests: u64 = counts.iter().sum();
     match Load::new(counts) {
         Some(load) if requests > 0 => Ok(load),
-        Some(_) => Err(fault("the traffic has no request".to_owned(), "give it a trace with requests")),
+        Some(_) => Err(fault(format!("no request comes before {span}"), "give it a trace with requests")),
         None => Err(fault(
             format!("the traffic lasts {span}, and rates are taken over a minute"),
             "give it a longer trace",
@@ -180,4 +196,32 @@ fn trial(args: &PlanArgs, figures: &Figures) -> Result<Resolved, Vec<Diagnostic>
     resolved.simulation.initial.replicas = None;
     resolved.simulation.initial.state = InitialState::Warm;
     Ok(resolved)
+}
+
+/// The fewest replicas that hold all the time, with the share that breaches, by bisection; `None` where not even the most do.
+fn fewest(
+    trial: &mut Resolved,
+    outcomes: &[PolicyOutcome],
+    most: u32,
+    breach_share: f64,
+    jobs: Option<u32>,
+) -> Result<Option<(u32, f64)>, String> {
+    let share = |outcome: &PolicyOutcome| {
+        let shares = outcome.runs.iter().map(foresight::share);
+        shares.sum::<f64>() / outcome.runs.len().max(1) as f64
+    };
+    let Some(breach) = outcomes.first().map(share).filter(|share| *share <= breach_share) else {
+        return Ok(None);
+    };
+    let (mut too_few, mut found) = (0, (most, breach));
+    while found.0 - too_few > 1 {
+        let replicas = u32::midpoint(too_few, found.0);
+        trial.policies =
+            [(NAMES[0].to_owned(), PolicySpec::Fixed(FixedSpec { replicas }))].into_iter().collect();
+        match simulate(trial, jobs.unwrap_or(0) as usize)?.first().map(share) {
+            Some(breach) if breach <= breach_share => found = (replicas, breach),
+            _ => too_few = replicas,
+        }
+    }
+    Ok(Some(found))
 }

@@ -160,11 +160,11 @@ proptest! {
         let pairs = (0..rates.len()).flat_map(|from| (from..rates.len().min(from + lag + 1)).map(move |to| (from, to)));
         let worst = pairs.map(|(from, to)| rates[to] - rates[from]).fold(0.0, f64::max);
         let found = load.worst_rise(lag, floor);
-        prop_assert_eq!(found.map_or(0.0, |rise| rise.per_s()), worst);
+        prop_assert_eq!(found.map_or(0.0, |rise| rise.per_s()).to_bits(), worst.to_bits());
         if let Some(rise) = found {
             let window = |over: SimTime| (over.as_nanos() / STEP.as_nanos()) as usize - WINDOW_STEPS;
-            prop_assert_eq!(rise.from_per_s, rates[window(rise.from)]);
-            prop_assert_eq!(rise.to_per_s, rates[window(rise.to)]);
+            prop_assert_eq!(rise.from_per_s.to_bits(), rates[window(rise.from)].to_bits());
+            prop_assert_eq!(rise.to_per_s.to_bits(), rates[window(rise.to)].to_bits());
             prop_assert!(rise.from < rise.to && window(rise.to) - window(rise.from) <= lag);
         }
     }
