@@ -8,9 +8,8 @@ use crate::kernel::{SimDuration, SimTime};
 use crate::policy::api::{Autoscaler, Decision, Loop, Path, PodView, Reason, View};
 use crate::policy::{ReplicaModel, Setting};
 
-/// How far observation may take the capacity from what it is said to be.
+/// How far observation may take the capacity below what it is said to be. Not above: that nobody waits does not say that the SLO holds.
 const CORRECTION_LEAST: f64 = 0.5;
-const CORRECTION_MOST: f64 = 2.0;
 /// Weight of a new observation of the capacity.
 const WEIGHT: f64 = 0.1;
 /// A replica is full once this many requests wait for each that runs in it.
@@ -112,7 +111,7 @@ impl SloPolicy {
             // Nobody waits: it serves that much within the SLO, and perhaps more.
             self.correction.max(served.min(self.correction + WEIGHT))
         };
-        self.correction = next.clamp(CORRECTION_LEAST, CORRECTION_MOST);
+        self.correction = next.clamp(CORRECTION_LEAST, 1.0);
     }
 
     /// Plays the queue forward until an order of now would serve.

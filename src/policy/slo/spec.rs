@@ -33,7 +33,7 @@ pub struct SloPolicySpec {
     /// the SLO.
     #[serde(default)]
     pub capacity: Option<f64>,
-    /// Whether what replicas are seen to serve corrects that capacity, between a half and twice of it.
+    /// Whether what replicas are seen to serve corrects that capacity, down to half of it and up again.
     #[serde(default = "yes")]
     pub correct: bool,
     /// How soon a queue that will have built up should be worked off by what is ordered.
