@@ -110,7 +110,9 @@ fn what_cannot_be_sized_is_refused() {
     let late = "workload.spike={ baseRate: 0, peakRate: 2, from: 3601s, for: 3s, spacing: even }";
     check(&["workload.duration=3605s", late], "E0608", "no request comes before 1h");
     let pool = "cluster.pools.gpus={ gpusPerNode: 1, minNodes: 5, maxNodes: 5 }";
-    check(&[pool], "E0608", "5 replicas at its peak and 4 spares, 9 together, and the pools hold 5");
+    let small =
+        check(&[pool], "E0608", "5 replicas at its peak and 4 spares, 9 together, and the pools hold 5");
+    assert!(small.contains("`--set cluster.pools.gpus.maxNodes=9`"), "{small}");
     let both = check(&[poisson, "slo=null"], "E0608", "error[E0316]");
     assert!(both.contains("2 errors"), "{both}");
     expect(root.path(), &["plan", "nothing.yaml"], 2);

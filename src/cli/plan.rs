@@ -183,7 +183,15 @@ fn room(scenario: &Scenario, resolved: &Resolved, figures: &Figures) -> Result<(
         figures.max_replicas, figures.spare
     );
     let fault = scenario.document.fault("E0608", &yaml::Path::keys(["cluster", "pools"]), message);
-    Err(vec![fault.helped("raise maxNodes")])
+    let pools = &simulation.cluster.pools;
+    let gpus = simulation.replica.gpus_per_pod();
+    let help =
+        pools.iter().find(|pool| pool.per_node(gpus) > 0).map_or("raise maxNodes".to_owned(), |pool| {
+            let nodes = (most - room).saturating_mul(group).div_ceil(pool.per_node(gpus));
+            let nodes = pool.spec.max_nodes.saturating_add(nodes);
+            format!("raise maxNodes: `--set cluster.pools.{}.maxNodes={nodes}`, for one", pool.name)
+        });
+    Err(vec![fault.helped(help)])
 }
 
 /// The scenario with the plan's policies in the place of its own, which start with what they are to have.

@@ -138,7 +138,7 @@ impl Plan<'_> {
         if !fixed.holds(limit) {
             let _ = write!(
                 text,
-                " Not even {} all the time hold, {} breach: it is not for the starts alone.",
+                " With {} all the time {} breach: it is not for the starts alone.",
                 counted(self.figures.max_replicas, "replica"),
                 exact(mean(fixed.breach))
             );
@@ -146,6 +146,8 @@ impl Plan<'_> {
         let (bill, peak) = (mean(plan.monthly_usd), mean(fixed.monthly_usd));
         if peak > 0.0 && bill.is_finite() {
             let change = bill / peak - 1.0;
+            // Half a percent less is no less than nothing.
+            let off = ((bill / plan.expected_usd - 1.0) * 100.0).round() + 0.0;
             let compared = match share(change.abs()) {
                 _ if change.abs() < 0.0005 => "as much as".to_owned(),
                 part if change > 0.0 => format!("{part} more than"),
@@ -156,7 +158,7 @@ impl Plan<'_> {
                 " It costs {} a month, {compared} {} all the time, and {:+.0}% on what was computed.",
                 usd(bill),
                 counted(self.figures.max_replicas, "replica"),
-                (bill / plan.expected_usd - 1.0) * 100.0
+                off
             );
         }
         if let Some(without) = self.tried.get(2) {

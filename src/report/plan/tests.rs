@@ -127,7 +127,7 @@ fn the_verdict_says_by_how_much_and_why() {
     let not = "The plan does not hold: 1.04% of the requests breach, and 1.00% may: 0.04 points too many. \
                What led is `not ordered yet`, with 75% of the breaches.";
     check(0.0104, 0.0, false, &format!("{not} {rest}"));
-    let neither = "Not even 3 replicas all the time hold, 2.00% breach: it is not for the starts alone.";
+    let neither = "With 3 replicas all the time 2.00% breach: it is not for the starts alone.";
     check(0.0104, 0.02, false, &format!("{not} {neither} {rest}"));
 }
 

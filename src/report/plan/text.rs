@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::{Plan, Tried};
 use crate::experiment::metric::{HOURS_PER_MONTH, Unit};
 use crate::experiment::sizing::{ForStart, Need, Pile, Rise};
-use crate::experiment::slo_limits;
+use crate::experiment::{Coverage, slo_limits};
 use crate::outcome::Cause;
 use crate::profile::page::table;
 use crate::report::format;
@@ -41,8 +41,10 @@ impl Plan<'_> {
         let limits = slo_limits(&header.slo);
         let limits: Vec<String> = limits.iter().map(|(name, limit)| format!("{name} {limit}")).collect();
         let (gpus, pool, price) = self.gpus;
+        let is_redrawn = header.coverage == Coverage::TrafficAndInfrastructure;
+        let of_first = if is_redrawn { " · computed for the first replication's" } else { "" };
         let lines = [
-            ("plan", format!("{} · {}", header.scenario, header.workload)),
+            ("plan", format!("{} · {}{of_first}", header.scenario, header.workload)),
             ("model", header.model.clone()),
             (
                 "SLO",
@@ -259,7 +261,8 @@ impl Plan<'_> {
             if peak > self.replica.capacity_per_s {
                 let _ = writeln!(
                     text,
-                    "That is {:.1} times c, what a replica serves that has nobody to share a burst with: the computed fleet is larger than it need be.",
+                    "That is {:.1} times c, what a replica serves alone and all the time: a fleet shares its bursts, and its busiest minutes are few.\n\
+                     The computed fleet is larger than this traffic needs.",
                     peak / self.replica.capacity_per_s
                 );
             }
