@@ -142,8 +142,13 @@ impl<'a> Search<'a> {
         let mut factor = FIRST;
         let mut before: Option<Plan> = None;
         while self.left > 0 {
-            let plan = self.by_rates(factor, capacity, ahead);
-            let is_full = plan.replicas.iter().all(|replicas| *replicas == self.most);
+            let mut plan = self.by_rates(factor, capacity, ahead);
+            // Where a busy slot has all that there is, the quiet ones before it may have to help.
+            let busy = plan.replicas.iter().zip(&self.rates).filter(|(_, rate)| **rate > 0.0);
+            let is_full = busy.into_iter().all(|(replicas, _)| *replicas == self.most);
+            if is_full {
+                plan.replicas.fill(self.most);
+            }
             if before.as_ref() != Some(&plan)
                 && let Some(usd) = self.cost(&plan, progress)?
             {

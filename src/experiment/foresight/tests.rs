@@ -70,3 +70,21 @@ fn a_policy_that_does_better_is_the_upper_bound() {
     assert!(better.above(&plenty).unwrap().mean > 0.0);
     assert!(better.found[0].as_ref().unwrap().orders()[0].0 == SimTime::ZERO);
 }
+
+#[test]
+fn traffic_with_silence_that_nothing_can_serve_is_given_up() {
+    let (mut sim, _) = small(3);
+    // Three at once in a slot, after ten minutes of nothing; no replica serves one within the SLO.
+    let at = |s: u64| crate::workload::Request {
+        arrival: SimTime::from_secs(s),
+        prompt_tokens: 1,
+        output_tokens: 1,
+    };
+    let requests = vec![at(600), at(600), at(600)];
+    let span = SimDuration::from_secs(1200);
+    sim.source = std::sync::Arc::new(crate::workload::request::Packed { requests, span });
+    sim.slo =
+        Some(crate::outcome::breach::Slo { e2e: Some(SimDuration::from_secs(1)), ..Default::default() });
+    let found = Search::new(&sim, 0, 0.01, 1_000).unwrap().run(&|| ()).unwrap();
+    assert_eq!(found, None);
+}
