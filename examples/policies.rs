@@ -192,9 +192,9 @@ fn picture(cells: &[Cell]) -> String {
         );
         left += 30.0 + name.len() as f64 * 7.0;
     }
-    let _ = write!(
+    let _ = writeln!(
         svg,
-        "<text x=\"50\" y=\"{:.1}\" fill=\"#666666\">to the right: requests that breach (1 % may), bars are 95 % intervals; upwards: cost over the cheapest schedule known that holds (cut at ×4)</text></svg>\n",
+        "<text x=\"50\" y=\"{:.1}\" fill=\"#666666\">to the right: requests that breach (1 % may), bars are 95 % intervals; upwards: cost over the cheapest schedule known that holds (cut at ×4)</text></svg>",
         height - 8.0
     );
     svg

@@ -79,6 +79,8 @@ pub enum SimulateFormat {
 }
 
 /// `simulate`.
+// Each is a flag of the command line.
+#[allow(clippy::struct_excessive_bools)]
 #[derive(Debug, ClapArgs)]
 #[command(
     after_help = "Examples:\n  thawline simulate scenarios/quickstart.yaml\n  thawline simulate my.yaml --set policies.hpa.hpa.maxReplicas=12 --set 'slo={ ttft: 1s }'\n  thawline simulate my.yaml --format json --exit-zero > outcome.json"

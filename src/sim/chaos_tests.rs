@@ -112,7 +112,9 @@ proptest! {
         let mut orders = orders;
         if process {
             sim.replica.readiness.after = ReadyAfter::Process;
-            orders.iter_mut().for_each(|(_, spare)| *spare = 0);
+            for (_, spare) in &mut orders {
+                *spare = 0;
+            }
         }
         let ms = SimDuration::from_millis;
         sim.replica.keep_warm = keep_warm.map(|(threshold_ms, period_ms, prompt_tokens, output_tokens)| KeepWarm {

@@ -123,7 +123,9 @@ impl CompileCache {
         let compiles = |(_, work): &(Phase, Work)| matches!(work, Work::Compile { .. });
         let found = stage.map(|(phase, work)| (phase, time(work)));
         if !stage.iter().chain(left).any(compiles) {
-            nodes.iter().for_each(|node| self.fill(*node));
+            for node in nodes {
+                self.fill(*node);
+            }
         }
         found
     }

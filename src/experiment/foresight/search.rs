@@ -195,6 +195,8 @@ fn less(plan: &Plan, slots: std::ops::Range<usize>) -> Option<Plan> {
     if stretch.iter().all(|replicas| *replicas == 0) {
         return None;
     }
-    stretch.iter_mut().for_each(|replicas| *replicas = replicas.saturating_sub(1));
+    for replicas in stretch {
+        *replicas = replicas.saturating_sub(1);
+    }
     Some(less)
 }

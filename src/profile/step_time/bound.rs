@@ -301,6 +301,6 @@ mod tests {
         let tokens = Tokens::of_request(100, 4);
         // 101, 102 and 103 tokens read.
         assert_eq!(tokens, Tokens { decoded: 3.0, read: 306.0, prefilled: 100.0, work: 5000.0 });
-        assert_eq!(Tokens::of_request(7, 1).decoded, 0.0);
+        assert_eq!(Tokens::of_request(7, 1), Tokens { prefilled: 7.0, work: 24.5, ..Tokens::default() });
     }
 }
