@@ -93,7 +93,14 @@ fn table(cells: &[Cell]) -> String {
         let bound = |trace: usize| {
             cells.iter().find(|c| (c.trace, c.start) == (trace, start)).map_or_else(
                 || "–".to_owned(),
-                |c| format!("${:.2}, no less than ${:.2}", c.bounds.1, c.bounds.0),
+                |c| {
+                    let known = if c.bounds.1.is_finite() {
+                        format!("${:.2}", c.bounds.1)
+                    } else {
+                        "no schedule known that holds".to_owned()
+                    };
+                    format!("{known}, no less than ${:.2}", c.bounds.0)
+                },
             )
         };
         let bounds: Vec<String> = (0..TRACES.len()).map(bound).collect();
@@ -105,7 +112,14 @@ fn table(cells: &[Cell]) -> String {
 fn shown(cell: &Cell) -> String {
     let percent = |share: f64| format!("{:.1}", share * 100.0);
     let (mean, low, high) = cell.breach;
-    let over = format!("×{:.2}", cell.over());
+    let half = (cell.cost.2 - cell.cost.1) / 2.0;
+    // Where no schedule is known that holds there is nothing to be a multiple of.
+    let (over, spread) = if cell.bounds.1.is_finite() {
+        (format!("×{:.2}", cell.over()), half / cell.bounds.1)
+    } else {
+        (format!("${:.2}", cell.cost.0), half)
+    };
+    let over = if spread >= 0.005 { format!("{over} ±{spread:.2}") } else { over };
     let mark = match cell.holds() {
         Some(true) => "**",
         Some(false) | None => "",
@@ -159,7 +173,10 @@ fn picture(cells: &[Cell]) -> String {
                     share * 100.0
                 );
             }
-            for cell in cells.iter().filter(|cell| (cell.trace, cell.start) == (column, row)) {
+            for cell in cells
+                .iter()
+                .filter(|cell| (cell.trace, cell.start) == (column, row) && cell.over().is_finite())
+            {
                 let colour = names
                     .iter()
                     .position(|name| *name == cell.policy)
@@ -239,8 +256,11 @@ mod tests {
         assert_eq!(cell((0.004, 0.002, 0.006)).holds(), Some(true));
         assert_eq!(cell((0.009, 0.007, 0.012)).holds(), None);
         assert_eq!(cell((0.04, 0.02, 0.06)).holds(), Some(false));
-        assert_eq!(shown(&cell((0.004, 0.002, 0.006))), "**×1.20**, 0.4 % (0.2–0.6)");
-        assert_eq!(shown(&cell((0.04, 0.02, 0.06))), "×1.20, 4.0 % (2.0–6.0)");
+        assert_eq!(shown(&cell((0.004, 0.002, 0.006))), "**×1.20 ±0.10**, 0.4 % (0.2–0.6)");
+        assert_eq!(shown(&cell((0.04, 0.02, 0.06))), "×1.20 ±0.10, 4.0 % (2.0–6.0)");
+        let unknown = Cell { bounds: (4.0, f64::NAN), ..cell((0.04, 0.02, 0.06)) };
+        assert_eq!(shown(&unknown), "$12.00 ±1.00, 4.0 % (2.0–6.0)");
+        assert!(!picture(&[unknown]).contains("NaN"));
     }
 
     #[test]
