@@ -173,10 +173,15 @@ fn picture(cells: &[Cell]) -> String {
                     share * 100.0
                 );
             }
-            for cell in cells
-                .iter()
-                .filter(|cell| (cell.trace, cell.start) == (column, row) && cell.over().is_finite())
-            {
+            let here = || cells.iter().filter(|cell| (cell.trace, cell.start) == (column, row));
+            if here().next().is_some_and(|cell| !cell.bounds.1.is_finite()) {
+                let _ = write!(
+                    svg,
+                    "<text x=\"8\" y=\"{:.1}\" fill=\"#666666\">no schedule known that holds</text>",
+                    PANEL.1 / 2.0
+                );
+            }
+            for cell in here().filter(|cell| cell.over().is_finite()) {
                 let colour = names
                     .iter()
                     .position(|name| *name == cell.policy)
