@@ -208,6 +208,10 @@ impl PolicySpec {
         let own = match self {
             Self::Predictive(spec) => spec.reads_replica(),
             Self::Slo(spec) => spec.reads_replica(),
+            Self::WarmPool(spec) => ReplicaRead {
+                start: spec.worst_rise.is_some_and(|rise| rise.lead.is_none()),
+                ..ReplicaRead::default()
+            },
             _ => ReplicaRead::default(),
         };
         let below = self.below().into_iter().map(|(_, policy)| policy.reads_replica());

@@ -116,7 +116,7 @@ impl WarmPoolSpec {
             (None, None, None) => add(
                 "",
                 "nothing says how many spares a warm pool has",
-                "write `spare: 2`, `fraction: 0.25` or `worstRise: { lead: 3m }`",
+                "write `spare: 2`, `fraction: 0.25` or `worstRise: {}`",
             ),
             (Some(0), None, None) => {
                 add("spare", "a warm pool without a spare", "write at least 1, or use its policy alone");
@@ -231,7 +231,7 @@ pub fn build(spec: &WarmPoolSpec, setting: &Setting) -> WarmPool {
     let mut rule = WarmPoolRule {
         spec: spec.clone(),
         sleep: spec.sleep.as_ref().map(SleepSpec::times),
-        rises: spec.worst_rise.map(Rises::new),
+        rises: spec.worst_rise.map(|rise| Rises::new(rise.lead_in(setting), rise.look_back)),
         spares: 0,
         is_active: false,
         last_busy: None,

@@ -65,7 +65,7 @@ fn settle(rule: &mut WarmPoolRule, world: &World, replicas: u32) -> Decision {
 
 fn rule(json: &str) -> WarmPoolRule {
     let spec = spec(json);
-    let rises = spec.worst_rise.map(Rises::new);
+    let rises = spec.worst_rise.map(|rise| Rises::new(rise.lead_in(&Setting::default()), rise.look_back));
     WarmPoolRule { spec, sleep: None, rises, spares: 0, is_active: false, last_busy: None, wakes: None }
 }
 
