@@ -34,7 +34,8 @@ pub struct Counting {
 const IN_FLIGHT_MAX: usize = 2000;
 
 /// Runs a series. `each` gets every sample with its request, in the order they end, and says
-/// whether to go on; what is in flight then still ends, and comes to it too.
+/// whether to go on; what is in flight then still ends, and comes to it too. Who sent a request that failed waits for what
+/// is said to it before it sends another.
 ///
 /// # Errors
 /// Those of `each`.
@@ -61,7 +62,7 @@ pub fn run(
         // The samples end with the last thread that sends any.
         drop(sender);
         let mut outcome = Ok(());
-        for (index, sample) in receiver {
+        for (index, sample, waits) in receiver {
             match each(&requests[index], sample) {
                 Ok(true) => {}
                 Ok(false) => stop.store(true, Ordering::Relaxed),
@@ -70,6 +71,7 @@ pub fn run(
                     outcome = Err(faults);
                 }
             }
+            drop(waits);
         }
         outcome
     })
@@ -85,7 +87,8 @@ struct Series<'a> {
     stop: &'a AtomicBool,
 }
 
-type Samples = Sender<(usize, RequestSample)>;
+/// Samples, and of failed ones somebody who waits until it has been looked at.
+type Samples = Sender<(usize, RequestSample, Option<Sender<()>>)>;
 
 impl<'a> Series<'a> {
     /// `clients` threads that take the next request when their last one has ended.
@@ -134,8 +137,13 @@ impl<'a> Series<'a> {
     fn send(&self, index: usize, due_ns: u64, samples: &Samples) {
         let request = &self.requests[index];
         let exchange = self.client.complete(&request.prompt, request.output_tokens);
+        let sample = self.sample(index, due_ns, request, exchange);
+        let failed = sample.error.is_some();
+        let (waits, looked_at) = channel();
         // The receiver outlives all senders; were it gone, nobody would want the sample.
-        let _ = samples.send((index, self.sample(index, due_ns, request, exchange)));
+        let _ = samples.send((index, sample, failed.then_some(waits)));
+        // Ends as soon as the other end is dropped: at once, unless the request failed.
+        let _ = looked_at.recv();
     }
 
     fn sample(&self, index: usize, due_ns: u64, request: &Ready, exchange: Exchange) -> RequestSample {
