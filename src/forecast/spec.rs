@@ -196,6 +196,13 @@ impl ForecasterSpec {
         Self::Mixture(MixtureSpec { season, ..MixtureSpec::default() })
     }
 
+    /// Every season of a policy with a `season` for the standard forecaster and a `forecaster` beside it, with its path.
+    pub fn seasons_given(season: Option<SimDuration>, given: Option<&Self>) -> Vec<(String, SimDuration)> {
+        let own = season.map(|season| ("season".to_owned(), season));
+        let given = given.into_iter().flat_map(Self::seasons);
+        own.into_iter().chain(given.map(|(path, season)| (format!("forecaster.{path}"), season))).collect()
+    }
+
     /// Its kind, as a scenario names it.
     pub const fn kind(&self) -> &'static str {
         match self {

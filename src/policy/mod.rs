@@ -44,7 +44,7 @@ pub use guard::GuardSpec;
 pub use hpa::HpaSpec;
 pub use keda::KedaSpec;
 pub use knative::KnativeSpec;
-pub use predictive::PredictiveSpec;
+pub use predictive::{HistorySpec, PredictiveSpec};
 pub use ray::RaySpec;
 pub use schedule::ScheduleSpec;
 pub use setting::{ReplicaModel, Setting};

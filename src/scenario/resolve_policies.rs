@@ -8,7 +8,9 @@ use super::resolve::Resolver;
 use crate::forecast::Series;
 use crate::kernel::SimDuration;
 use crate::policy::adapter::AdapterSpec;
-use crate::policy::{self, PolicySpec, PredictiveSpec, ReplicaModel, ResourceRead, Setting};
+use crate::policy::{
+    self, HistorySpec, PolicySpec, PredictiveSpec, ReplicaModel, ResourceRead, Setting, SloPolicySpec,
+};
 use crate::profile::Profile;
 use crate::promql::Release;
 use crate::promql::catalogue::METRICS;
@@ -58,8 +60,8 @@ impl Resolver<'_> {
     fn histories(&mut self) -> BTreeMap<String, Arc<Series>> {
         let policies = self.spec().policies.clone();
         let mut found: BTreeMap<String, Arc<Series>> = BTreeMap::new();
-        let all = policies.iter().flat_map(|(name, policy)| predictive(name, policy));
-        for (at, history) in all.filter_map(|(at, spec)| Some((at.key("history"), spec.history.as_ref()?))) {
+        let all = policies.iter().flat_map(|(name, policy)| forecasting(name, policy));
+        for (at, history) in all.filter_map(|(at, spec)| Some((at.key("history"), spec.history()?))) {
             if found.contains_key(&history.file) {
                 continue;
             }
@@ -84,22 +86,20 @@ impl Resolver<'_> {
     pub(super) fn outlasting(&mut self, span: Option<SimDuration>) {
         let Some(span) = span else { return };
         let policies = self.spec().policies.clone();
-        for (at, spec) in policies.iter().flat_map(|(name, policy)| predictive(name, policy)) {
-            if let Some(lead) = spec.lead.filter(|lead| *lead >= span) {
+        for (at, spec) in policies.iter().flat_map(|(name, policy)| forecasting(name, policy)) {
+            if let Some(lead) = spec.lead().filter(|lead| *lead >= span) {
                 let message =
                     format!("a lead of {lead} is longer than the traffic, {span}: no order would be in time");
                 let fault = self.scenario.document.fault("E0317", &at.key("lead"), message);
                 self.faults.push(fault.helped("lengthen the workload, or shorten the lead"));
             }
-            let learned = spec.seasons().into_iter().filter(|_| spec.history.is_none());
+            let learned = spec.seasons().into_iter().filter(|_| spec.history().is_none());
             for (path, season) in learned.filter(|(_, season)| *season >= span) {
                 let message = format!(
                     "a season of {season} is no shorter than the traffic, {span}: it would never come back"
                 );
                 let fault = self.scenario.document.fault("E0317", &below(&at, &path), message);
-                self.faults.push(
-                    fault.helped("give it a `history`, lengthen the workload, or leave the season out"),
-                );
+                self.faults.push(fault.helped(spec.season_help()));
             }
         }
     }
@@ -144,13 +144,65 @@ impl Resolver<'_> {
     }
 }
 
-/// The predictive policies in a policy, with their places.
-pub(super) fn predictive<'a>(name: &str, policy: &'a PolicySpec) -> Vec<(Path, &'a PredictiveSpec)> {
-    fn within<'a>(at: &Path, policy: &'a PolicySpec, found: &mut Vec<(Path, &'a PredictiveSpec)>) {
-        let at = at.key(policy.kind());
-        if let PolicySpec::Predictive(spec) = policy {
-            found.push((at.clone(), &**spec));
+/// A policy that orders for a forecast.
+#[derive(Clone, Copy)]
+pub(super) enum Forecasting<'a> {
+    Predictive(&'a PredictiveSpec),
+    Slo(&'a SloPolicySpec),
+}
+
+impl<'a> Forecasting<'a> {
+    const fn of(policy: &'a PolicySpec) -> Option<Self> {
+        match policy {
+            PolicySpec::Predictive(spec) => Some(Self::Predictive(spec)),
+            PolicySpec::Slo(spec) => Some(Self::Slo(spec)),
+            _ => None,
         }
+    }
+
+    /// The lead that it is given.
+    pub(super) const fn lead(self) -> Option<SimDuration> {
+        match self {
+            Self::Predictive(spec) => spec.lead,
+            Self::Slo(spec) => spec.lead,
+        }
+    }
+
+    /// The lead that holds in a setting.
+    pub(super) fn lead_in(self, setting: &Setting) -> SimDuration {
+        match self {
+            Self::Predictive(spec) => spec.lead_in(setting),
+            Self::Slo(spec) => spec.lead_in(setting),
+        }
+    }
+
+    fn seasons(self) -> Vec<(String, SimDuration)> {
+        match self {
+            Self::Predictive(spec) => spec.seasons(),
+            Self::Slo(spec) => spec.seasons(),
+        }
+    }
+
+    fn history(self) -> Option<&'a HistorySpec> {
+        match self {
+            Self::Predictive(spec) => spec.history.as_ref(),
+            Self::Slo(_) => None,
+        }
+    }
+
+    const fn season_help(self) -> &'static str {
+        match self {
+            Self::Predictive(_) => "give it a `history`, lengthen the workload, or leave the season out",
+            Self::Slo(_) => "lengthen the workload, or leave the season out",
+        }
+    }
+}
+
+/// The policies in a policy that order for a forecast, with their places.
+pub(super) fn forecasting<'a>(name: &str, policy: &'a PolicySpec) -> Vec<(Path, Forecasting<'a>)> {
+    fn within<'a>(at: &Path, policy: &'a PolicySpec, found: &mut Vec<(Path, Forecasting<'a>)>) {
+        let at = at.key(policy.kind());
+        found.extend(Forecasting::of(policy).map(|spec| (at.clone(), spec)));
         for (key, policy) in policy.below() {
             // Members have names of their own, which may hold dots.
             let below = match key.split_once('.') {

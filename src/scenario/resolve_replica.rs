@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::resolve::Resolved;
-use super::resolve_policies::predictive;
+use super::resolve_policies::forecasting;
 use crate::kernel::{Distribution, Quantiles, SimDuration};
 use crate::outcome::Phase;
 use crate::policy::{PolicySpec, ReplicaRead};
@@ -59,8 +59,8 @@ impl Resolved {
     /// Leads out of the cold start that outlast the traffic.
     fn late_leads(&self, document: &Document) -> Vec<Diagnostic> {
         let span = self.header.span;
-        let all = self.policies.iter().flat_map(|(name, policy)| predictive(name, policy));
-        let late = all.filter(|(_, spec)| spec.lead.is_none()).filter_map(|(at, spec)| {
+        let all = self.policies.iter().flat_map(|(name, policy)| forecasting(name, policy));
+        let late = all.filter(|(_, spec)| spec.lead().is_none()).filter_map(|(at, spec)| {
             let lead = spec.lead_in(&self.simulation.setting);
             let message = format!(
                 "a cold start of {lead} is longer than the traffic, {span}: no order would be in time"
@@ -77,7 +77,8 @@ impl Resolved {
 /// its period.
 fn starts(simulation: &Simulation) -> (Quantiles, Quantiles) {
     let readiness = &simulation.replica.readiness;
-    let waited = |phase| readiness.after == ReadyAfter::WarmUp || phase != Phase::WarmingUp;
+    // Behind a probe of the process alone a replica is ready sooner, and serves nothing until it is warm.
+    let waited = |phase| readiness.after != ReadyAfter::Weights || phase != Phase::WarmingUp;
     let pool = simulation.cluster.pools.iter().position(|pool| !pool.takes.is_empty()).unwrap_or(0);
     let (image, weights) = storage::alone(&simulation.storage, pool);
     let drawn = simulation.first_start();
@@ -144,6 +145,7 @@ policies: { p: { predictive: { maxReplicas: 9, capacity: 2 } } }
         };
         check(&[], 71_500, 171_500);
         check(&["replica.readiness.after=weights"], 65_500, 165_500);
+        check(&["replica.readiness.after=process"], 71_500, 171_500);
         check(&["replica.readiness.initialDelay=60s"], 100_500, 200_500);
         check(&["replica.readiness.successThreshold=3"], 73_500, 173_500);
         check(&["cluster.pools.gpus.minNodes=9"], 71_500, 71_500);
@@ -169,5 +171,9 @@ policies: { p: { predictive: { maxReplicas: 9, capacity: 2 } } }
             codes(&["policies.p.predictive.lead=2h", "policies.p.predictive.season=2h"]),
             ["E0317", "E0317"]
         );
+        let slo = "policies={ p: { slo: { maxReplicas: 9, capacity: 2 } } }";
+        assert_eq!(codes(&[slo, "slo={ e2e: 10s }", "workload.duration=2m"]), ["E0317"]);
+        let given = ["policies.p.slo.lead=2h", "policies.p.slo.season=2h"];
+        assert_eq!(codes(&[&[slo, "slo={ e2e: 10s }"], &given[..]].concat()), ["E0317", "E0317"]);
     }
 }

@@ -122,9 +122,7 @@ impl PredictiveSpec {
 
     /// Every season it has, with its path.
     pub fn seasons(&self) -> Vec<(String, SimDuration)> {
-        let own = self.season.map(|season| ("season".to_owned(), season));
-        let given = self.forecaster.iter().flat_map(ForecasterSpec::seasons);
-        own.into_iter().chain(given.map(|(path, season)| (format!("forecaster.{path}"), season))).collect()
+        ForecasterSpec::seasons_given(self.season, self.forecaster.as_ref())
     }
 
     /// The lead that holds in a setting.

@@ -75,6 +75,11 @@ impl SloPolicySpec {
         self.forecaster.clone().unwrap_or_else(|| ForecasterSpec::standard(self.season))
     }
 
+    /// Every season it has, with its path.
+    pub fn seasons(&self) -> Vec<(String, SimDuration)> {
+        ForecasterSpec::seasons_given(self.season, self.forecaster.as_ref())
+    }
+
     /// The lead that holds in a setting; of an estimate, whole seconds.
     pub fn lead_in(&self, setting: &Setting) -> SimDuration {
         let whole = |time: SimDuration| SimDuration::from_secs(time.as_nanos().div_ceil(1_000_000_000));
