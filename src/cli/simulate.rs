@@ -41,10 +41,17 @@ pub(super) fn run(args: &SimulateArgs) -> Answer {
         .map_err(|failure| workload_failed(&args.scenario, &failure))?;
     let elapsed = started.elapsed();
     let resolved_yaml = resolved.to_yaml(&scenario);
+    let as_run = resolved.to_value();
     let mut header = resolved.header;
     header.warnings.extend(warnings(&policies));
-    let experiment =
-        ExperimentOutcome { header, gates: resolved.gates, lenient: args.lenient, policies, foresight };
+    let experiment = ExperimentOutcome {
+        header,
+        gates: resolved.gates,
+        lenient: args.lenient,
+        policies,
+        foresight,
+        resolved: as_run,
+    };
     let summary = Summary::new(experiment);
     let written = outputs
         .write(&summary, &[(RESOLVED, resolved_yaml.as_bytes())])

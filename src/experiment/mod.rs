@@ -35,6 +35,8 @@ pub struct ExperimentOutcome {
     pub policies: Vec<PolicyOutcome>,
     /// What knowing the future would bring, where that was asked for.
     pub foresight: Option<Foresight>,
+    /// The scenario as it was run, every default written out.
+    pub resolved: serde_json::Value,
 }
 
 /// The runs of one policy.

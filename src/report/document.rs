@@ -18,7 +18,7 @@ use crate::outcome::breach::RequestRecord;
 use crate::outcome::{Counts, DecisionRecord, StartRecord, Steps};
 
 /// The version that this program writes and reads.
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;
 
 /// Why a file is no outcome.
 #[derive(Debug, thiserror::Error)]
@@ -124,6 +124,8 @@ pub struct Document {
     /// Perfect foresight, where it was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub foresight: Option<ForesightDoc>,
+    /// The scenario as it was run, every default written out.
+    pub resolved: serde_json::Value,
     /// The policies, in the order of the scenario.
     pub policies: Vec<PolicyDoc>,
 }

@@ -256,6 +256,7 @@ pub fn experiment() -> ExperimentOutcome {
     };
     ExperimentOutcome {
         foresight: None,
+        resolved: serde_json::json!({ "name": "evening-spike", "seed": 7 }),
         header: crate::experiment::Header {
             scenario: "evening-spike".to_owned(),
             profile: "h200-llama31-8b@3f9c1e (measured 2026-11-20)".to_owned(),

@@ -65,6 +65,7 @@ impl From<&Summary> for Document {
             },
             foresight: (summary.experiment.foresight.as_ref())
                 .map(|foresight| ForesightDoc::new(foresight, &summary.policies)),
+            resolved: summary.experiment.resolved.clone(),
             policies: policies
                 .map(|(policy, outcome)| PolicyDoc {
                     name: policy.name.clone(),

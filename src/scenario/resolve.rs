@@ -85,10 +85,16 @@ impl Resolved {
         gate.filter(|limit| *limit > 0.0).unwrap_or(BREACH_SHARE)
     }
 
-    /// `resolved.yaml`: the scenario with every default written out and marked.
-    pub fn to_yaml(&self, scenario: &Scenario) -> String {
+    /// The scenario with every default written out.
+    pub fn to_value(&self) -> Value {
         let mut value = serde_json::to_value(&self.spec).unwrap_or(Value::Null);
         without_nulls(&mut value);
+        value
+    }
+
+    /// `resolved.yaml`: the scenario with every default written out and marked.
+    pub fn to_yaml(&self, scenario: &Scenario) -> String {
+        let value = self.to_value();
         let mut text =
             String::from("# The scenario as it was run; `# default` marks what the scenario left out.\n");
         if !scenario.manifests.is_empty() {
