@@ -44,6 +44,7 @@ pub(super) fn run(args: &SimulateArgs) -> Answer {
     let as_run = resolved.to_value();
     let mut header = resolved.header;
     header.warnings.extend(warnings(&policies));
+    header.command = command(args);
     let experiment = ExperimentOutcome {
         header,
         gates: resolved.gates,
@@ -58,6 +59,34 @@ pub(super) fn run(args: &SimulateArgs) -> Answer {
         .map_err(|error| unwritable(&error))?;
     print(args.format, &summary, elapsed, &written);
     Ok(if summary.gates_failed() > 0 && !args.exit_zero { Exit::Failed } else { Exit::Success })
+}
+
+/// What runs it again, with the bare name of the file: results do not depend on where that lies.
+fn command(args: &SimulateArgs) -> String {
+    let quoted = |text: &str| {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "._-/=@:%+,".contains(c);
+        if !text.is_empty() && text.chars().all(plain) {
+            text.to_owned()
+        } else {
+            format!("'{}'", text.replace('\'', r"'\''"))
+        }
+    };
+    let file = args.scenario.file_name().map_or_else(String::new, |name| quoted(&name.to_string_lossy()));
+    let mut command = format!("thawline simulate {file}");
+    for set in &args.sets {
+        command.push_str(&format!(" --set {}", quoted(set)));
+    }
+    if let Some(seed) = args.seed {
+        command.push_str(&format!(" --seed {seed}"));
+    }
+    for (flag, given) in
+        [("--foresight", args.foresight), ("--exact-steps", args.exact_steps), ("--lenient", args.lenient)]
+    {
+        if given {
+            command.push_str(&format!(" {flag}"));
+        }
+    }
+    command
 }
 
 /// Runs every policy in every replication.

@@ -75,6 +75,30 @@ pub struct Header {
     pub slo: Slo,
     /// What the reader must know before believing a figure.
     pub warnings: Vec<Warning>,
+    /// The figures of the profile, with where each comes from.
+    pub profile_figures: Vec<Figure>,
+    /// The price of each pool's GPUs, with where it comes from.
+    pub prices: Vec<Figure>,
+    /// The command that runs it again, with the bare name of the scenario's file.
+    pub command: String,
+}
+
+/// A figure that results rest on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Figure {
+    /// What it is.
+    pub name: String,
+    /// It, as people write it.
+    pub value: String,
+    /// `measured`, `published`, `derived`, `assumed`, `given`; empty for what needs none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub provenance: String,
+    /// When, as 2026-11-22; empty if nobody said.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub date: String,
+    /// Where; empty if nobody said.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub source: String,
 }
 
 /// Something the reader must know.

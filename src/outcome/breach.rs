@@ -167,6 +167,8 @@ pub struct Breaches {
     pub by_cause: [u64; Cause::ALL.len()],
     /// The union over breaching requests of [arrival + limit, first token or end], sorted, disjoint.
     pub intervals: Vec<(SimTime, SimTime)>,
+    /// That time as stretches in which one thing was missing: (from, to, what), sorted, disjoint.
+    pub bands: Vec<(SimTime, SimTime, Cause)>,
     /// That time by what was missing at each instant of it, in the order of [`Cause::ALL`]; sums to [`Breaches::duration`].
     pub time_by_cause: [SimDuration; Cause::ALL.len()],
     /// Chains of the first breaching requests, at most [`Breaches::KEPT`].
@@ -180,6 +182,31 @@ impl Breaches {
     /// Total time in breach.
     pub fn duration(&self) -> SimDuration {
         self.intervals.iter().map(|(from, to)| to.since(*from)).sum()
+    }
+
+    /// Adds a stretch that no band covers yet; with its neighbours it becomes one where they touch and lack the same. New ones are
+    /// nearly always at the end.
+    pub fn add_band(&mut self, from: SimTime, to: SimTime, cause: Cause) {
+        if from >= to {
+            return;
+        }
+        self.time_by_cause[cause.index()] += to.since(from);
+        let at = self.bands.partition_point(|&(start, ..)| start < from);
+        let joins =
+            |other: Option<&(SimTime, SimTime, Cause)>,
+             touch: fn(&(SimTime, SimTime, Cause)) -> SimTime,
+             edge| { other.is_some_and(|other| touch(other) == edge && other.2 == cause) };
+        let before = joins(at.checked_sub(1).and_then(|i| self.bands.get(i)), |band| band.1, from);
+        let after = joins(self.bands.get(at), |band| band.0, to);
+        match (before, after) {
+            (true, true) => {
+                self.bands[at - 1].1 = self.bands[at].1;
+                self.bands.remove(at);
+            }
+            (true, false) => self.bands[at - 1].1 = to,
+            (false, true) => self.bands[at].0 = from,
+            (false, false) => self.bands.insert(at, (from, to, cause)),
+        }
     }
 
     /// The parts of [from, to] that were in no breach so far, in order.

@@ -7,6 +7,7 @@ pub mod breach;
 pub mod latency;
 pub mod ledger;
 pub mod recorder;
+pub mod sketch;
 pub mod timeline;
 
 pub use breach::{BreachOutcome, Breaches, Cause};

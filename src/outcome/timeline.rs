@@ -1,6 +1,7 @@
 //! Replicas, queue and traffic over time, and the log of starts and decisions.
 
 use super::Phase;
+use super::sketch::Sketch;
 use crate::kernel::{ReplicaId, SimDuration, SimTime};
 use crate::policy::Reason;
 
@@ -11,9 +12,20 @@ pub struct Timeline {
     pub step: SimDuration,
     /// One point for each step, from the start of the trace to its end.
     pub points: Vec<Point>,
+    /// Time to first token of the requests that arrived in each step; it may end before the points do.
+    pub ttft: Vec<Sketch>,
 }
 
 impl Timeline {
+    /// A request that arrived at `arrival` got its first token after `ttft`; [`SimDuration::MAX`] is never.
+    pub fn note_ttft(&mut self, arrival: SimTime, ttft: SimDuration) {
+        let index = (arrival.as_nanos() / self.step.as_nanos().max(1)) as usize;
+        if self.ttft.len() <= index {
+            self.ttft.resize(index + 1, Sketch::default());
+        }
+        self.ttft[index].record(ttft);
+    }
+
     /// Halves the resolution: neighbours merge, counts add up, the later state stands.
     pub fn halve(&mut self) {
         self.step = self.step * 2;
@@ -27,6 +39,12 @@ impl Timeline {
             point
         };
         self.points = self.points.chunks(2).map(merge).collect();
+        let both = |pair: &[Sketch]| {
+            let mut sketch = pair[0].clone();
+            pair[1..].iter().for_each(|other| sketch.merge(other));
+            sketch
+        };
+        self.ttft = self.ttft.chunks(2).map(both).collect();
     }
 }
 
@@ -47,6 +65,8 @@ pub struct Point {
     pub replicas: [u32; Phase::ALL.len()],
     /// Nodes that are billed.
     pub nodes: u32,
+    /// What those cost an hour, millionths of a US dollar.
+    pub rate_micro_usd: u64,
     /// `spec.replicas`.
     pub ordered: u32,
 }

@@ -12,8 +12,9 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use super::document_ledger::{LedgerDoc, PoolDoc};
+use super::document_timeline::TimelineDoc;
 use super::foresight::ForesightDoc;
-use crate::experiment::{Estimate, GateStatus, Warning};
+use crate::experiment::{self, Estimate, GateStatus, Warning};
 use crate::outcome::breach::RequestRecord;
 use crate::outcome::{Counts, DecisionRecord, StartRecord, Steps};
 
@@ -113,6 +114,12 @@ pub struct Document {
     pub slo: IndexMap<String, String>,
     /// What the reader must know.
     pub warnings: Vec<Warning>,
+    /// The figures of the profile, with where each comes from.
+    pub profile_figures: Vec<experiment::Figure>,
+    /// The price of each pool's GPUs, with where it comes from.
+    pub prices: Vec<experiment::Figure>,
+    /// The command that runs it again.
+    pub command: String,
     /// Whether an unsettled gate counted as held.
     pub lenient: bool,
     /// Each gate under each policy.
@@ -292,6 +299,9 @@ pub struct RunDoc {
     pub breaches: Option<BreachesDoc>,
     /// The ledger.
     pub ledger: LedgerDoc,
+    /// Replicas, queue and traffic over time, for the first replication only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeline: Option<TimelineDoc>,
     /// Each cold start.
     pub starts: Vec<StartRecord>,
     /// Each decision.
@@ -328,6 +338,8 @@ pub struct BreachesDoc {
     pub time_by_cause: IndexMap<String, u64>,
     /// When some request was in breach: (from, to) in ns.
     pub intervals: Vec<(u64, u64)>,
+    /// That time as stretches in which one thing was missing: (from in ns, to in ns, what).
+    pub bands: Vec<(u64, u64, String)>,
     /// The chains that were kept.
     pub first: Vec<RequestRecord>,
 }

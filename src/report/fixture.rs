@@ -100,6 +100,12 @@ fn breaches() -> Breaches {
     }
     let span = |from, to| (SimTime::from_secs(from), SimTime::from_secs(to));
     breaches.intervals = vec![span(600, 660), span(700, 730)];
+    breaches.bands = vec![
+        (SimTime::from_secs(600), SimTime::from_secs(609), Cause::NotOrdered),
+        (SimTime::from_secs(609), SimTime::from_secs(629), Cause::StartUp(Phase::Loading)),
+        (SimTime::from_secs(629), SimTime::from_secs(660), Cause::StartUp(Phase::WarmingUp)),
+        (SimTime::from_secs(700), SimTime::from_secs(730), Cause::AtMaximum),
+    ];
     breaches.first = vec![late_request(), rejected_request()];
     breaches
 }
@@ -150,7 +156,11 @@ fn timeline() -> Timeline {
         Point { arrived, finished: arrived, replicas, nodes: 1, ordered, ..Point::default() }
     };
     let points = vec![point(200, 2, 0, 2), point(400, 2, 2, 4), point(250, 4, 0, 4), point(150, 3, 0, 3)];
-    Timeline { step: SimDuration::from_secs(900), points }
+    let mut timeline = Timeline { step: SimDuration::from_secs(900), points, ..Timeline::default() };
+    for (secs, millis) in [(10, 90), (610, 4810), (1000, 95)] {
+        timeline.note_ttft(SimTime::from_secs(secs), SimDuration::from_millis(millis));
+    }
+    timeline
 }
 
 fn starts() -> Vec<StartRecord> {
@@ -241,6 +251,17 @@ pub fn gates(texts: &[&str]) -> Vec<Gate> {
     texts.iter().map(|text| Gate::parse(text).unwrap()).collect()
 }
 
+fn figure(name: &str, value: &str, provenance: &str) -> crate::experiment::Figure {
+    let words = |text: &str| text.to_owned();
+    crate::experiment::Figure {
+        name: words(name),
+        value: words(value),
+        provenance: words(provenance),
+        date: words("2026-11-20"),
+        source: words("a test"),
+    }
+}
+
 /// Two policies, three replications, three gates.
 pub fn experiment() -> ExperimentOutcome {
     let policy = |name: &str, run: fn(u64) -> RunOutcome| PolicyOutcome {
@@ -274,6 +295,9 @@ pub fn experiment() -> ExperimentOutcome {
                 ..Slo::default()
             },
             warnings: vec![warning],
+            profile_figures: vec![figure("weight load", "21.7s", "measured")],
+            prices: vec![figure("h200", "$3.60", "given")],
+            command: "thawline simulate evening-spike.yaml".to_owned(),
         },
         gates: gates(&["ttft.p99 < 2s", "slo.breach < 1%", "cost.total < $60"]),
         lenient: false,

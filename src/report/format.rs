@@ -108,6 +108,13 @@ pub fn gate_value(gate: &Gate, figure: Option<&Estimate>) -> String {
     estimate(gate.metric.unit, figure, Some(gate.limit))
 }
 
+/// A round number as short as it can be: `2.5`, `1,000`.
+pub fn plain(value: f64) -> String {
+    let digits = format!("{:.4}", value.abs());
+    let digits = digits.trim_end_matches('0').trim_end_matches('.');
+    format!("{}{}", if value < 0.0 { "-" } else { "" }, grouped(digits))
+}
+
 /// Tenths of a percent: `61.3%`.
 pub fn tenths(share: u64) -> String {
     format!("{}.{}%", share / 10, share % 10)

@@ -9,6 +9,7 @@ use super::document::{
     LedgerDoc, MeanDoc, PolicyDoc, PolicySummaryDoc, PoolDoc, RunDoc, SCHEMA_VERSION, ShareDoc, TermDoc,
     TimeShareDoc, VerdictDoc,
 };
+use super::document_timeline::TimelineDoc;
 use super::foresight::ForesightDoc;
 use super::money::Money;
 use super::summary::{GateRow, PolicySummary, Share};
@@ -53,6 +54,9 @@ impl From<&Summary> for Document {
             capacity_requests_per_second: header.capacity.filter(|c| c.is_finite()),
             slo: slo_limits(&header.slo).into_iter().map(|(n, l)| (n.to_owned(), l.to_string())).collect(),
             warnings: header.warnings.clone(),
+            profile_figures: header.profile_figures.clone(),
+            prices: header.prices.clone(),
+            command: header.command.clone(),
             lenient: summary.experiment.lenient,
             gates: summary.gates.iter().map(|row| gate(row, &summary.policies)).collect(),
             gates_failed: summary.gates_failed(),
@@ -170,6 +174,7 @@ fn run_doc(replication: usize, run: &RunOutcome, figures: &[Option<f64>]) -> Run
         latency: latencies.into_iter().map(|(name, l)| (name.to_owned(), latency(l))).collect(),
         breaches: run.breaches.as_ref().map(breaches),
         ledger: ledger(&run.ledger),
+        timeline: (replication == 0).then(|| TimelineDoc::from(&run.timeline)),
         starts: run.starts.clone(),
         decisions: run.decisions.iter().map(DecisionDoc::from).collect(),
         would_be: run.would_be.iter().map(DecisionDoc::from).collect(),
@@ -190,6 +195,9 @@ fn breaches(breaches: &Breaches) -> BreachesDoc {
         by_cause: causes.map(|(c, count)| (c.label().to_owned(), count)).collect(),
         time_by_cause: times.map(|(c, time)| (c.label().to_owned(), time.as_nanos())).collect(),
         intervals: breaches.intervals.iter().map(|(from, to)| (from.as_nanos(), to.as_nanos())).collect(),
+        bands: (breaches.bands.iter())
+            .map(|(from, to, cause)| (from.as_nanos(), to.as_nanos(), cause.label().to_owned()))
+            .collect(),
         first: breaches.first.clone(),
     }
 }

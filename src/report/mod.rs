@@ -3,15 +3,18 @@
 //!
 //! One new report is one file here and one line in [`REPORTS`].
 
+pub mod chart;
 pub mod csv;
 pub mod decisions;
 pub mod digest;
 pub mod document;
 pub mod document_ledger;
+pub mod document_timeline;
 pub mod fan_chart;
 pub mod forecast;
 pub mod foresight;
 pub mod format;
+pub mod html;
 pub mod json;
 pub mod markdown;
 pub mod money;
@@ -49,6 +52,7 @@ pub trait Report: Sync {
 /// Every report.
 pub const REPORTS: &[&dyn Report] = &[
     &Terminal::PLAIN,
+    &html::Html,
     &json::Json,
     &markdown::Markdown,
     &csv::Runs,

@@ -62,7 +62,7 @@ impl Run<'_> {
         let missing = Missing { log: &self.standing, replica, now: self.now, cause };
         let breaches = &mut self.recorder.breaches;
         for (from, to) in breaches.uncovered(miss.from, miss.to) {
-            missing.split(from, to, |cause, length| breaches.time_by_cause[cause.index()] += length);
+            missing.split(from, to, |cause, from, to| breaches.add_band(from, to, cause));
         }
     }
 
@@ -169,7 +169,7 @@ struct Missing<'a> {
 impl Missing<'_> {
     /// Splits [from, to] by what was missing at each instant. Until the replica that the request waited for was created: what
     /// stood in the way of one; then the phase of its start; then the request's own cause. The parts add up to the whole.
-    fn split(&self, from: SimTime, to: SimTime, mut add: impl FnMut(Cause, SimDuration)) {
+    fn split(&self, from: SimTime, to: SimTime, mut add: impl FnMut(Cause, SimTime, SimTime)) {
         let created = match (self.replica, self.cause) {
             (Some(replica), _) => replica.created,
             // No replica would have changed that.
@@ -185,12 +185,12 @@ impl Missing<'_> {
             if span.phase == Phase::Pending {
                 at = self.walk(at, end, pending, &mut add);
             } else {
-                add(Cause::StartUp(span.phase), end.since(at));
+                add(Cause::StartUp(span.phase), at, end);
                 at = end;
             }
         }
         if at < to {
-            add(self.cause, to.since(at));
+            add(self.cause, at, to);
         }
     }
 
@@ -200,13 +200,13 @@ impl Missing<'_> {
         from: SimTime,
         to: SimTime,
         what: fn(&StandingLog, SimTime) -> (Cause, SimTime),
-        add: &mut impl FnMut(Cause, SimDuration),
+        add: &mut impl FnMut(Cause, SimTime, SimTime),
     ) -> SimTime {
         let mut at = from;
         while at < to {
             let (cause, until) = what(self.log, at);
             let end = until.min(to);
-            add(cause, end.since(at));
+            add(cause, at, end);
             at = end;
         }
         at

@@ -57,7 +57,7 @@ fn replica(created: u64, phases: &[(Phase, u64)]) -> Replica {
 /// What [`Missing::split`] says of [from, to], one part a line.
 fn split(missing: &Missing<'_>, from: u64, to: u64) -> Vec<(Cause, u64)> {
     let mut parts = Vec::new();
-    missing.split(at(from), at(to), |cause, length| parts.push((cause, length.as_nanos())));
+    missing.split(at(from), at(to), |cause, from, to| parts.push((cause, to.since(from).as_nanos())));
     parts
 }
 

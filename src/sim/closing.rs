@@ -38,6 +38,7 @@ impl Run<'_> {
             in_replicas: self.in_replicas,
             replicas: self.by_phase,
             nodes: self.cluster.billed_count(),
+            rate_micro_usd: self.cluster.billed_rate(),
             ordered: self.ordered,
         };
         self.arrivals_at_tick = self.arrivals;

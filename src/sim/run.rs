@@ -262,7 +262,7 @@ impl<'a> Run<'a> {
             recorder: Recorder::default(),
             prometheus,
             metrics_server: MetricsServer::default(),
-            timeline: Timeline { step: sim.telemetry.timeline_step, points: Vec::new() },
+            timeline: Timeline { step: sim.telemetry.timeline_step, ..Timeline::default() },
             ordered,
             spare,
             controller: Controller::new(Order { replicas: ordered, spare, written: SimTime::ZERO }),

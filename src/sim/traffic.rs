@@ -380,6 +380,8 @@ impl Run<'_> {
         };
         if flight.id >= self.sim.measure_from {
             self.recorder.ended(flight.id, &ended);
+            let ttft = ended.ttft().filter(|_| dropped.is_none());
+            self.timeline.note_ttft(ended.arrival, ttft.unwrap_or(SimDuration::MAX));
             self.judge(&flight, &ended);
         }
         let now = self.now;

@@ -230,6 +230,16 @@ impl Cluster {
         self.there.iter().filter(|id| self.node(**id).billed_since.is_some()).count() as u32
     }
 
+    /// What the nodes that are billed cost an hour, millionths of a US dollar.
+    pub fn billed_rate(&self) -> u64 {
+        let billed = self.there.iter().filter(|id| self.node(**id).billed_since.is_some());
+        let rate = |id: &NodeId| {
+            let pool = self.pool_of(*id);
+            u64::from(pool.spec.gpus_per_node) * pool.price_micro_usd
+        };
+        billed.map(rate).sum()
+    }
+
     /// Nodes that may still be ordered from a pool: its own limit, and those it shares.
     pub fn room(&self, pool: usize) -> u32 {
         let own = self.plan.pools[pool].spec.max_nodes.saturating_sub(self.count(pool));
