@@ -7,6 +7,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use crate::kernel::SimDuration;
+use crate::report::chart::Chart;
 use crate::workload::TimeUnit;
 
 /// Will my autoscaler hold the SLO when GPU replicas take minutes to become useful, and what will it cost?
@@ -38,6 +39,8 @@ pub enum Command {
     ExplainRequest(ExplainRequestArgs),
     /// Draw where the time of cold starts went
     ExplainStart(ExplainStartArgs),
+    /// Draw one chart of a past run
+    Plot(PlotArgs),
     /// Print the JSON Schema of a scenario, for editors
     Schema,
     /// Look at a trace
@@ -104,6 +107,12 @@ pub struct SimulateArgs {
     /// Write a value, itself YAML, over the scenario; may be given several times
     #[arg(long = "set", value_name = "PATH=VALUE")]
     pub sets: Vec<String>,
+    /// Write each chart of the report as an SVG, too
+    #[arg(long)]
+    pub svg: bool,
+    /// Write each chart of the report as a PNG, too
+    #[arg(long)]
+    pub png: bool,
     /// Hold the policies against the best plan that knows the future; the same as `--set foresight={}`
     #[arg(long)]
     pub foresight: bool,
@@ -227,6 +236,56 @@ pub struct ExplainStartArgs {
     /// Columns to keep within
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub width: u16,
+}
+
+/// A chart of an outcome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ChartName {
+    /// Each gate under each policy: value, interval, limit
+    Gates,
+    /// Cost against the 99th percentile of the time to first token
+    Frontier,
+    /// Arrivals, replicas by stage, queue, time to first token, breaches by cause and cost on one time axis
+    Timeline,
+    /// Where the time of the median and of the slowest start went
+    ColdStarts,
+    /// Distributions of latency with the limits of the SLO
+    Latency,
+    /// The bill by account
+    Money,
+}
+
+impl From<ChartName> for Chart {
+    fn from(name: ChartName) -> Self {
+        match name {
+            ChartName::Gates => Self::Gates,
+            ChartName::Frontier => Self::Frontier,
+            ChartName::Timeline => Self::Timeline,
+            ChartName::ColdStarts => Self::ColdStarts,
+            ChartName::Latency => Self::Latency,
+            ChartName::Money => Self::Money,
+        }
+    }
+}
+
+/// `plot`.
+#[derive(Debug, ClapArgs)]
+#[command(
+    after_help = "Examples:\n  thawline plot reports/quickstart/outcome.json timeline --policy hpa --out hpa.png\n  thawline plot reports/quickstart/outcome.json money > money.svg"
+)]
+pub struct PlotArgs {
+    /// The outcome.json of a run
+    #[arg(value_name = "OUTCOME")]
+    pub outcome: PathBuf,
+    /// The chart
+    #[arg(value_enum, value_name = "CHART")]
+    pub chart: ChartName,
+    /// The policy; may be given several times [default: each]
+    #[arg(long = "policy", value_name = "NAME")]
+    pub policies: Vec<String>,
+    /// The file, .svg or .png [default: SVG on stdout]
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
 }
 
 /// `trace`.

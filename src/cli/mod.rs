@@ -17,6 +17,7 @@ mod forecast;
 mod init;
 mod outcome;
 mod plan;
+mod plot;
 mod profile;
 mod schema;
 mod simulate;
@@ -73,6 +74,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Explain(args) => explain::run(args),
         Command::ExplainRequest(args) => explain_request::run(args),
         Command::ExplainStart(args) => explain_start::run(args),
+        Command::Plot(args) => plot::run(args),
         Command::Schema => schema::run(),
         Command::Trace(args) => trace::run(args),
         Command::Forecast(args) => forecast::run(args),

@@ -8,10 +8,12 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::args::{SimulateArgs, SimulateFormat};
-use super::{Answer, Exit, console};
+use super::{Answer, Exit, console, plot};
 use crate::experiment::{ExperimentOutcome, Foresight, Matrix, PolicyOutcome, Warning};
 use crate::outcome::RunOutcome;
-use crate::report::{Outputs, OutputsError, Report, Summary, Terminal, json, outputs};
+use crate::report::chart::{Chart, ChartError};
+use crate::report::document::PolicyDoc;
+use crate::report::{Document, Outputs, OutputsError, Report, Summary, Terminal, json, outputs};
 use crate::scenario::{self, Resolved};
 use crate::sim;
 use crate::yaml::Diagnostic;
@@ -31,7 +33,9 @@ pub(super) fn run(args: &SimulateArgs) -> Answer {
     let scenario = scenario::load(&args.scenario, &sets)?;
     let mut resolved = scenario::resolve(&scenario, args.exact_steps)?;
     let dir = args.out.clone().unwrap_or_else(|| Path::new("reports").join(&scenario.spec.name));
-    let outputs = Outputs::prepare(&dir, &[RESOLVED]).map_err(|error| unwritable(&error))?;
+    let charts = chart_files(args);
+    let extra: Vec<&str> = charts.iter().map(|(name, ..)| name.as_str()).chain([RESOLVED]).collect();
+    let outputs = Outputs::prepare(&dir, &extra).map_err(|error| unwritable(&error))?;
     console::report(&resolved.notes);
     let started = Instant::now();
     resolved.measure_capacity().map_err(|failure| workload_failed(&args.scenario, &failure))?;
@@ -54,11 +58,39 @@ pub(super) fn run(args: &SimulateArgs) -> Answer {
         resolved: as_run,
     };
     let summary = Summary::new(experiment);
-    let written = outputs
-        .write(&summary, &[(RESOLVED, resolved_yaml.as_bytes())])
-        .map_err(|error| unwritable(&error))?;
+    let drawn = draw(&charts, &summary)?;
+    let mut files = vec![(RESOLVED, resolved_yaml.as_bytes())];
+    files.extend(drawn.iter().map(|(name, bytes)| (*name, bytes.as_slice())));
+    let written = outputs.write(&summary, &files).map_err(|error| unwritable(&error))?;
     print(args.format, &summary, elapsed, &written);
     Ok(if summary.gates_failed() > 0 && !args.exit_zero { Exit::Failed } else { Exit::Success })
+}
+
+/// The charts that are asked for as files of their own: name, chart, whether as PNG.
+fn chart_files(args: &SimulateArgs) -> Vec<(String, Chart, bool)> {
+    let kinds =
+        [("svg", false, args.svg), ("png", true, args.png)].into_iter().filter(|(.., wanted)| *wanted);
+    let all = |(ending, is_png, _): (&'static str, bool, bool)| {
+        Chart::ALL.into_iter().map(move |chart| (format!("{}.{ending}", chart.name()), chart, is_png))
+    };
+    kinds.flat_map(all).collect()
+}
+
+/// Those of them that have something to show.
+fn draw<'a>(
+    charts: &'a [(String, Chart, bool)],
+    summary: &Summary,
+) -> Result<Vec<(&'a str, Vec<u8>)>, Vec<Diagnostic>> {
+    if charts.is_empty() {
+        return Ok(Vec::new());
+    }
+    let document = Document::from(summary);
+    let policies: Vec<&PolicyDoc> = document.policies.iter().collect();
+    let drawn = charts.iter().filter_map(|(name, chart, is_png)| {
+        let canvas = chart.draw(&document, &policies)?;
+        Some(plot::bytes(&canvas, *is_png).map(|bytes| (name.as_str(), bytes)))
+    });
+    drawn.collect::<Result<_, ChartError>>().map_err(plot::undrawable)
 }
 
 /// What runs it again, with the bare name of the file: results do not depend on where that lies.

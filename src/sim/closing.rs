@@ -49,6 +49,9 @@ impl Run<'_> {
     pub(super) fn close_books(&mut self) {
         let now = self.now;
         self.trace_end = Some(now);
+        // States are those the trace ends with: from here on no node is billed.
+        let point = self.point();
+        self.timeline.points.push(point);
         for index in 0..self.live.len() {
             self.book_busy(self.live[index]);
             self.book_keep_warm(self.live[index]);
@@ -74,8 +77,6 @@ impl Run<'_> {
             phases.map(|s| u128::from(s.to.since(s.from).as_nanos())).sum::<u128>()
         };
         self.ledger.start_up_ns = starts.map(with_node).sum();
-        let point = self.point();
-        self.timeline.points.push(point);
         self.queue.push(now + PATIENCE, Rank::End, 1, 0, Event::GiveUp);
     }
 

@@ -84,6 +84,7 @@
     u.ctx.stroke();
   }] } });
 
+  const timeSteps = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800, 1209600];
   const lane = (name, height, columns, series, more = {}) => {
     const box = byId("live-lanes");
     box.append(element("p", name, { class: "lane-name" }));
@@ -95,8 +96,8 @@
       cursor: { sync: { key: "time", setSeries: false }, drag: { x: true, y: false }, y: false, points: { show: false } },
       scales: { x: { time: false }, y: { range: (u, low, high) => more.range || [0, Math.max(high || 0, more.least || 1e-9) * 1.06] } },
       axes: [
-        { ...axis, size: more.last ? 26 : 6, values: (u, ticks) => ticks.map((t) => (more.last ? clock(t) : "")) },
-        { ...axis, size: 56, values: (u, ticks) => ticks.map((v) => (more.label ? more.label(v) : number(v))), ...(more.quiet ? { show: true, values: () => [], grid: { show: false } } : {}) },
+        { ...axis, size: more.last ? 26 : 6, incrs: timeSteps, space: 64, values: (u, ticks) => ticks.map((t) => (more.last ? clock(t) : "")) },
+        { ...axis, size: 56, ...(more.incrs ? { incrs: more.incrs } : {}), values: (u, ticks) => ticks.map((v) => (more.label ? more.label(v) : number(v))), ...(more.quiet ? { show: true, values: () => [], grid: { show: false } } : {}) },
       ],
       series: [{}, ...series], plugins: more.plugins || [], bands: more.bands,
       hooks: {
@@ -126,6 +127,7 @@
     live.plots.forEach((plot) => plot.destroy());
     live.plots = [];
     byId("live-lanes").replaceChildren();
+    const wholes = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 100000, 1000000];
     const { line } = policyOf();
     const at = line.at, ink = css("--ink");
     const one = (colour) => ({ stroke: colour, width: 1.2 });
@@ -137,8 +139,8 @@
     // The highest sum is drawn first, so that each lower one covers what is below it.
     const layers = stack.map(([name], i) => ({ column: sums[i], colour: colourOf.get(name) })).reverse();
     lane("replicas by stage; line: ordered", 150, [at, ...layers.map((l) => l.column), line.ordered],
-      [...layers.map((l) => ({ fill: l.colour, width: 0, paths: stepped })), { stroke: ink, width: 1.5, paths: stepped }], { least: 1 });
-    lane("requests waiting at the gateway", 90, [at, line.held], [one(ink)], { least: 1 });
+      [...layers.map((l) => ({ fill: l.colour, width: 0, paths: stepped })), { stroke: ink, width: 1.5, paths: stepped }], { least: 1, incrs: wholes });
+    lane("requests waiting at the gateway", 90, [at, line.held], [one(ink)], { least: 1, incrs: wholes });
     lane("time to first token, 99th percentile, by arrival; red: SLO", 110, [at, line.ttftP99], [one(ink)], { label: seconds, plugins: [limitPlugin(data.ttftLimitS)] });
     lane("time in breach, by what was missing", 40, [at, at.map(() => 0)], [{ width: 0, stroke: "transparent" }], { range: [0, 1], quiet: true, plugins: [bandsPlugin] });
     lane("dollars an hour", 110, [at, line.rate], [{ ...one(ink), paths: stepped }], { last: true, label: (v) => `$${number(v)}` });
@@ -206,8 +208,11 @@
     byId("zoom-left").addEventListener("click", () => moved(-0.5));
     byId("zoom-right").addEventListener("click", () => moved(0.5));
     byId("zoom-all").addEventListener("click", () => zoom(0, data.spanS));
-    switchPolicy(drawable[0][1]);
-    // It starts where most is to be seen: at the first breach.
+    // It starts where most is to be seen: with the policy that was longest in breach, at its first breach.
+    const inBreach = ({ bands }) => bands.reduce((sum, [from, to]) => sum + to - from, 0);
+    const worst = drawable.reduce((a, b) => (inBreach(b[0]) > inBreach(a[0]) ? b : a))[1];
+    byId("live-policy").value = worst;
+    switchPolicy(worst);
     const breached = policyOf().bands[0];
     read(breached ? nearest(breached[0]) : 0);
     let width = byId("live-lanes").clientWidth;
