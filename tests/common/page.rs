@@ -45,6 +45,19 @@ pub fn lines_of(block: &Fence, programs: &[&str]) -> Vec<CommandLine> {
     lines.into_iter().filter(ours).collect()
 }
 
+/// The flags of a command line, without those in quotes, which are another program's.
+pub fn flags(line: &str) -> Vec<&str> {
+    let words = line.split(['\'', '"']).step_by(2).flat_map(str::split_whitespace);
+    let flags = words.filter(|word| word.starts_with("--") && word.len() > 2);
+    flags.map(|flag| flag.split('=').next().unwrap_or(flag)).collect()
+}
+
+/// Those that a help does not have.
+pub fn invented(line: &str, help: &str) -> Vec<String> {
+    let known: Vec<&str> = help.split(|c: char| c.is_whitespace() || c == ',').collect();
+    flags(line).into_iter().filter(|flag| !known.contains(flag)).map(str::to_owned).collect()
+}
+
 /// Runs what a page has for these programs, in a directory; returns what is wrong with it. With `THAWLINE_BLESS` the page is
 /// written anew.
 pub fn follow(

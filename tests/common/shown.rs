@@ -73,9 +73,10 @@ pub fn bless(shown: &[String], printed: &[&str]) -> Vec<String> {
         let begin = match index {
             0 => 0,
             _ if index == last => rest.len() - count,
-            _ => (0..=rest.len() - count)
-                .max_by_key(|line| (alike(first, rest[*line]), usize::MAX - line))
-                .unwrap_or(0),
+            _ => {
+                let likely = |line: &usize| (alike(first, rest[*line]), usize::MAX - line);
+                (0..=rest.len() - count).max_by_key(likely).unwrap_or(0)
+            }
         };
         lines.extend(rest[begin..begin + count].iter().map(|line| line.trim_end().to_owned()));
         at += begin + count;
@@ -83,10 +84,11 @@ pub fn bless(shown: &[String], printed: &[&str]) -> Vec<String> {
     lines
 }
 
-/// How many letters two lines have in common from their beginning, figures aside.
-fn alike(a: &str, b: &str) -> usize {
-    let bare = |text: &str| -> Vec<char> { text.chars().filter(|c| !c.is_ascii_digit()).collect() };
-    bare(a).iter().zip(&bare(b)).take_while(|(a, b)| a == b).count()
+/// How many characters two lines have in common from their beginning: without figures, which change, and with them.
+fn alike(a: &str, b: &str) -> (usize, usize) {
+    let common = |a: &str, b: &str| a.chars().zip(b.chars()).take_while(|(a, b)| a == b).count();
+    let bare = |text: &str| -> String { text.chars().filter(|c| !c.is_ascii_digit()).collect() };
+    (common(&bare(a), &bare(b)), common(a, b))
 }
 
 #[test]
