@@ -130,7 +130,7 @@ fn links_and_anchors_lead_somewhere() {
         for (path, anchor) in links(&document, &read(&document)) {
             // mdBook takes every `.md` for a page and links to its `.html`.
             let inside = path.starts_with("docs/") || !document.starts_with("docs/");
-            if path.ends_with(".md") && !inside {
+            if Path::new(&path).extension().is_some_and(|extension| extension == "md") && !inside {
                 faults.push(format!("{document} links to {path}, which is no page: link to its folder"));
             } else if !root().join(&path).exists() {
                 faults.push(format!("{document} links to {path}, which does not exist"));

@@ -82,6 +82,46 @@ fn the_commands_of_the_documents_run_in_their_order() {
     assert!(faults.is_empty(), "{}", faults.join("\n\n"));
 }
 
+const HELP: &str = "# Command line of thawline-calibrate
+
+What `thawline-calibrate COMMAND --help` prints; what the commands are for is on the page about [calibration](../calibration.md).
+Exit codes: 0 it did what was asked, 1 what `fit --check` or `profile diff` compares is not the same, 2 it could not run.
+This page is written from the program; a test keeps it so.
+";
+
+/// A command's help, and that of the commands below it.
+fn help(path: &str, directory: &Path) -> String {
+    let help = page::text(&shell(&format!("{path} --help"), directory));
+    let below = help.split("\nCommands:\n").nth(1).unwrap_or_default();
+    let names = below.lines().take_while(|line| !line.is_empty());
+    // What is wrapped stands further to the right than a name.
+    let names =
+        names.filter(|line| !line.starts_with("   ")).filter_map(|line| line.split_whitespace().next());
+    let below: String = names
+        .filter(|name| *name != "help")
+        .map(|name| self::help(&format!("{path} {name}"), directory))
+        .collect();
+    let level = if path.split(' ').count() > 2 { "###" } else { "##" };
+    let lines: Vec<&str> = help.lines().map(str::trim_end).collect();
+    format!("\n{level} {path}\n\n```text\n{}\n```\n{below}", lines.join("\n").trim_end())
+}
+
+#[test]
+fn the_command_line_is_current() {
+    let directory = tempfile::tempdir().unwrap();
+    let found = format!("{HELP}{}", help(PROGRAM, directory.path()));
+    assert!(
+        found.contains("## thawline-calibrate server")
+            && found.contains("### thawline-calibrate profile show")
+    );
+    let path = markdown::root().join("docs/reference/cli-calibrate.md");
+    if std::env::var_os("THAWLINE_BLESS").is_some() {
+        std::fs::write(&path, &found).unwrap();
+    }
+    let written = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(written == found, "run the tests with THAWLINE_BLESS=1 to write docs/reference/cli-calibrate.md");
+}
+
 /// Flags of lines that are not run, for want of what they measure.
 #[test]
 fn what_cannot_run_here_has_flags_that_exist() {

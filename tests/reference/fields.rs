@@ -53,7 +53,7 @@ pub fn scenario() -> String {
     page.elsewhere.insert("PolicySpec".to_owned(), "policies.md".to_owned());
     let schema = page.schema.clone();
     page.plan("", &schema);
-    page.table("", &schema);
+    page.table(&schema);
     page.forms();
     page.below("", &schema);
     page.out
@@ -64,7 +64,7 @@ pub fn policies() -> String {
     page.elsewhere.insert("PolicySpec".to_owned(), "#policies".to_owned());
     let policy = page.schema["$defs"]["PolicySpec"].clone();
     page.plan("", &policy);
-    page.choices("", &policy);
+    page.choices(&policy);
     page.below("", &policy);
     page.out
 }
@@ -137,14 +137,14 @@ impl Page {
             let node = self.definition(&name).clone();
             let level = if path.contains('.') { "###" } else { "##" };
             self.out += &format!("\n{level} {path}\n\n{}\n", prose(&node));
-            self.table(&path, &node);
-            self.choices(&path, &node);
+            self.table(&node);
+            self.choices(&node);
             self.below(&path, &node);
         }
     }
 
-    fn table(&mut self, path: &str, node: &Value) {
-        let mixed = alternatives(node).filter_map(reference).next();
+    fn table(&mut self, node: &Value) {
+        let mixed = alternatives(node).find_map(reference);
         let node = mixed.map_or(node, |name| self.definition(name)).clone();
         let Some(fields) = node["properties"].as_object() else { return };
         let required: Vec<&str> = strings(&node["required"]);
@@ -153,15 +153,14 @@ impl Page {
         for (name, field) in fields {
             let default = default(field, required.contains(&name.as_str()));
             let text = self.described(field);
-            self.out +=
-                &format!("| `{name}` | {} | {default} | {} |\n", self.kind(path, name, field), cell(&text));
+            self.out += &format!("| `{name}` | {} | {default} | {} |\n", self.kind(field), cell(&text));
             words += &self.words(name, field);
         }
         self.out += &words;
     }
 
     /// The choices of a node that is one, and the words among them.
-    fn choices(&mut self, path: &str, node: &Value) {
+    fn choices(&mut self, node: &Value) {
         let options: Vec<Value> = node["oneOf"].as_array().cloned().unwrap_or_default();
         if options.is_empty() {
             return;
@@ -169,15 +168,14 @@ impl Page {
         self.out += "\nOne of:\n\n| choice | with | what it is |\n|---|---|---|\n";
         for option in &options {
             let mut text = cell(&prose(option));
-            let (name, with) = match option["const"].as_str() {
-                Some(word) => (word.to_owned(), "–".to_owned()),
-                None => {
-                    let (name, field) = option["properties"].as_object().unwrap().iter().next().unwrap();
-                    if text.is_empty() {
-                        text = cell(&self.described(field));
-                    }
-                    (name.clone(), self.kind(path, name, field))
+            let (name, with) = if let Some(word) = option["const"].as_str() {
+                (word.to_owned(), "–".to_owned())
+            } else {
+                let (name, field) = option["properties"].as_object().unwrap().iter().next().unwrap();
+                if text.is_empty() {
+                    text = cell(&self.described(field));
                 }
+                (name.clone(), self.kind(field))
             };
             self.out += &format!("| `{name}` | {with} | {text} |\n");
         }
@@ -197,7 +195,7 @@ impl Page {
         }
         self.out += "\nA *distribution* that is no plain duration is a mapping:\n";
         let node = self.definition("Written").clone();
-        self.table("", &node);
+        self.table(&node);
     }
 
     /// The words that a field takes, where they are documented.
@@ -227,12 +225,12 @@ impl Page {
     }
 
     /// What is written for a value, with a link to where that is described.
-    fn kind(&self, path: &str, name: &str, field: &Value) -> String {
+    fn kind(&self, field: &Value) -> String {
         if field["items"].is_object() {
-            return format!("list of {}", self.kind(path, name, &field["items"]));
+            return format!("list of {}", self.kind(&field["items"]));
         }
         if field["additionalProperties"].is_object() {
-            return format!("`NAME:` {}", self.kind(path, name, &field["additionalProperties"]));
+            return format!("`NAME:` {}", self.kind(&field["additionalProperties"]));
         }
         let (_, Some(target)) = within(field) else { return plain(field) };
         if let Some((_, called)) = FORMS.iter().find(|(known, _)| *known == target) {
