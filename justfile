@@ -15,6 +15,10 @@ bless:
     THAWLINE_BLESS=1 INSTA_UPDATE=always cargo test
     just picture
 
+# Builds the documentation as a book, book/index.html (needs mdbook)
+book:
+    mdbook build docs
+
 # How long the simulation takes
 bench:
     cargo bench

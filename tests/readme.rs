@@ -3,42 +3,20 @@
 
 #![allow(clippy::unwrap_used)] // A test that cannot go on has failed.
 
+#[path = "common/markdown.rs"]
+mod markdown;
+
 use std::fs;
-use std::path::Path;
 
 use assert_cmd::Command;
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
+use markdown::{command_lines, copy, fences, root};
 
 /// The command lines of the README's blocks that run Thawline, without what stands before its arguments.
 fn commands(readme: &str) -> Vec<Vec<String>> {
-    let blocks = readme.split("```").skip(1).step_by(2).filter_map(|block| block.strip_prefix("sh\n"));
-    let lines = blocks.flat_map(str::lines).map(|line| line.split(" #").next().unwrap_or(line).trim());
-    let ours = lines.filter_map(|line| {
-        line.strip_prefix("cargo run --release -- ").or_else(|| line.strip_prefix("thawline "))
-    });
+    let blocks = fences(readme).into_iter().filter(|block| block.language == "sh");
+    let lines: Vec<_> = blocks.flat_map(|block| command_lines(&block)).collect();
+    let ours = lines.iter().filter_map(|line| line.text.strip_prefix("thawline "));
     ours.map(|line| line.split_whitespace().map(str::to_owned).collect()).collect()
-}
-
-/// A copy of the folders that the commands read, so that what they write leaves no trace here.
-fn checkout(into: &Path) {
-    for folder in ["scenarios", "profiles"] {
-        let mut folders = vec![Path::new(folder).to_path_buf()];
-        while let Some(folder) = folders.pop() {
-            fs::create_dir_all(into.join(&folder)).unwrap();
-            for entry in fs::read_dir(root().join(&folder)).unwrap() {
-                let entry = entry.unwrap();
-                let path = folder.join(entry.file_name());
-                if entry.file_type().unwrap().is_dir() {
-                    folders.push(path);
-                } else {
-                    fs::copy(entry.path(), into.join(path)).unwrap();
-                }
-            }
-        }
-    }
 }
 
 #[test]
@@ -47,7 +25,7 @@ fn every_command_runs_and_the_picture_shows_the_quickstart() {
     let commands = commands(&readme);
     assert!(commands.len() >= 4, "{commands:?}");
     let directory = tempfile::tempdir().unwrap();
-    checkout(directory.path());
+    copy(&["scenarios", "profiles"], directory.path());
     for (index, arguments) in commands.iter().enumerate() {
         let mut command = Command::cargo_bin("thawline").expect("the binary is built with its tests");
         let output = command.current_dir(directory.path()).args(arguments).output().unwrap();
