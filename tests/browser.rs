@@ -50,7 +50,7 @@ impl Browser {
         let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines();
         let port = lines.find_map(|line| {
             let line = line.ok()?;
-            let port = line.split("on port ").nth(1)?.trim_end_matches('.').to_owned();
+            let port = line.split("successfully on port ").nth(1)?.trim_end_matches('.').to_owned();
             port.parse::<u16>().ok()
         })?;
         // Whatever else the driver says must not fill its pipe.
