@@ -1,15 +1,18 @@
-//! The output directory: found writable before the first run, written all at once after the last.
+//! The output directory: found writable before the first run, replaced as a whole after the last.
 //!
-//! Every file goes to a temporary file first, and takes its place only after all were written.
-//! Only files that this program owns are replaced, and a failure leaves nothing behind.
+//! Every file is opened before the run, in a directory beside the output directory, and written after it. Then
+//! the two directories change places in one step, so that there is never a moment in which new files lie beside
+//! old ones, and a run that is killed leaves the one report or the other. Where that cannot be (somebody else's
+//! files lie there, a shell stands there, it is a mount point, the system knows no such step), every file takes
+//! its place by itself: each is whole then, old or new. Only files that this program owns are replaced, and a
+//! failure leaves nothing behind.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use tempfile::NamedTempFile;
-
-use super::{REPORTS, Summary, files};
+use super::staging::{self, Staging};
+use super::{REPORTS, Summary, files, owned};
 
 /// Why the results cannot be written.
 #[derive(Debug, thiserror::Error)]
@@ -49,36 +52,47 @@ pub enum OutputsError {
 /// An output directory that is ready. Dropped without [`Outputs::write`], it removes what it made.
 #[derive(Debug)]
 pub struct Outputs {
+    /// As it was given.
     dir: PathBuf,
-    /// Directories that were made for it, outermost first; emptied once something is kept.
+    /// The same without links.
+    target: PathBuf,
+    /// Directories that were made above it, outermost first; emptied once something is kept.
     made: Vec<PathBuf>,
+    staging: Staging,
+    /// The files of this run, open in the staging directory; taken as they are written.
+    open: Vec<(String, Option<File>)>,
 }
 
 impl Outputs {
-    /// Makes the directory, if there is none, and makes sure that every file can be written in it.
+    /// Makes what is above the directory, if there is nothing, and opens every file, out of sight.
     ///
     /// `extra` names files that are written beside the reports.
     pub fn prepare(dir: &Path, extra: &[&str]) -> Result<Self, OutputsError> {
-        let missing: Vec<PathBuf> = dir
-            .ancestors()
-            .take_while(|path| !path.as_os_str().is_empty() && !path.exists())
-            .map(Path::to_path_buf)
-            .collect();
-        let mut outputs = Self { dir: dir.to_path_buf(), made: Vec::new() };
-        for path in missing.into_iter().rev() {
-            fs::create_dir(&path).map_err(|source| OutputsError::Create { path: path.clone(), source })?;
-            outputs.made.push(path);
+        let mut made = Made(Vec::new());
+        made.above(dir)?;
+        let target = real(dir).map_err(|source| OutputsError::Create { path: dir.to_path_buf(), source })?;
+        let names: Vec<&str> = files().chain(extra.iter().copied()).collect();
+        let unwritable = |source| OutputsError::Unwritable { path: dir.to_path_buf(), source };
+        if target.exists() {
+            // Where a directory takes no files, its owner did not mean it to be replaced either.
+            tempfile::tempfile_in(&target).map_err(unwritable)?;
+            in_the_way(dir, &names)?;
+            staging::sweep(&target);
         }
-        if !dir.is_dir() {
-            let source = io::Error::from(io::ErrorKind::NotADirectory);
-            return Err(OutputsError::Create { path: dir.to_path_buf(), source });
-        }
-        temporary(dir).map_err(|source| OutputsError::Unwritable { path: dir.to_path_buf(), source })?;
-        for name in files().chain(extra.iter().copied()) {
-            let path = dir.join(name);
-            if path.symlink_metadata().is_ok_and(|found| found.is_dir()) {
-                return Err(OutputsError::InTheWay { path });
-            }
+        let parent = target.parent().unwrap_or(&target);
+        staging::sweep(parent);
+        let staging = if !target.exists() {
+            Staging::make_in(parent)
+                .map_err(|source| OutputsError::Create { path: dir.to_path_buf(), source })?
+        } else if is_replaceable(&target, &names) {
+            Staging::make_in(parent).or_else(|_| Staging::make_in(&target)).map_err(unwritable)?
+        } else {
+            Staging::make_in(&target).map_err(unwritable)?
+        };
+        let mut outputs =
+            Self { dir: dir.to_path_buf(), target, made: made.take(), staging, open: Vec::new() };
+        for name in names {
+            outputs.open(name)?;
         }
         Ok(outputs)
     }
@@ -86,58 +100,144 @@ impl Outputs {
     /// Writes every report that is a file, and the extra files as (name, content). Returns their
     /// paths: the reports in the order of [`REPORTS`], then the extra files.
     pub fn write(mut self, summary: &Summary, extra: &[(&str, &[u8])]) -> Result<Vec<PathBuf>, OutputsError> {
-        let mut pending = Vec::new();
+        let mut names = Vec::new();
         for report in REPORTS {
             if let Some(name) = report.file() {
-                pending.push(self.stage(name, |out| report.write(summary, out))?);
+                self.fill(name, |out| report.write(summary, out))?;
+                names.push(name);
             }
         }
         for (name, content) in extra {
-            pending.push(self.stage(name, |out| out.write_all(content))?);
+            self.fill(name, |out| out.write_all(content))?;
+            names.push(*name);
         }
-        let mut written = Vec::with_capacity(pending.len());
-        let mut new: Vec<PathBuf> = Vec::new();
-        for (file, path) in pending {
-            let was_there = path.exists();
-            if let Err(error) = file.persist(&path) {
-                // Best effort: what could not be removed is named by the error that follows anyway.
-                for path in &new {
-                    _ = fs::remove_file(path);
-                }
-                return Err(OutputsError::Write { path, source: error.error });
+        // Announced, and not written after all.
+        for (name, unwritten) in &self.open {
+            if unwritten.is_some() {
+                let path = self.staging.new().join(name);
+                fs::remove_file(&path).map_err(|source| OutputsError::Write { path, source })?;
             }
-            if !was_there {
-                new.push(path.clone());
-            }
-            written.push(path);
         }
+        self.put_in_place(&names)?;
         self.made.clear();
-        Ok(written)
+        Ok(names.into_iter().map(|name| self.dir.join(name)).collect())
     }
 
-    /// Writes one file under a temporary name.
-    fn stage(
-        &self,
+    fn open(&mut self, name: &str) -> Result<(), OutputsError> {
+        let file = File::create_new(self.staging.new().join(name))
+            .map_err(|source| OutputsError::Write { path: self.dir.join(name), source })?;
+        self.open.push((name.to_owned(), Some(file)));
+        Ok(())
+    }
+
+    /// Writes one file, out of sight.
+    fn fill(
+        &mut self,
         name: &str,
         write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
-    ) -> Result<(NamedTempFile, PathBuf), OutputsError> {
-        let path = self.dir.join(name);
-        let staged = || -> io::Result<NamedTempFile> {
-            let mut out = BufWriter::new(temporary(&self.dir)?);
-            write(&mut out)?;
-            out.into_inner().map_err(io::IntoInnerError::into_error)
-        };
-        match staged() {
-            Ok(file) => Ok((file, path)),
-            Err(source) => Err(OutputsError::Write { path, source }),
+    ) -> Result<(), OutputsError> {
+        if !self.open.iter().any(|(opened, _)| opened == name) {
+            self.open(name)?;
         }
+        let file = self.open.iter_mut().find_map(|(opened, file)| file.take_if(|_| opened == name));
+        let filled = || -> io::Result<()> {
+            let mut out = BufWriter::new(file.ok_or(io::ErrorKind::AlreadyExists)?);
+            write(&mut out)?;
+            out.flush()
+        };
+        filled().map_err(|source| OutputsError::Write { path: self.dir.join(name), source })
+    }
+
+    /// Puts all written files into their places.
+    fn put_in_place(&self, names: &[&str]) -> Result<(), OutputsError> {
+        let failed = |source| OutputsError::Write { path: self.dir.clone(), source };
+        self.staging.complete().map_err(failed)?;
+        let whole = self.staging.whole();
+        if !self.target.exists() {
+            return fs::rename(&whole, &self.target).map_err(failed);
+        }
+        // Asked again: somebody may have put something there since.
+        let beside = self.target.parent().is_some_and(|parent| self.staging.is_in(parent));
+        if beside && is_replaceable(&self.target, names) && swap(&whole, &self.target).is_ok() {
+            // Nor is lost what came between the question and the step.
+            for path in owned::foreign(&whole, names).unwrap_or_default() {
+                if let Some(name) = path.file_name() {
+                    _ = fs::rename(&path, self.target.join(name));
+                }
+            }
+            return Ok(());
+        }
+        if self.staging.is_in(&self.target) {
+            return self.one_by_one(&self.staging, names);
+        }
+        // A file can be renamed within its file system only, and the output directory may be another one.
+        let within = Staging::make_in(&self.target).map_err(failed)?;
+        for name in names {
+            fs::copy(whole.join(name), within.new().join(name))
+                .map_err(|source| OutputsError::Write { path: self.dir.join(name), source })?;
+        }
+        within.complete().map_err(failed)?;
+        self.one_by_one(&within, names)
+    }
+
+    /// Puts files into their places one by one, and the old ones back if one fails.
+    fn one_by_one(&self, staging: &Staging, names: &[&str]) -> Result<(), OutputsError> {
+        in_the_way(&self.dir, names)?;
+        let failed = |name: &str, source| OutputsError::Write { path: self.dir.join(name), source };
+        let was = staging.make_was().map_err(|source| failed("", source))?;
+        for (done, name) in names.iter().enumerate() {
+            let place = self.target.join(name);
+            // A second name, not a move: the place is never empty. Where there are no hard links, an error after
+            // this one cannot be undone, and each file is whole all the same.
+            _ = fs::hard_link(&place, was.join(name));
+            let Err(source) = fs::rename(staging.whole().join(name), &place) else { continue };
+            for name in &names[..done] {
+                let place = self.target.join(name);
+                if fs::rename(was.join(name), &place).is_err() {
+                    _ = fs::remove_file(&place);
+                }
+            }
+            return Err(failed(name, source));
+        }
+        Ok(())
     }
 }
 
 impl Drop for Outputs {
     fn drop(&mut self) {
-        // Only directories made here, and only while empty: innermost first.
-        for path in self.made.iter().rev() {
+        // What was made above it can only go once it is empty.
+        self.staging.remove();
+        drop(Made(std::mem::take(&mut self.made)));
+    }
+}
+
+/// Directories that were made, outermost first. Dropped, it removes those that are empty.
+struct Made(Vec<PathBuf>);
+
+impl Made {
+    /// Makes the directories above one that are missing.
+    fn above(&mut self, dir: &Path) -> Result<(), OutputsError> {
+        let missing: Vec<&Path> = dir
+            .ancestors()
+            .skip(1)
+            .take_while(|path| !path.as_os_str().is_empty() && !path.exists())
+            .collect();
+        for path in missing.into_iter().rev() {
+            fs::create_dir(path)
+                .map_err(|source| OutputsError::Create { path: path.to_path_buf(), source })?;
+            self.0.push(path.to_path_buf());
+        }
+        Ok(())
+    }
+
+    fn take(&mut self) -> Vec<PathBuf> {
+        std::mem::take(&mut self.0)
+    }
+}
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        for path in self.0.iter().rev() {
             if fs::remove_dir(path).is_err() {
                 break;
             }
@@ -145,16 +245,53 @@ impl Drop for Outputs {
     }
 }
 
-/// A temporary file that, once kept, has the permissions of any new file.
-fn temporary(dir: &Path) -> io::Result<NamedTempFile> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".thawline-");
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        builder.permissions(fs::Permissions::from_mode(0o666));
+/// Where a directory really is, or will be: without links. What is above it is there.
+fn real(dir: &Path) -> io::Result<PathBuf> {
+    let be_directory =
+        |path: PathBuf| if path.is_dir() { Ok(path) } else { Err(io::ErrorKind::NotADirectory.into()) };
+    // A link that leads nowhere is there, too.
+    if dir.symlink_metadata().is_ok() {
+        return be_directory(dir.canonicalize()?);
     }
-    builder.tempfile_in(dir)
+    let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let name = dir.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    Ok(be_directory(parent.canonicalize()?)?.join(name))
+}
+
+/// Says if something that is no file stands where one belongs.
+fn in_the_way(dir: &Path, names: &[&str]) -> Result<(), OutputsError> {
+    let mut paths = names.iter().map(|name| dir.join(name));
+    match paths.find(|path| path.symlink_metadata().is_ok_and(|found| found.is_dir())) {
+        Some(path) => Err(OutputsError::InTheWay { path }),
+        None => Ok(()),
+    }
+}
+
+/// Whether another directory may take the place of this one: it holds only our files, and nobody stands in it.
+fn is_replaceable(target: &Path, written: &[&str]) -> bool {
+    let here = std::env::current_dir().and_then(|here| here.canonicalize());
+    here.is_ok_and(|here| !here.starts_with(target))
+        && owned::foreign(target, written).is_ok_and(|foreign| foreign.is_empty())
+}
+
+/// Lets two directories change places in one step; `ours` then has the owner and the permissions of the other.
+#[cfg(any(target_os = "linux", target_os = "macos"))]
+fn swap(ours: &Path, other: &Path) -> io::Result<()> {
+    use std::os::unix::fs::MetadataExt;
+
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+
+    let (mine, its) = (fs::metadata(ours)?, fs::metadata(other)?);
+    if (mine.uid(), mine.gid()) != (its.uid(), its.gid()) {
+        return Err(io::ErrorKind::PermissionDenied.into());
+    }
+    fs::set_permissions(ours, its.permissions())?;
+    Ok(renameat_with(CWD, ours, CWD, other, RenameFlags::EXCHANGE)?)
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "macos")))]
+fn swap(_: &Path, _: &Path) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 /// `DIR/outcome.json and 8 more`, for the line that says what was written.
@@ -167,110 +304,5 @@ pub fn listed(paths: &[PathBuf]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::report::fixture;
-
-    fn names(dir: &Path) -> Vec<String> {
-        let entries = fs::read_dir(dir).unwrap();
-        let mut names: Vec<String> = entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
-        names.sort();
-        names
-    }
-
-    fn summary() -> Summary {
-        Summary::new(fixture::experiment())
-    }
-
-    #[test]
-    fn all_files_and_nothing_else() {
-        let root = tempfile::tempdir().unwrap();
-        let dir = root.path().join("reports/evening-spike");
-        let outputs = Outputs::prepare(&dir, &["resolved.yaml"]).unwrap();
-        assert!(names(&dir).is_empty());
-        let written = outputs.write(&summary(), &[("resolved.yaml", b"name: x\n")]).unwrap();
-        let expected = [
-            "decisions.csv",
-            "decisions.txt",
-            "facts.digest",
-            "outcome.json",
-            "resolved.yaml",
-            "runs.csv",
-            "starts.csv",
-            "summary.md",
-            "timeline.csv",
-        ];
-        assert_eq!(names(&dir), expected);
-        assert_eq!(listed(&written), format!("{} and 8 more", dir.join("outcome.json").display()));
-        assert_eq!(fs::read(dir.join("resolved.yaml")).unwrap(), b"name: x\n");
-    }
-
-    #[test]
-    fn the_same_bytes_again_and_other_files_left_alone() {
-        let root = tempfile::tempdir().unwrap();
-        fs::write(root.path().join("notes.txt"), "mine").unwrap();
-        fs::write(root.path().join("outcome.json"), "old").unwrap();
-        let write = || {
-            Outputs::prepare(root.path(), &[]).unwrap().write(&summary(), &[]).unwrap();
-            fs::read(root.path().join("outcome.json")).unwrap()
-        };
-        let first = write();
-        assert_ne!(first, b"old");
-        assert_eq!(first, write());
-        assert_eq!(fs::read(root.path().join("notes.txt")).unwrap(), b"mine");
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn files_have_ordinary_permissions() {
-        use std::os::unix::fs::PermissionsExt;
-        let root = tempfile::tempdir().unwrap();
-        fs::write(root.path().join("plain"), "").unwrap();
-        Outputs::prepare(root.path(), &[]).unwrap().write(&summary(), &[]).unwrap();
-        let mode = |name: &str| fs::metadata(root.path().join(name)).unwrap().permissions().mode() & 0o777;
-        assert_eq!(mode("outcome.json"), mode("plain"));
-    }
-
-    #[test]
-    fn what_was_made_goes_if_nothing_is_written() {
-        let root = tempfile::tempdir().unwrap();
-        drop(Outputs::prepare(&root.path().join("a/b"), &[]).unwrap());
-        assert!(names(root.path()).is_empty());
-        // A directory that was there stays.
-        drop(Outputs::prepare(root.path(), &[]).unwrap());
-        assert!(root.path().is_dir());
-    }
-
-    #[test]
-    fn a_file_cannot_be_the_directory() {
-        let root = tempfile::tempdir().unwrap();
-        let file = root.path().join("file");
-        fs::write(&file, "").unwrap();
-        for dir in [file.clone(), file.join("below")] {
-            let error = Outputs::prepare(&dir, &[]).unwrap_err();
-            assert!(matches!(error, OutputsError::Create { .. }), "{error}");
-        }
-        assert_eq!(names(root.path()), ["file"]);
-    }
-
-    #[test]
-    fn a_directory_where_a_file_belongs_is_found_first() {
-        let root = tempfile::tempdir().unwrap();
-        fs::create_dir(root.path().join("runs.csv")).unwrap();
-        let error = Outputs::prepare(root.path(), &[]).unwrap_err();
-        assert!(matches!(error, OutputsError::InTheWay { .. }), "{error}");
-        assert_eq!(names(root.path()), ["runs.csv"]);
-    }
-
-    #[test]
-    fn a_late_failure_leaves_nothing() {
-        let root = tempfile::tempdir().unwrap();
-        let dir = root.path().join("out");
-        let outputs = Outputs::prepare(&dir, &[]).unwrap();
-        // The last file cannot take its place: a directory with something in it stands there.
-        fs::create_dir_all(root.path().join("out/facts.digest/full")).unwrap();
-        let error = outputs.write(&summary(), &[]).unwrap_err();
-        assert!(matches!(error, OutputsError::Write { .. }), "{error}");
-        assert_eq!(names(&dir), ["facts.digest"]);
-    }
-}
+#[path = "outputs_tests.rs"]
+mod tests;
