@@ -14,6 +14,7 @@ demo:
 bless:
     THAWLINE_BLESS=1 INSTA_UPDATE=always cargo test
     just picture
+    just sample
 
 # Builds the documentation as a book, book/index.html (needs mdbook)
 book:
@@ -29,6 +30,13 @@ picture:
     CLICOLOR_FORCE=1 target/release/thawline simulate scenarios/quickstart.yaml --exit-zero --out target/quickstart \
         | target/release/examples/picture > target/quickstart.svg
     mv target/quickstart.svg docs/quickstart.svg
+
+# Writes the sample report and its picture anew; the picture needs Chromium's driver
+sample:
+    cargo run --release -- simulate scenarios/quickstart.yaml --exit-zero --out target/quickstart
+    mkdir -p reports/sample && cp target/quickstart/report.html reports/sample/
+    THAWLINE_REQUIRE_BROWSER=1 cargo test --test browser
+    cp target/report-pictures/sample.png reports/sample/report.png
 
 # Writes the table and the picture of docs/policies.md anew: some minutes
 policies:

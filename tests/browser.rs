@@ -113,10 +113,14 @@ impl Browser {
         log.as_array().unwrap().iter().filter(severe).map(Value::to_string).collect()
     }
 
-    /// The whole page as a PNG, to be looked at.
-    fn picture(&self, path: &Path) {
-        let size = self.run("return [innerWidth, document.documentElement.scrollHeight]");
-        let clip = json!({ "x": 0, "y": 0, "width": size[0], "height": size[1], "scale": 1 });
+    /// The whole page, or one part of it, as a PNG, to be looked at.
+    fn picture(&self, path: &Path, part: Option<&str>) {
+        let part = part.unwrap_or("html");
+        let place = self.run(&format!(
+            "const r = document.querySelector('{part}').getBoundingClientRect();
+             return [r.left + scrollX, r.top + scrollY, r.width, r.height]"
+        ));
+        let clip = json!({ "x": place[0], "y": place[1], "width": place[2], "height": place[3], "scale": 1 });
         let parameters = json!({ "format": "png", "captureBeyondViewport": true, "clip": clip });
         let shot =
             self.send("goog/cdp/execute", &json!({ "cmd": "Page.captureScreenshot", "params": parameters }));
@@ -198,7 +202,9 @@ fn panels(browser: &Browser, page: &Path) {
         .filter((e) => !e.textContent.trim() && !(e.labels && e.labels.length)).length";
     assert_eq!(browser.run(nameless), 0);
     assert_eq!(browser.errors(), Vec::<String>::new());
-    browser.picture(&pictures().join("desktop.png"));
+    browser.picture(&pictures().join("desktop.png"), None);
+    // What the README shows.
+    browser.picture(&pictures().join("sample.png"), Some("#time"));
 }
 
 /// How wide the shown time is, by the labels' first and last.
@@ -222,15 +228,17 @@ fn zoom_and_read(browser: &Browser) {
     let stages = browser.run(stuck);
     assert!(stages.as_array().unwrap().iter().any(|stage| stage == "image pull"), "{stages}");
     let canvas = "return document.querySelector('#live-lanes canvas').toDataURL()";
-    let all = browser.run(canvas);
+    let (all, shown) = (browser.run(canvas), browser.text("live-shown"));
     browser.click("#zoom-in");
     browser.click("#zoom-in");
     let near = browser.run(canvas);
     assert_ne!(all, near, "zooming changes the picture");
-    browser.click("#zoom-right");
+    let nearer = browser.text("live-shown");
+    browser.click("#zoom-left");
     assert_ne!(browser.run(canvas), near);
+    assert_ne!(browser.text("live-shown"), nearer);
     browser.click("#zoom-all");
-    assert_eq!(browser.run(canvas), all);
+    assert_eq!(browser.text("live-shown"), shown);
     // The pointer over a lane reads it, too.
     let width = browser.run(SHOWN).as_f64().unwrap();
     browser.run("document.querySelector('#live-lanes .u-over').scrollIntoView({ block: 'center' })");
@@ -303,7 +311,7 @@ fn widths_and_colours(browser: &Browser, page: &Path) {
         assert_ne!(light[index], dark[index], "colour {index}");
     }
     browser.open(page, 390, 844);
-    browser.picture(&pictures().join("phone-dark.png"));
+    browser.picture(&pictures().join("phone-dark.png"), None);
     scheme("light");
     for width in [360, 390, 768, 1200] {
         browser.open(page, width, 844);
@@ -311,7 +319,7 @@ fn widths_and_colours(browser: &Browser, page: &Path) {
         assert!(over.as_f64().unwrap() <= 0.0, "at {width} the page scrolls sideways by {over}");
     }
     browser.open(page, 390, 844);
-    browser.picture(&pictures().join("phone.png"));
+    browser.picture(&pictures().join("phone.png"), None);
     assert_eq!(browser.errors(), Vec::<String>::new());
 }
 
@@ -326,7 +334,7 @@ fn print_and_no_script(browser: &Browser, page: &Path) {
     browser.protocol("Emulation.setEmulatedMedia", &json!({ "media": "" }));
     browser.protocol("Emulation.setScriptExecutionDisabled", &json!({ "value": true }));
     browser.open(page, 1200, 900);
-    browser.picture(&pictures().join("no-script.png"));
+    browser.picture(&pictures().join("no-script.png"), None);
     browser.protocol("Emulation.setScriptExecutionDisabled", &json!({ "value": false }));
     assert!(shown("still") && !shown("live"));
     assert!(browser.run("return document.querySelectorAll('#still svg').length").as_u64().unwrap() >= 3);
@@ -365,5 +373,5 @@ fn hostile(browser: &Browser, directory: &Path) {
     let over = browser.run("return document.documentElement.scrollWidth - innerWidth");
     assert!(over.as_f64().unwrap() <= 0.0, "a long name makes the page scroll sideways by {over}");
     assert_eq!(browser.errors(), Vec::<String>::new());
-    browser.picture(&pictures().join("hostile.png"));
+    browser.picture(&pictures().join("hostile.png"), None);
 }

@@ -6,6 +6,7 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::ChartError;
+use crate::report::owned::MARK;
 
 /// A colour.
 pub type Colour = (u8, u8, u8);
@@ -124,6 +125,10 @@ impl Canvas {
         }
         // plotters has no words for what a picture shows, and every picture of a page needs some.
         let label = escaped(&printable(&self.label));
+        if background {
+            // By these words a later run knows its files from somebody else's.
+            out = out.replacen('>', &format!(">\n<!-- {MARK} -->"), 1);
+        }
         Ok(out.replacen("<svg ", &format!("<svg role=\"img\" aria-label=\"{label}\" "), 1))
     }
 
@@ -143,6 +148,8 @@ impl Canvas {
         let mut encoder = png::Encoder::new(&mut file, width, height);
         encoder.set_color(png::ColorType::Rgb);
         encoder.set_depth(png::BitDepth::Eight);
+        let marked = encoder.add_text_chunk("Software".to_owned(), MARK.to_owned());
+        marked.map_err(|error| ChartError(error.to_string()))?;
         let written = encoder.write_header().and_then(|mut writer| writer.write_image_data(&pixels));
         written.map_err(|error| ChartError(error.to_string()))?;
         Ok(file)

@@ -117,6 +117,7 @@
     let width = Math.min(Math.max(to - from, least), data.spanS);
     from = Math.min(Math.max(from, 0), data.spanS - width);
     live.range = [from, from + width];
+    byId("live-shown").textContent = `${clock(from)} to ${clock(from + width)}`;
     live.moving = true;
     for (const plot of live.plots) plot.setScale("x", { min: live.range[0], max: live.range[1] });
     // uPlot sets scales at the end of the turn.
