@@ -348,7 +348,7 @@ fn hostile(browser: &Browser, directory: &Path) {
     let end = text[policies..].find("\ngates:").map_or(text.len(), |at| policies + at);
     let long = "x".repeat(10_000);
     let hostile = format!(
-        "{}\npolicies:\n  {evil}: {{ fixed: {{ replicas: 4 }} }}\n  {long}: {{ fixed: {{ replicas: 5 }} }}\ngates: [ slo.breach < 1% ]\n",
+        "{}\npolicies:\n  {evil}: {{ fixed: {{ replicas: 4 }} }}\n  ? {long}\n  : {{ fixed: {{ replicas: 5 }} }}\ngates: [ slo.breach < 1% ]\n",
         &text[..policies]
     );
     assert!(end <= text.len());
