@@ -2,7 +2,7 @@
 //! time in breach by what was missing, and what it costs an hour.
 
 use super::axis::{Axis, label, time_ticks};
-use super::canvas::{Anchor, BAD, Canvas, Colour, GRID, INK, QUIET, shortened};
+use super::canvas::{Anchor, BAD, Canvas, Colour, GRID, INK, LINES, QUIET, shortened};
 use super::palette::{of_cause, of_phase};
 use super::thin::{Thinned, bands};
 use crate::experiment::metric::Unit;
@@ -127,8 +127,7 @@ fn policy(canvas: &mut Canvas, time: Axis, shown: &Shown, limit: Option<f64>, to
     let mut lane = Lane { canvas, time, top: top + TITLE, bottom: top + TITLE + REPLICAS };
     lane.stack(line);
     lane.next(LANE);
-    let queue: Vec<f64> = line.held.iter().map(|held| f64::from(*held)).collect();
-    lane.line("waiting", Unit::Count, &line.at, &some(&queue), INK, None);
+    lane.requests(line);
     lane.next(LANE);
     lane.line("ttft p99", Unit::Seconds, &line.at, &line.ttft_p99, INK, limit);
     lane.next(BAND);
@@ -182,6 +181,17 @@ impl Lane<'_> {
         if let Some(limit) = limit {
             let y = axis.at(limit);
             self.canvas.line(vec![(LEFT, y), (self.time.at(f64::MAX), y)], BAD, 1);
+        }
+    }
+
+    /// Requests in the replicas, and those that wait at the gateway.
+    fn requests(&mut self, line: &Thinned) {
+        let most = line.in_replicas.iter().chain(&line.held).copied().max().unwrap_or(0);
+        let axis = self.frame("requests", Unit::Count, f64::from(most.max(1)) * 1.05);
+        for (counts, colour) in [(&line.in_replicas, LINES[0]), (&line.held, INK)] {
+            let points =
+                line.at.iter().zip(counts).map(|(at, count)| (self.time.at(*at), axis.at(f64::from(*count))));
+            self.canvas.line(points.collect(), colour, 1);
         }
     }
 

@@ -40,11 +40,11 @@
     const ttft = line.never[index] ? "some never got a first token" : line.ttftP99[index] === null ? "no arrivals" : `ttft p99 ${seconds(line.ttftP99[index])}`;
     const parts = [
       `${clock(from)} to ${clock(t)}`, `${number(line.arrivals[index])} arrivals/s`, `${line.ordered[index]} ordered: ${replicas.join(", ") || "no replica"}`,
-      `${line.held[index]} waiting`, ttft, `$${line.rate[index].toFixed(2)}/h`,
+      `${line.held[index]} waiting at the gateway, ${line.inReplicas[index]} in replicas`, ttft, `$${line.rate[index].toFixed(2)}/h`,
     ];
     const bands = policyOf().bands.filter(([a, b]) => a < t && b > from);
     if (bands.length) parts.push(bandWords(bands.reduce((x, y) => (y[1] - y[0] > x[1] - x[0] ? y : x))));
-    if (line.breached[index]) parts.push(`${line.breached[index]} requests breached`);
+    if (line.breached[index]) parts.push(`${line.breached[index]} request${line.breached[index] === 1 ? "" : "s"} breached`);
     return parts.join(" · ");
   };
   const nearest = (t) => {
@@ -141,7 +141,7 @@
     const layers = stack.map(([name], i) => ({ column: sums[i], colour: colourOf.get(name) })).reverse();
     lane("replicas by stage; line: ordered", 150, [at, ...layers.map((l) => l.column), line.ordered],
       [...layers.map((l) => ({ fill: l.colour, width: 0, paths: stepped })), { stroke: ink, width: 1.5, paths: stepped }], { least: 1, incrs: wholes });
-    lane("requests waiting at the gateway", 90, [at, line.held], [one(ink)], { least: 1, incrs: wholes });
+    lane("requests: in the replicas (blue), waiting at the gateway", 100, [at, line.inReplicas, line.held], [one(css("--link")), one(ink)], { least: 1, incrs: wholes });
     lane("time to first token, 99th percentile, by arrival; red: SLO", 110, [at, line.ttftP99], [one(ink)], { label: seconds, plugins: [limitPlugin(data.ttftLimitS)] });
     lane("time in breach, by what was missing", 40, [at, at.map(() => 0)], [{ width: 0, stroke: "transparent" }], { range: [0, 1], quiet: true, plugins: [bandsPlugin] });
     lane("dollars an hour", 110, [at, line.rate], [{ ...one(ink), paths: stepped }], { last: true, label: (v) => `$${number(v)}` });
