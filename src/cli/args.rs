@@ -41,6 +41,8 @@ pub enum Command {
     ExplainStart(ExplainStartArgs),
     /// Draw one chart of a past run
     Plot(PlotArgs),
+    /// Write the Kubernetes objects that make a policy of a scenario real
+    Export(ExportArgs),
     /// Print the JSON Schema of a scenario, for editors
     Schema,
     /// Look at a trace
@@ -173,6 +175,52 @@ pub struct ValidateArgs {
     /// Exit with 2 on warnings, too; notes on manifests (W02xx) are none
     #[arg(long)]
     pub strict: bool,
+    /// Write a value, itself YAML, over the scenario; may be given several times
+    #[arg(long = "set", value_name = "PATH=VALUE")]
+    pub sets: Vec<String>,
+}
+
+/// The kinds of objects that `export` writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ExportKind {
+    /// HorizontalPodAutoscaler (autoscaling/v2)
+    Hpa,
+    /// KEDA's ScaledObject, or the HTTP add-on's HTTPScaledObject
+    Keda,
+    /// Knative Service
+    Knative,
+}
+
+/// `export`.
+#[derive(Debug, ClapArgs)]
+#[command(
+    after_help = "The head of the file says what no object holds, and how a scenario reads the objects back. A policy that no object makes real is refused, with what to do instead.\n\nExamples:\n  thawline export scenarios/quickstart.yaml --policy hpa --target vllm | kubectl apply --dry-run=server -f -\n  thawline export my.yaml --policy hpa --as keda --prometheus http://prometheus.monitoring:9090 --out scaledobject.yaml\n  thawline export my.yaml --policy zero --namespace llm --name llama --target statefulset/llama"
+)]
+pub struct ExportArgs {
+    /// The scenario
+    #[arg(value_name = "FILE")]
+    pub scenario: PathBuf,
+    /// The policy, by its name in the scenario [default: the only one]
+    #[arg(long, value_name = "NAME")]
+    pub policy: Option<String>,
+    /// Kind of the objects [default: the policy's own]
+    #[arg(long = "as", value_enum, value_name = "KIND")]
+    pub kind: Option<ExportKind>,
+    /// Name of the object [default: its own, else the target's]
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Namespace of the object [default: none is written]
+    #[arg(long)]
+    pub namespace: Option<String>,
+    /// What is scaled: NAME of a Deployment, or KIND/NAME [default: the policy's, else that of the scenario's manifests, else the scenario's name]
+    #[arg(long)]
+    pub target: Option<String>,
+    /// Address of Prometheus, for the triggers that `--as keda` makes of an HPA's metrics
+    #[arg(long, value_name = "URL", default_value = "http://prometheus:9090")]
+    pub prometheus: String,
+    /// File to write, instead of stdout; one that is there is replaced
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
     /// Write a value, itself YAML, over the scenario; may be given several times
     #[arg(long = "set", value_name = "PATH=VALUE")]
     pub sets: Vec<String>,

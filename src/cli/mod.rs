@@ -13,6 +13,7 @@ mod console;
 mod explain;
 mod explain_request;
 mod explain_start;
+mod export;
 mod forecast;
 mod init;
 mod outcome;
@@ -75,6 +76,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::ExplainRequest(args) => explain_request::run(args),
         Command::ExplainStart(args) => explain_start::run(args),
         Command::Plot(args) => plot::run(args),
+        Command::Export(args) => export::run(args),
         Command::Schema => schema::run(),
         Command::Trace(args) => trace::run(args),
         Command::Forecast(args) => forecast::run(args),

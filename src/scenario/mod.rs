@@ -8,6 +8,7 @@ mod check_cluster;
 mod check_faults;
 mod check_groups;
 mod explain;
+pub mod export;
 mod fault;
 mod lint;
 mod load;

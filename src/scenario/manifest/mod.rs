@@ -15,6 +15,7 @@ mod inlay;
 mod keda;
 mod knative;
 mod kserve;
+mod targets;
 #[cfg(test)]
 mod tests;
 mod walk;
@@ -25,6 +26,7 @@ use std::path::Path as FilePath;
 use crate::yaml::{Diagnostic, Document, Path, Place, Shape};
 use files::{Files, Object, Wanted};
 use inlay::Inlay;
+pub(super) use targets::workloads;
 
 /// What was wrong with manifests, and what is worth knowing about them.
 #[derive(Debug, Default)]

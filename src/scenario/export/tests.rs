@@ -1,0 +1,1 @@
+//! What is exported reads back as the same policy.
