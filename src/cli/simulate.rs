@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::args::{SimulateArgs, SimulateFormat};
+use super::baseline::Checks;
 use super::{Answer, Exit, console};
 use crate::experiment::{ExperimentOutcome, Foresight, Matrix, PolicyOutcome, Warning};
 use crate::outcome::RunOutcome;
@@ -31,7 +32,10 @@ pub(super) fn run(args: &SimulateArgs) -> Answer {
     let scenario = scenario::load(&args.scenario, &sets)?;
     let mut resolved = scenario::resolve(&scenario, args.exact_steps)?;
     let dir = args.out.clone().unwrap_or_else(|| Path::new("reports").join(&scenario.spec.name));
-    let outputs = Outputs::prepare(&dir, &[RESOLVED]).map_err(|error| unwritable(&error))?;
+    let checks = Checks::prepare(args, &resolved)?;
+    let extra = [&[RESOLVED][..], checks.files()].concat();
+    let outputs = Outputs::prepare(&dir, &extra).map_err(|error| unwritable(&error))?;
+    let files = checks.open(args)?;
     console::report(&resolved.notes);
     let started = Instant::now();
     resolved.measure_capacity().map_err(|failure| workload_failed(&args.scenario, &failure))?;
@@ -53,11 +57,15 @@ pub(super) fn run(args: &SimulateArgs) -> Answer {
         resolved: as_run,
     };
     let summary = Summary::new(experiment);
-    let written = outputs
-        .write(&summary, &[(RESOLVED, resolved_yaml.as_bytes())])
-        .map_err(|error| unwritable(&error))?;
+    let checked = checks.check(&scenario, &summary, args.exit_zero);
+    let mut contents = vec![(RESOLVED, resolved_yaml.as_bytes())];
+    contents.extend(checked.contents());
+    let written = outputs.write(&summary, &contents).map_err(|error| unwritable(&error))?;
+    files.write(&checked)?;
     print(args.format, &summary, elapsed, &written);
-    Ok(if summary.gates_failed() > 0 && !args.exit_zero { Exit::Failed } else { Exit::Success })
+    checked.print(args.format);
+    let failed = summary.gates_failed() > 0 || checked.fails();
+    Ok(if failed && !args.exit_zero { Exit::Failed } else { Exit::Success })
 }
 
 /// Runs every policy in every replication.
@@ -162,7 +170,7 @@ fn print(format: SimulateFormat, summary: &Summary, elapsed: Duration, written: 
     console::print(&String::from_utf8_lossy(&text));
 }
 
-fn unwritable(error: &OutputsError) -> Vec<Diagnostic> {
+pub(super) fn unwritable(error: &OutputsError) -> Vec<Diagnostic> {
     vec![Diagnostic::error("E0402", error.to_string()).helped("choose another directory with `--out DIR`")]
 }
 
