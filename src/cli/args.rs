@@ -19,7 +19,7 @@ pub struct Args {
     pub command: Command,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 ran and every gate passed, 1 ran and a gate failed, 2 could not run.\n\n\
+const EXIT_CODES: &str = "Exit codes: 0 ran and every gate passed, 1 ran and a gate failed or something regressed, 2 could not run.\n\n\
 Examples:\n  thawline simulate scenarios/quickstart.yaml\n  thawline validate my.yaml\n  thawline explain telemetry.scrapeInterval";
 
 /// The commands.
@@ -31,6 +31,8 @@ pub enum Command {
     Simulate(SimulateArgs),
     /// Size a fleet for a scenario's traffic, by arithmetic, and try the plan by simulation
     Plan(PlanArgs),
+    /// Hold an outcome against another, policy by policy, and say what became worse or better and why
+    Compare(CompareArgs),
     /// Check a scenario without running it
     Validate(ValidateArgs),
     /// Explain a code (E0203) or a field of a scenario (telemetry.scrapeInterval)
@@ -88,7 +90,7 @@ pub enum SimulateFormat {
 #[allow(clippy::struct_excessive_bools)]
 #[derive(Debug, ClapArgs)]
 #[command(
-    after_help = "Examples:\n  thawline simulate scenarios/quickstart.yaml\n  thawline simulate my.yaml --set policies.hpa.hpa.maxReplicas=12 --set 'slo={ ttft: 1s }'\n  thawline simulate my.yaml --format json --exit-zero > outcome.json"
+    after_help = "Examples:\n  thawline simulate scenarios/quickstart.yaml\n  thawline simulate my.yaml --set policies.hpa.hpa.maxReplicas=12 --set 'slo={ ttft: 1s }'\n  thawline simulate my.yaml --format json --exit-zero > outcome.json\n  thawline simulate my.yaml --write-baseline base.json\n  thawline simulate my.yaml --baseline base.json --fail-on ttft.p99:5%,100ms --fail-on slo.breach:0.5pp"
 )]
 pub struct SimulateArgs {
     /// The scenario
@@ -124,7 +126,83 @@ pub struct SimulateArgs {
     /// Let a gate pass whose interval lies on both sides of its limit
     #[arg(long)]
     pub lenient: bool,
-    /// Exit with 0 although a gate failed
+    /// Exit with 0 although a gate failed or something regressed
+    #[arg(long)]
+    pub exit_zero: bool,
+    /// Compare with a past run: its outcome.json, or what --write-baseline wrote; a regression ends in 1
+    #[arg(long, value_name = "FILE")]
+    pub baseline: Option<PathBuf>,
+    /// What fails the comparison with the baseline: METRIC, METRIC:MARGIN,.. or drift; may be given several times
+    #[arg(long = "fail-on", value_name = "METRIC[:MARGIN,..]|drift", requires = "baseline")]
+    pub fail_on: Vec<String>,
+    /// The chance of even one false alarm in the comparison
+    #[arg(long, value_name = "SHARE", default_value = "5%", value_parser = level, requires = "baseline")]
+    pub level: f64,
+    /// Write what a later comparison needs of this run into this file
+    #[arg(long, value_name = "FILE")]
+    pub write_baseline: Option<PathBuf>,
+    /// Write gates and regressions as JUnit XML into this file
+    #[arg(long, value_name = "FILE")]
+    pub junit: Option<PathBuf>,
+    /// Write failed gates and regressions as a GitLab code quality report into this file
+    #[arg(long, value_name = "FILE")]
+    pub code_quality: Option<PathBuf>,
+}
+
+/// A share such as `5%` or `0.05`, above 0 and at most a half.
+fn level(text: &str) -> Result<f64, String> {
+    let number = match text.strip_suffix('%') {
+        Some(percent) => percent.trim_end().parse::<f64>().map(|percent| percent / 100.0),
+        None => text.parse(),
+    };
+    match number {
+        Ok(share) if share > 0.0 && share <= 0.5 => Ok(share),
+        _ => Err("a share above 0 and at most 50%, such as 5% or 0.05".to_owned()),
+    }
+}
+
+/// How `compare` prints its result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum CompareFormat {
+    /// Lines and a verdict
+    Text,
+    /// Every figure as JSON
+    Json,
+    /// Tables for a pull request
+    Markdown,
+}
+
+/// `compare`.
+#[derive(Debug, ClapArgs)]
+#[command(
+    after_help = "Policies are matched by name. Margins: 5% is of the base; 100ms, $2, 3 and 0.5pp (percentage points of a share) are amounts; with\nseveral, each must be exceeded. Without --fail-on: the metrics of the gates that bind the policy, else ttft.p99, slo.breach and\ncost.total, by more than 1% and a trifle. `thawline explain E0902` says more.\n\nExamples:\n  thawline compare --base main.json reports/quickstart/outcome.json\n  thawline compare --base reports/hpa-vs-keda/outcome.json --base-policy hpa --policy keda\n  thawline compare --base main.json new.json --fail-on ttft.p99:5%,100ms --fail-on cost.total:$2 --format markdown"
+)]
+pub struct CompareArgs {
+    /// What it is held against [default: the base itself, with --base-policy and --policy]
+    #[arg(value_name = "OUTCOME")]
+    pub new: Option<PathBuf>,
+    /// The base: the outcome.json of a run, or what --write-baseline wrote
+    #[arg(long, value_name = "FILE")]
+    pub base: PathBuf,
+    /// The policy of the base [default: each, by its name]
+    #[arg(long, value_name = "NAME")]
+    pub base_policy: Option<String>,
+    /// The policy that is held against it [default: the one of that name]
+    #[arg(long, value_name = "NAME")]
+    pub policy: Option<String>,
+    /// Metrics to show, with commas between, or `all` [default: latencies, breaches, cost, cold starts and what is judged]
+    #[arg(long, value_name = "METRICS", value_delimiter = ',')]
+    pub metrics: Vec<String>,
+    /// What fails the comparison: METRIC, METRIC:MARGIN,.. or drift; may be given several times
+    #[arg(long = "fail-on", value_name = "METRIC[:MARGIN,..]|drift")]
+    pub fail_on: Vec<String>,
+    /// The chance of even one false alarm
+    #[arg(long, value_name = "SHARE", default_value = "5%", value_parser = level)]
+    pub level: f64,
+    /// What is printed on stdout
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: CompareFormat,
+    /// Exit with 0 although something regressed
     #[arg(long)]
     pub exit_zero: bool,
 }
@@ -158,12 +236,16 @@ pub enum ValidateFormat {
     Json,
     /// Workflow commands that GitHub shows beside the line, on stdout
     Github,
+    /// A GitLab code quality report, on stdout
+    Gitlab,
+    /// SARIF 2.1.0, for code scanning, on stdout
+    Sarif,
 }
 
 /// `validate`.
 #[derive(Debug, ClapArgs)]
 #[command(
-    after_help = "Examples:\n  thawline validate my.yaml\n  thawline validate my.yaml --strict --format github"
+    after_help = "Examples:\n  thawline validate my.yaml\n  thawline validate my.yaml --strict --format github\n  thawline validate my.yaml --format sarif > thawline.sarif"
 )]
 pub struct ValidateArgs {
     /// The scenario

@@ -9,6 +9,11 @@ pub(super) fn print(text: &str) {
     let _ = anstream::stdout().write_all(text.as_bytes());
 }
 
+/// Prints to stderr what people want to know and what programs that read stdout do not.
+pub(super) fn say(text: &str) {
+    let _ = anstream::stderr().write_all(text.as_bytes());
+}
+
 /// Prints diagnostics to stderr, and their number if there are several.
 pub(super) fn report(diagnostics: &[Diagnostic]) {
     let mut text = render(diagnostics, Style::Coloured);

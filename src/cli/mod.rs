@@ -7,7 +7,10 @@
 #![allow(clippy::unnecessary_wraps)]
 
 pub mod args;
+mod baseline;
 mod calibrate;
+mod ci;
+mod compare;
 mod completions;
 mod console;
 mod explain;
@@ -71,6 +74,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Init(args) => init::run(args),
         Command::Simulate(args) => simulate::run(args),
         Command::Plan(args) => plan::run(args),
+        Command::Compare(args) => compare::run(args),
         Command::Validate(args) => validate::run(args),
         Command::Explain(args) => explain::run(args),
         Command::ExplainRequest(args) => explain_request::run(args),

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::args::{SimulateArgs, SimulateFormat};
+use super::baseline::Checks;
 use super::{Answer, Exit, console, plot};
 use crate::experiment::{ExperimentOutcome, Foresight, Matrix, PolicyOutcome, Warning};
 use crate::outcome::RunOutcome;
@@ -33,9 +34,12 @@ pub(super) fn run(args: &SimulateArgs) -> Answer {
     let scenario = scenario::load(&args.scenario, &sets)?;
     let mut resolved = scenario::resolve(&scenario, args.exact_steps)?;
     let dir = args.out.clone().unwrap_or_else(|| Path::new("reports").join(&scenario.spec.name));
+    let checks = Checks::prepare(args, &resolved)?;
     let charts = chart_files(args);
-    let extra: Vec<&str> = charts.iter().map(|(name, ..)| name.as_str()).chain([RESOLVED]).collect();
+    let mut extra = [&[RESOLVED][..], checks.files()].concat();
+    extra.extend(charts.iter().map(|(name, ..)| name.as_str()));
     let outputs = Outputs::prepare(&dir, &extra).map_err(|error| unwritable(&error))?;
+    let files = checks.open(args)?;
     console::report(&resolved.notes);
     let started = Instant::now();
     resolved.measure_capacity().map_err(|failure| workload_failed(&args.scenario, &failure))?;
@@ -58,12 +62,17 @@ pub(super) fn run(args: &SimulateArgs) -> Answer {
         resolved: as_run,
     };
     let summary = Summary::new(experiment);
+    let checked = checks.check(&scenario, &summary, args.exit_zero);
     let drawn = draw(&charts, &summary)?;
-    let mut files = vec![(RESOLVED, resolved_yaml.as_bytes())];
-    files.extend(drawn.iter().map(|(name, bytes)| (*name, bytes.as_slice())));
-    let written = outputs.write(&summary, &files).map_err(|error| unwritable(&error))?;
+    let mut contents = vec![(RESOLVED, resolved_yaml.as_bytes())];
+    contents.extend(checked.contents());
+    contents.extend(drawn.iter().map(|(name, bytes)| (*name, bytes.as_slice())));
+    let written = outputs.write(&summary, &contents).map_err(|error| unwritable(&error))?;
+    files.write(&checked)?;
     print(args.format, &summary, elapsed, &written);
-    Ok(if summary.gates_failed() > 0 && !args.exit_zero { Exit::Failed } else { Exit::Success })
+    checked.print(args.format);
+    let failed = summary.gates_failed() > 0 || checked.fails();
+    Ok(if failed && !args.exit_zero { Exit::Failed } else { Exit::Success })
 }
 
 /// The charts that are asked for as files of their own: name, chart, whether as PNG.
@@ -223,7 +232,7 @@ fn print(format: SimulateFormat, summary: &Summary, elapsed: Duration, written: 
     console::print(&String::from_utf8_lossy(&text));
 }
 
-fn unwritable(error: &OutputsError) -> Vec<Diagnostic> {
+pub(super) fn unwritable(error: &OutputsError) -> Vec<Diagnostic> {
     vec![Diagnostic::error("E0402", error.to_string()).helped("choose another directory with `--out DIR`")]
 }
 

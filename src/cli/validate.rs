@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::args::{ValidateArgs, ValidateFormat};
 use super::{Answer, Exit, console};
+use crate::report::{code_quality, sarif};
 use crate::scenario::{self, Scenario};
 use crate::yaml::{Diagnostic, Severity, find_code};
 
@@ -36,6 +37,8 @@ pub(super) fn run(args: &ValidateArgs) -> Answer {
             let lines: String = found.iter().map(|fault| github(fault) + "\n").collect();
             console::print(&lines);
         }
+        ValidateFormat::Gitlab => console::print(&code_quality::write(&found)),
+        ValidateFormat::Sarif => console::print(&sarif::write(&found)),
     }
     Ok(exit)
 }

@@ -200,7 +200,7 @@ fn family(name: &str) -> &str {
 }
 
 /// The limit in the metric's unit; the error is empty or a reason that starts with a colon.
-fn parse_limit(unit: Unit, text: &str) -> Result<f64, String> {
+pub(super) fn parse_limit(unit: Unit, text: &str) -> Result<f64, String> {
     let number = |digits: &str| {
         let plain = digits.bytes().all(|b| b.is_ascii_digit() || b == b'.');
         digits.parse::<f64>().ok().filter(|n| plain && n.is_finite()).ok_or_else(String::new)

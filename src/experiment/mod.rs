@@ -3,6 +3,8 @@
 //!
 //! It knows no file and lays nothing out: `report` does that, from an [`ExperimentOutcome`].
 
+pub mod compare;
+pub mod fail_on;
 #[cfg(test)]
 mod fixture;
 pub mod foresight;
@@ -11,7 +13,10 @@ pub mod matrix;
 pub mod metric;
 pub mod sizing;
 pub mod statistics;
+pub mod welch;
 
+pub use compare::{Finding, Sides, Standing};
+pub use fail_on::{FailOn, FailOnError, Margin, Rule};
 pub use foresight::Foresight;
 pub use gate::{Gate, GateError, GateStatus};
 pub use matrix::{Matrix, MatrixError};

@@ -83,6 +83,23 @@ pub fn value(unit: Unit, value: f64) -> String {
     if value.is_finite() { style(unit, value, None).write(value) } else { NEVER.to_owned() }
 }
 
+/// Two values side by side, in one scale, with as many digits as it takes to tell them apart.
+pub fn both(unit: Unit, base: Option<f64>, new: Option<f64>) -> (String, String) {
+    let (Some(from), Some(to)) = (base.filter(|v| v.is_finite()), new.filter(|v| v.is_finite())) else {
+        return (maybe(unit, base), maybe(unit, new));
+    };
+    let larger = from.abs().max(to.abs());
+    let pair = |more: usize| {
+        let write = |number: f64| {
+            let style = style(unit, number, Some(larger));
+            Style { decimals: style.decimals + more, ..style }.write(number)
+        };
+        (write(from), write(to))
+    };
+    let differ = (from - to).abs() > 1e-9 * larger;
+    (0..=3).map(pair).find(|(from, to)| !differ || from != to).unwrap_or_else(|| pair(3))
+}
+
 /// A value that may be absent.
 pub fn maybe(unit: Unit, figure: Option<f64>) -> String {
     figure.map_or_else(|| NONE.to_owned(), |v| value(unit, v))
@@ -167,6 +184,20 @@ mod tests {
         check(Unit::Count, 14.0, "14");
         check(Unit::Count, 14.26, "14.3");
         check(Unit::GpuHours, 12.84, "12.8");
+    }
+
+    #[test]
+    fn two_values_are_told_apart() {
+        let check = |unit: Unit, base: f64, new: f64, expected: (&str, &str)| {
+            let (from, to) = both(unit, Some(base), Some(new));
+            assert_eq!((from.as_str(), to.as_str()), expected);
+        };
+        check(Unit::Seconds, 3.9, 4.81, ("3.90s", "4.81s"));
+        check(Unit::Seconds, 0.0308, 0.0310, ("30.8ms", "31.0ms"));
+        check(Unit::Seconds, 0.98, 1.2, ("0.98s", "1.20s"));
+        check(Unit::Usd, 50.75, 50.75, ("$50.75", "$50.75"));
+        check(Unit::Usd, 50.75, f64::INFINITY, ("$50.75", ">timeout"));
+        assert_eq!(both(Unit::Count, None, Some(3.0)), ("–".to_owned(), "3".to_owned()));
     }
 
     #[test]

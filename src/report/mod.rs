@@ -3,25 +3,35 @@
 //!
 //! One new report is one file here and one line in [`REPORTS`].
 
+pub mod baseline;
 pub mod chart;
+pub mod code_quality;
+pub mod comparison;
+pub mod comparison_files;
+pub mod comparison_text;
 pub mod csv;
 pub mod decisions;
+pub mod difference;
 pub mod digest;
 pub mod document;
 pub mod document_ledger;
 pub mod document_timeline;
+pub mod drift;
 pub mod fan_chart;
 pub mod forecast;
 pub mod foresight;
 pub mod format;
 pub mod html;
 pub mod json;
+pub mod junit;
 pub mod markdown;
 pub mod money;
 pub mod outputs;
 pub mod owned;
 pub mod plan;
+pub mod replace;
 pub mod request;
+pub mod sarif;
 mod staging;
 pub mod start;
 pub mod summary;
@@ -34,6 +44,8 @@ pub(crate) mod fixture;
 
 use std::io::{self, Write};
 
+pub use baseline::Baseline;
+pub use comparison::Comparison;
 pub use document::Document;
 pub use outputs::{Outputs, OutputsError};
 pub use summary::{PolicySummary, Summary};

@@ -1,11 +1,12 @@
 //! Every code a diagnostic may carry, and what `thawline explain CODE` says about it.
 //!
 //! E01xx: text that is no YAML. E02xx: YAML that is no scenario. E03xx: a scenario that
-//! makes no sense. E04xx: files. E05xx: profiles. E06xx: traces. E07xx: calibration. E08xx: export.
-//! W01xx: warnings of a run.
-//! W02xx: notes on manifests. W03xx: lints of a scenario and its manifests. W07xx: warnings of a calibration.
+//! makes no sense. E04xx: files. E05xx: profiles. E06xx: traces. E07xx: calibration. E08xx: export. E09xx: gates and comparisons.
+//! W01xx: warnings of a run. W02xx: notes on manifests. W03xx: lints of a scenario and its manifests. W07xx: warnings of a
+//! calibration.
 
 mod calibration;
+mod comparison;
 mod export;
 mod lints;
 mod notes;
@@ -46,7 +47,16 @@ const fn code(code: &'static str, title: &'static str, explanation: &'static str
 pub const CODES: &[Code] = &joined::<{ number(&PARTS) }>(PARTS);
 
 /// The lists that they are kept in.
-const PARTS: [&[Code]; 7] = [OF_SCENARIOS, calibration::FAULTS, export::FAULTS, OF_RUNS, NOTES, LINTS, calibration::WARNINGS];
+const PARTS: [&[Code]; 8] = [
+    OF_SCENARIOS,
+    calibration::FAULTS,
+    export::FAULTS,
+    comparison::FAULTS,
+    OF_RUNS,
+    NOTES,
+    LINTS,
+    calibration::WARNINGS,
+];
 
 const fn number(lists: &[&[Code]]) -> usize {
     let (mut all, mut list) = (0, 0);
