@@ -46,7 +46,8 @@ const fn code(code: &'static str, title: &'static str, explanation: &'static str
 pub const CODES: &[Code] = &joined::<{ number(&PARTS) }>(PARTS);
 
 /// The lists that they are kept in.
-const PARTS: [&[Code]; 7] = [OF_SCENARIOS, calibration::FAULTS, export::FAULTS, OF_RUNS, NOTES, LINTS, calibration::WARNINGS];
+const PARTS: [&[Code]; 7] =
+    [OF_SCENARIOS, calibration::FAULTS, export::FAULTS, OF_RUNS, NOTES, LINTS, calibration::WARNINGS];
 
 const fn number(lists: &[&[Code]]) -> usize {
     let (mut all, mut list) = (0, 0);
