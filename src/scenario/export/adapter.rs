@@ -7,8 +7,8 @@ use crate::policy::hpa::spec::MetricSourceType;
 use crate::policy::{PolicySpec, Setting};
 use crate::yaml;
 
-/// The ConfigMap that prometheus-adapter's own manifests mount.
-const NAME: &str = "adapter-config";
+/// The ConfigMap of prometheus-adapter, as its chart has it.
+const NAME: &str = "prometheus-adapter";
 
 /// Adds the ConfigMap, if the policy asks for metrics that it serves and the scenario has rules of it.
 pub(super) fn export(policy: &PolicySpec, setting: &Setting, exported: &mut Exported) {
@@ -27,7 +27,8 @@ pub(super) fn export(policy: &PolicySpec, setting: &Setting, exported: &mut Expo
         return;
     }
     let metrics = asked.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-    let Some(adapter) = setting.adapter.as_ref().filter(|own| !own.rules.is_empty() || !own.external_rules.is_empty())
+    let Some(adapter) =
+        setting.adapter.as_ref().filter(|own| !own.rules.is_empty() || !own.external_rules.is_empty())
     else {
         exported.needs.push(format!(
             "something that serves {metrics} to the HPA, prometheus-adapter for one: the scenario has no rules of it \
@@ -54,8 +55,8 @@ fn without_blanks(value: &mut Value) {
         Value::Object(map) => {
             map.values_mut().for_each(without_blanks);
             map.retain(|_, value| {
-                let is_blank = value.as_str().is_some_and(str::is_empty)
-                    || value.as_object().is_some_and(Map::is_empty);
+                let is_blank =
+                    value.as_str().is_some_and(str::is_empty) || value.as_object().is_some_and(Map::is_empty);
                 !is_blank
             });
         }

@@ -34,7 +34,8 @@ fn of_controller(key: &str) -> &'static str {
 pub(super) fn controller(spec: &ControllerSpec, beside: &mut Beside, left_out: &mut Vec<LeftOut>) {
     let own = super::spec_value(spec);
     let default = super::spec_value(&ControllerSpec::default());
-    let set: Map<String, Value> = own.into_iter().filter(|(key, value)| default.get(key) != Some(value)).collect();
+    let set: Map<String, Value> =
+        own.into_iter().filter(|(key, value)| default.get(key) != Some(value)).collect();
     for (key, value) in &set {
         left_out.push(LeftOut {
             path: format!("controller.{key}"),

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use super::names::own_kind;
 use super::{Kind, Refusal, Wanted};
 use crate::kernel::Quantity;
-use crate::policy::hpa::spec::{
-    ContainerResourceSource, ExternalSource, HpaSpec, MetricSourceType, MetricSpec, ResourceSource, TargetKind,
-    TargetSpec,
-};
 use crate::policy::hpa::spec::ObjectReference;
+use crate::policy::hpa::spec::{
+    ContainerResourceSource, ExternalSource, HpaSpec, MetricSourceType, MetricSpec, ResourceSource,
+    TargetKind, TargetSpec,
+};
 use crate::policy::keda::KedaSpec;
 use crate::policy::keda::spec::{
     AdvancedSpec, HpaConfigSpec, MetricType, ScaleTarget, ScaledObjectSpec, TriggerSpec,
@@ -37,10 +37,18 @@ pub(super) fn cross(policy: &PolicySpec, wanted: &Wanted<'_>, setting: &Setting)
             let own = own.map_or("this", Kind::word);
             return Err(Refusal::new(
                 "",
-                format!("no {kind} object decides as {an} {own} policy does", an = if own == "hpa" { "an" } else { "a" }),
+                format!(
+                    "no {kind} object decides as {an} {own} policy does",
+                    an = if own == "hpa" { "an" } else { "a" }
+                ),
                 match (own, kind) {
-                    ("knative", _) => "Knative's own autoscaler (KPA) counts requests in its queue-proxies: `--as knative`".to_owned(),
-                    _ => format!("Knative's autoscaler (KPA) counts requests and goes by no metric: `--as {own}`, or simulate a knative policy"),
+                    ("knative", _) => {
+                        "Knative's own autoscaler (KPA) counts requests in its queue-proxies: `--as knative`"
+                            .to_owned()
+                    }
+                    _ => format!(
+                        "Knative's autoscaler (KPA) counts requests and goes by no metric: `--as {own}`, or simulate a knative policy"
+                    ),
                 },
             ));
         }
@@ -72,7 +80,9 @@ fn to_keda(spec: &HpaSpec, prometheus: &str, setting: &Setting) -> Result<Real, 
     for (index, metric) in spec.metrics.iter().enumerate() {
         let path = format!("metrics[{index}]");
         let trigger = match metric.kind {
-            MetricSourceType::Resource => metric.resource.as_ref().map(|own| resource(&own.name, None, &own.target)),
+            MetricSourceType::Resource => {
+                metric.resource.as_ref().map(|own| resource(&own.name, None, &own.target))
+            }
             MetricSourceType::ContainerResource => metric
                 .container_resource
                 .as_ref()
@@ -81,17 +91,21 @@ fn to_keda(spec: &HpaSpec, prometheus: &str, setting: &Setting) -> Result<Real, 
                 asks = true;
                 metric.external.as_ref().map(|own| query(metric, own, prometheus, setting))
             }
-            MetricSourceType::Pods => return Err(Refusal::new(
-                path,
-                "a Pods metric is averaged over the pods that report it, and a trigger's over all there are: they differ \
+            MetricSourceType::Pods => {
+                return Err(Refusal::new(
+                    path,
+                    "a Pods metric is averaged over the pods that report it, and a trigger's over all there are: they differ \
                  whenever a pod starts",
-                "`--as hpa`; or write the metric with type External, the sum over the pods, and simulate that",
-            )),
-            MetricSourceType::Object => return Err(Refusal::new(
-                path,
-                "KEDA has no metrics of objects",
-                "`--as hpa`; or write the metric with type External, and simulate that",
-            )),
+                    "`--as hpa`; or write the metric with type External, the sum over the pods, and simulate that",
+                ));
+            }
+            MetricSourceType::Object => {
+                return Err(Refusal::new(
+                    path,
+                    "KEDA has no metrics of objects",
+                    "`--as hpa`; or write the metric with type External, and simulate that",
+                ));
+            }
         };
         triggers.extend(trigger);
     }
@@ -148,13 +162,13 @@ fn resource(name: &str, container: Option<&str>, target: &TargetSpec) -> Trigger
 
 /// A trigger that asks what the adapter asks. Nothing to find is an error in both.
 fn query(metric: &MetricSpec, own: &ExternalSource, prometheus: &str, setting: &Setting) -> TriggerSpec {
-    let asked = metric.asks().and_then(|(api, asked, _)| {
-        adapter::serve(setting, api, &asked.name, &asked.conditions(), "").ok()
-    });
+    let asked = metric
+        .asks()
+        .and_then(|(api, asked, _)| adapter::serve(setting, api, &asked.name, &asked.conditions(), "").ok());
     // What nothing serves was refused as the scenario was read.
     let text = asked.map(|served| served.query.text().to_owned()).unwrap_or_default();
     // The HPA adds series up, and a trigger's query must answer with one.
-    let text = if text.starts_with("sum(") && text.ends_with(')') { text } else { format!("sum({text})") };
+    let text = format!("sum({})", text.replace("{}", ""));
     let of_whole = own.target.value.is_some();
     let threshold = own.target.value.or(own.target.average_value).unwrap_or_default();
     let metadata = [
@@ -169,7 +183,14 @@ fn query(metric: &MetricSpec, own: &ExternalSource, prometheus: &str, setting: &
 
 fn trigger(kind: &str, metadata: BTreeMap<String, String>, metric_type: Option<MetricType>) -> TriggerSpec {
     let (name, authentication_ref) = (None, None);
-    TriggerSpec { kind: kind.to_owned(), name, use_cached_metrics: false, metadata, authentication_ref, metric_type }
+    TriggerSpec {
+        kind: kind.to_owned(),
+        name,
+        use_cached_metrics: false,
+        metadata,
+        authentication_ref,
+        metric_type,
+    }
 }
 
 /// A quantity as a decimal number of thousandths, which is as fine as an HPA goes.
@@ -188,14 +209,21 @@ fn to_hpa(spec: &KedaSpec) -> Result<Real, Refusal> {
     };
     let refuse = |path: &str, why: &str| Err(Refusal::new(path, why, INSTEAD));
     if !own.min_replica_count.is_some_and(|min| min > 0) || own.idle_replica_count.is_some() {
-        return refuse("scaledObject.minReplicaCount", "KEDA puts the workload to sleep, and an HPA does not");
+        return refuse(
+            "scaledObject.minReplicaCount",
+            "KEDA puts the workload to sleep, and an HPA does not",
+        );
     }
     if !spec.annotations.is_empty() {
         return refuse("annotations", "they hold KEDA back, and say nothing to an HPA");
     }
     let advanced = own.advanced.as_ref();
     if own.fallback.is_some() || advanced.is_some_and(|own| own.scaling_modifiers.is_some()) {
-        let path = if own.fallback.is_some() { "scaledObject.fallback" } else { "scaledObject.advanced.scalingModifiers" };
+        let path = if own.fallback.is_some() {
+            "scaledObject.fallback"
+        } else {
+            "scaledObject.advanced.scalingModifiers"
+        };
         return refuse(path, "KEDA computes the metric itself, and an HPA does not");
     }
     let mut metrics = Vec::new();

@@ -15,8 +15,13 @@ impl Exported {
     pub fn to_yaml(&self) -> String {
         let (scenario, policy) = &self.of;
         let mut out = String::new();
-        comment(&mut out, &format!("Policy `{policy}` of the scenario `{scenario}`, by `thawline export`."), "");
-        comment(&mut out, &format!("A scenario reads it back with: {}", flow(&self.read_back)), "");
+        comment(
+            &mut out,
+            &format!("Policy `{policy}` of the scenario `{scenario}`, by `thawline export`."),
+            "",
+        );
+        // On one line, to be copied.
+        _ = writeln!(out, "# A scenario reads it back with: {}", flow(&self.read_back));
         let left_out = |LeftOut { path, value, why }: &LeftOut| format!("{path}: {}: {why}", flow(value));
         let parts: [(&str, Vec<String>); 4] = [
             ("Added, since an object must say it:", self.added.clone()),

@@ -27,7 +27,9 @@ pub(super) fn export(spec: &HpaSpec, names: &Names, setting: &Setting, exported:
 /// Gates that must be on where the cluster's release has them off.
 fn needs(spec: &HpaSpec, exported: &mut Exported) {
     if spec.min_replicas == Some(0) {
-        exported.needs.push("minReplicas 0: the feature gate HPAScaleToZero (on since Kubernetes 1.37)".to_owned());
+        exported
+            .needs
+            .push("minReplicas 0: the feature gate HPAScaleToZero (on since Kubernetes 1.37)".to_owned());
     }
     let has_tolerance = |behavior: &BehaviorSpec| {
         let both = [&behavior.scale_up, &behavior.scale_down];

@@ -15,9 +15,12 @@ pub(super) fn export(spec: &KedaSpec, names: &Names, exported: &mut Exported) ->
     without_defaults(&mut own);
     if let Some(Value::Object(target)) = own.get_mut("scaleTargetRef") {
         // Beside the name, there is the service of the HTTP add-on, or a container's.
-        for (key, value) in names.target.fields() {
-            target.insert(key.to_owned(), value.into());
+        let mut whole: Map<String, Value> =
+            names.target.fields().map(|(key, value)| (key.to_owned(), value.into())).collect();
+        for (key, value) in std::mem::take(target) {
+            whole.entry(key).or_insert(value);
         }
+        *target = whole;
     }
     let mut metadata = names.metadata();
     if !spec.annotations.is_empty() {
@@ -28,8 +31,11 @@ pub(super) fn export(spec: &KedaSpec, names: &Names, exported: &mut Exported) ->
         "ScaledObject" => "KEDA 2".to_owned(),
         _ => "KEDA 2 and its HTTP add-on, whose interceptors every request must go by".to_owned(),
     });
-    let with_credentials =
-        spec.scaled_object.iter().flat_map(|own| &own.triggers).filter_map(|own| own.authentication_ref.as_ref());
+    let with_credentials = spec
+        .scaled_object
+        .iter()
+        .flat_map(|own| &own.triggers)
+        .filter_map(|own| own.authentication_ref.as_ref());
     for reference in with_credentials {
         let kind = reference.kind.as_deref().unwrap_or("TriggerAuthentication");
         exported.needs.push(format!("{kind} `{}`, which the scenario does not read", reference.name));
@@ -38,7 +44,13 @@ pub(super) fn export(spec: &KedaSpec, names: &Names, exported: &mut Exported) ->
     let left_out = &mut exported.left_out;
     let value = |map: Value| map.as_object().is_some_and(|map| !map.is_empty()).then_some(map);
     let phase = spec.phase.map(|phase| json!(phase));
-    beside::simulated("phase", phase, "when the object is created, which is when you apply it", &mut beside, left_out);
+    beside::simulated(
+        "phase",
+        phase,
+        "when the object is created, which is when you apply it",
+        &mut beside,
+        left_out,
+    );
     beside::simulated(
         "queues",
         value(json!(spec.queues)),

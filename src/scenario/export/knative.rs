@@ -14,10 +14,8 @@ pub(super) fn export(spec: &KnativeSpec, names: &Names, exported: &mut Exported)
     if !spec.annotations.is_empty() {
         template.insert("metadata".to_owned(), json!({ "annotations": spec.annotations }));
     }
-    let revision = [
-        ("containerConcurrency", spec.container_concurrency),
-        ("timeoutSeconds", spec.timeout_seconds),
-    ];
+    let revision =
+        [("containerConcurrency", spec.container_concurrency), ("timeoutSeconds", spec.timeout_seconds)];
     let revision: Map<String, Value> =
         revision.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?.into()))).collect();
     if !revision.is_empty() {
@@ -34,7 +32,12 @@ pub(super) fn export(spec: &KnativeSpec, names: &Names, exported: &mut Exported)
     if !spec.config.is_empty() {
         let metadata = [("name", "config-autoscaler"), ("namespace", SYSTEM)];
         let metadata = metadata.map(|(key, value)| (key.to_owned(), Value::from(value)));
-        exported.objects.push(object("v1", "ConfigMap", Map::from_iter(metadata), ("data", json!(spec.config))));
+        exported.objects.push(object(
+            "v1",
+            "ConfigMap",
+            Map::from_iter(metadata),
+            ("data", json!(spec.config)),
+        ));
         exported.needs.push(
             "care: the ConfigMap `config-autoscaler` holds for every revision of the cluster, and `kubectl apply \
              --server-side` leaves its other keys alone"

@@ -81,9 +81,10 @@ pub(super) fn peel<'a>(policy: &'a PolicySpec, resolved: &Resolved) -> Result<La
                 policy = Cow::Borrowed(&spec.over);
             }
             PolicySpec::Schedule(spec) => {
-                policy = Cow::Owned(scheduled(spec, &mut around).map_err(|own| {
-                    around.path.iter().rev().fold(own, |own, key| own.below(key))
-                })?);
+                policy = Cow::Owned(
+                    scheduled(spec, &mut around)
+                        .map_err(|own| around.path.iter().rev().fold(own, |own, key| own.below(key)))?,
+                );
             }
             other => return Err(below(none_is(other))),
         }
@@ -120,10 +121,16 @@ fn placeholders(spec: &WarmPoolSpec, resolved: &Resolved) -> Result<u32, Refusal
     }
     if spec.fraction.is_some() || spec.worst_rise.is_some() {
         let path = if spec.fraction.is_some() { "fraction" } else { "worstRise" };
-        return refuse(path, "spares whose number changes with the load: a Deployment of placeholders has a fixed one");
+        return refuse(
+            path,
+            "spares whose number changes with the load: a Deployment of placeholders has a fixed one",
+        );
     }
     if spec.while_active {
-        return refuse("whileActive", "spares that come and go with requests: placeholders stay day and night");
+        return refuse(
+            "whileActive",
+            "spares that come and go with requests: placeholders stay day and night",
+        );
     }
     if resolved.spec.replica.group_size > 1 {
         return refuse("", "room for a group of pods: a placeholder is one pod and holds one node");

@@ -15,8 +15,6 @@ mod layered;
 mod names;
 mod placeholder;
 mod schedule;
-#[cfg(test)]
-mod tests;
 
 use std::fmt;
 
@@ -24,6 +22,7 @@ use serde_json::{Map, Value};
 
 use super::{Resolved, Scenario};
 use crate::policy::PolicySpec;
+use crate::promql::catalogue::{Exporter, METRICS, Metric};
 use crate::yaml::{Diagnostic, Path};
 use layered::Layered;
 pub use names::Names;
@@ -157,8 +156,7 @@ pub fn export(
         refused(around.path.iter().rev().fold(own, |refusal, key| refusal.below(key)))
     })?;
     let names = Names::find(scenario, resolved, &real, wanted)?;
-    let mut exported =
-        Exported { of: (scenario.spec.name.clone(), name.to_owned()), ..Exported::default() };
+    let mut exported = Exported { of: (scenario.spec.name.clone(), name.to_owned()), ..Exported::default() };
     exported.differs = around.differs.iter().cloned().chain(real.differs).collect();
     let beside = match &real.policy {
         PolicySpec::Hpa(spec) => hpa::export(spec, &names, setting, &mut exported),
@@ -169,11 +167,13 @@ pub fn export(
     let kind = real.policy.kind();
     let mut settings = Map::from_iter([("manifest".to_owned(), Value::from("FILE"))]);
     settings.extend(beside);
-    exported.read_back = around.read_back(Value::Object(Map::from_iter([(kind.to_owned(), settings.into())])));
+    exported.read_back =
+        around.read_back(Value::Object(Map::from_iter([(kind.to_owned(), settings.into())])));
     if let Some(spare) = around.spare_nodes {
         exported.objects.extend(placeholder::objects(spare, resolved, &names));
         exported.needs.push(placeholder::NEEDS.to_owned());
     }
+    exported.needs.extend(of_the_gateway(&exported.objects));
     exported.left_out.extend(around.left_out);
     exported.added.extend(names.added);
     Ok(exported)
@@ -186,18 +186,33 @@ fn named<'a>(
     name: Option<&str>,
 ) -> Result<(&'a str, &'a PolicySpec), Vec<Diagnostic>> {
     let all = || resolved.policies.keys().map(String::as_str);
-    let of_file = |message: String| {
-        scenario.document.fault_at_key("E0803", &Path::keys(["policies"]), message)
-    };
+    let of_file =
+        |message: String| scenario.document.fault_at_key("E0803", &Path::keys(["policies"]), message);
     let help = || format!("`--policy NAME`, one of {}", all().collect::<Vec<_>>().join(", "));
     let found = match name {
-        Some(name) => resolved.policies.get_key_value(name).ok_or_else(|| {
-            of_file(format!("the scenario has no policy `{name}`")).suggesting(name, all())
-        }),
+        Some(name) => resolved
+            .policies
+            .get_key_value(name)
+            .ok_or_else(|| of_file(format!("the scenario has no policy `{name}`")).suggesting(name, all())),
         None if resolved.policies.len() == 1 => Ok(resolved.policies.first().expect("there is one")),
         None => Err(of_file(format!("which of the {} policies?", resolved.policies.len()))),
     };
     found.map(|(name, policy)| (name.as_str(), policy)).map_err(|fault| vec![fault.helped(help())])
+}
+
+/// The series of the simulated gateway that the objects name: a cluster has them only if somebody publishes them.
+fn of_the_gateway(objects: &[Value]) -> Option<String> {
+    let text: String = objects.iter().map(Value::to_string).collect();
+    let named = |metric: &&Metric| metric.exporter == Exporter::Gateway && text.contains(metric.name);
+    let names: Vec<String> =
+        METRICS.iter().filter(named).map(|metric| format!("`{}`", metric.name)).collect();
+    (!names.is_empty()).then(|| {
+        let (these, are) = if names.len() == 1 { ("a series", "is") } else { ("series", "are") };
+        format!(
+            "{}, which {are} {these} of the simulated gateway: let yours publish it, or write what yours publishes",
+            names.join(", ")
+        )
+    })
 }
 
 /// Removes what says nothing to Kubernetes: `null`, and lists of nothing. An empty mapping may: `behavior: {}`.

@@ -6,7 +6,7 @@ use super::crossing::Real;
 use super::{Kind, Wanted};
 use crate::policy::PolicySpec;
 use crate::scenario::{Resolved, Scenario, manifest};
-use crate::yaml::Diagnostic;
+use crate::yaml::{Diagnostic, suggest};
 
 /// Longest label of a domain, and longest value of a label (RFC 1123; `apimachinery/pkg/util/validation`).
 const LABEL_MAX: usize = 63;
@@ -75,7 +75,8 @@ impl Names {
         let (target, said) = target(scenario, resolved, real, wanted, &mut faults);
         if let Some(said) = said.filter(|_| !is_knative) {
             let kind = target.kind.as_deref().unwrap_or("Deployment");
-            added.push(format!("scaleTargetRef: {kind} `{}`, {said}; `--target` says otherwise", target.name));
+            added
+                .push(format!("scaleTargetRef: {kind} `{}`, {said}; `--target` says otherwise", target.name));
         }
         let own = match &real.policy {
             PolicySpec::Keda(spec) => spec.name.clone(),
@@ -86,7 +87,10 @@ impl Names {
             (Some(name), _) => name.to_owned(),
             (None, Some(name)) => name,
             (None, None) => {
-                added.push(format!("metadata.name: {}, as what is scaled; `--name` says otherwise", target.name));
+                added.push(format!(
+                    "metadata.name: {}, as what is scaled; `--name` says otherwise",
+                    target.name
+                ));
                 target.name.clone()
             }
         };
@@ -116,7 +120,8 @@ impl Names {
 
     /// `metadata` of the object.
     pub(super) fn metadata(&self) -> Map<String, Value> {
-        let namespace = self.namespace.as_ref().map(|own| ("namespace".to_owned(), Value::from(own.as_str())));
+        let namespace =
+            self.namespace.as_ref().map(|own| ("namespace".to_owned(), Value::from(own.as_str())));
         [("name".to_owned(), Value::from(self.name.as_str()))].into_iter().chain(namespace).collect()
     }
 }
@@ -188,8 +193,9 @@ fn given_target(given: &str, own: Option<Target>, faults: &mut Vec<Diagnostic>) 
     let Some((kind, api)) = known else {
         let message = format!("`--target {given}`: no workload of the kind `{kind}` is known");
         let kinds = WORKLOADS.map(|(kind, _)| kind);
-        let fault = Diagnostic::error("E0802", message).suggesting(kind, kinds);
-        faults.push(fault.helped(format!("one of {}, e.g. `--target deployment/{name}`", kinds.join(", "))));
+        let near = suggest(kind, kinds).unwrap_or(kinds[0]).to_lowercase();
+        let help = format!("one of {}: did you mean `--target {near}/{name}`?", kinds.join(", "));
+        faults.push(Diagnostic::error("E0802", message).helped(help));
         return Target { api: None, kind: None, name: name.to_owned() };
     };
     Target { api: Some((*api).to_owned()), kind: Some((*kind).to_owned()), name: name.to_owned() }

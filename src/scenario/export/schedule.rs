@@ -33,16 +33,29 @@ pub(super) fn scaled_object(spec: &ScheduleSpec) -> Result<KedaSpec, Refusal> {
     let has_floor = spec.windows.values().any(|window| window.floor.is_some());
     let mut triggers = Vec::new();
     for (name, window) in &spec.windows {
-        let refuse = |key: &str, why: &str, help: &str| Err(Refusal::new(format!("windows.{name}.{key}"), why, help));
+        let refuse =
+            |key: &str, why: &str, help: &str| Err(Refusal::new(format!("windows.{name}.{key}"), why, help));
         if !window.lead_time.is_zero() {
-            return refuse("leadTime", "a cron trigger has no lead", "let `start` be earlier by it, and simulate that");
+            return refuse(
+                "leadTime",
+                "a cron trigger has no lead",
+                "let `start` be earlier by it, and simulate that",
+            );
         }
         if !(window.except_on.is_empty() && window.only_on.is_empty()) {
             let key = if window.except_on.is_empty() { "onlyOn" } else { "exceptOn" };
-            return refuse(key, "a cron trigger knows no dates", "leave them out, or scale on those days by hand");
+            return refuse(
+                key,
+                "a cron trigger knows no dates",
+                "leave them out, or scale on those days by hand",
+            );
         }
         if window.ceiling.is_some() {
-            return refuse("ceiling", "KEDA takes the highest of its triggers, and no trigger lowers another", "leave it out");
+            return refuse(
+                "ceiling",
+                "KEDA takes the highest of its triggers, and no trigger lowers another",
+                "leave it out",
+            );
         }
         let count = match (window.floor, window.exact) {
             (Some(floor), None) => floor,

@@ -15,7 +15,10 @@ const SCALED: [(&str, &str); 4] = [
 ];
 
 /// Kind, API and name of every one; the files were read before and found sound.
-pub(in crate::scenario) fn workloads(directory: &FilePath, names: &[String]) -> Vec<(String, String, String)> {
+pub(in crate::scenario) fn workloads(
+    directory: &FilePath,
+    names: &[String],
+) -> Vec<(String, String, String)> {
     let mut found: Vec<(String, String, String)> = Vec::new();
     for name in names {
         let Ok(text) = std::fs::read_to_string(directory.join(name)) else { continue };

@@ -19,9 +19,5 @@ pub(super) const FAULTS: &[Code] = &[
          characters without dots fits everywhere. Where nobody says one, the name of what is scaled is taken, and that is the \
          scenario's own name where neither the policy nor a manifest says it.",
     ),
-    code(
-        "E0803",
-        "which policy?",
-        "The scenario has no policy of that name, or several and none was named.",
-    ),
+    code("E0803", "which policy?", "The scenario has no policy of that name, or several and none was named."),
 ];

@@ -1,1 +1,0 @@
-//! What is exported reads back as the same policy.
