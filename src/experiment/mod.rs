@@ -11,6 +11,7 @@ pub mod matrix;
 pub mod metric;
 pub mod sizing;
 pub mod statistics;
+pub mod whatif;
 
 pub use foresight::Foresight;
 pub use gate::{Gate, GateError, GateStatus};

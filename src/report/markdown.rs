@@ -12,7 +12,7 @@ use crate::outcome::RunOutcome;
 pub struct Markdown;
 
 /// Text that a table cell or a sentence shows as it is.
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

@@ -16,6 +16,7 @@ use std::path::Path;
 
 use super::load::{Scenario, load};
 use super::resolve::{Known, Resolved, resolve, resolve_with};
+use crate::experiment::Metric;
 use crate::workload;
 use crate::yaml::Diagnostic;
 pub use ground::Ground;
@@ -30,6 +31,8 @@ pub struct Mitigation {
     pub name: &'static str,
     /// What is different with it, in a few words.
     pub words: &'static str,
+    /// Whether it takes back what another one brings. Where there is nothing to take back, that goes without saying.
+    pub is_reverse: bool,
     /// The change.
     edit: fn(&Ground<'_>) -> Edit,
 }
@@ -53,7 +56,11 @@ impl std::fmt::Debug for Mitigation {
 }
 
 const fn line(name: &'static str, words: &'static str, edit: fn(&Ground<'_>) -> Edit) -> Mitigation {
-    Mitigation { name, words, edit }
+    Mitigation { name, words, is_reverse: false, edit }
+}
+
+const fn back(name: &'static str, words: &'static str, edit: fn(&Ground<'_>) -> Edit) -> Mitigation {
+    Mitigation { name, words, is_reverse: true, edit }
 }
 
 /// All that are tried, in the order in which they are named.
@@ -69,15 +76,15 @@ pub const MITIGATIONS: &[Mitigation] = &[
     line("compile-cache", "compile cache filled before", start::compile_cache),
     line("warm-up-halved", "warm-up half as long", start::warm_up_halved),
     line("ready-before-warm-up", "no warm-up before ready", start::ready_before_warm_up),
-    line("ready-after-warm-up", "ready only after the warm-up", start::ready_after_warm_up),
+    back("ready-after-warm-up", "ready only after the warm-up", start::ready_after_warm_up),
     line("probe-faster", "readiness probed every second", start::probe_faster),
     line("node-held", "one more node held ready", nodes::node_held),
     line("nodes-doubled", "twice as many nodes to be had", nodes::nodes_doubled),
     line("spare", "one more spare warm replica", spares::spare),
     line("spares-in-rotation", "spares serve, in rotation", spares::in_rotation),
-    line("spares-aside", "spares aside, out of rotation", spares::aside),
+    back("spares-aside", "spares aside, out of rotation", spares::aside),
     line("spares-asleep", "spares asleep in host memory", spares::asleep),
-    line("spares-awake", "spares awake", spares::awake),
+    back("spares-awake", "spares awake", spares::awake),
     line("minimum-raised", "minimum replicas +1", bounds::minimum_raised),
     line("minimum-lowered", "minimum replicas -1", bounds::minimum_lowered),
     line("maximum-raised", "maximum replicas +1", bounds::maximum_raised),
@@ -89,14 +96,14 @@ pub const MITIGATIONS: &[Mitigation] = &[
     line("down-later", "scaling down later", signal::down_later),
     line("keep-warm", "keep-warm requests", warmth::keep_warm),
     line("drain-longer", "5 min of grace for a drain", warmth::drain_longer),
-    line("no-weights-on-node", "weights not kept on nodes", taken_away::weights_on_node),
-    line("no-image-on-node", "image not on nodes beforehand", taken_away::image_on_node),
-    line("no-compile-cache", "no compile cache", taken_away::compile_cache),
-    line("no-weights-affinity", "pods go wherever there is room", taken_away::weights_affinity),
-    line("no-node-held", "no node held ready", taken_away::node_held),
-    line("no-warm-pool", "no warm pool", taken_away::warm_pool),
-    line("no-forecast", "no forecast", taken_away::forecast),
-    line("no-keep-warm", "no keep-warm requests", taken_away::keep_warm),
+    back("no-weights-on-node", "weights not kept on nodes", taken_away::weights_on_node),
+    back("no-image-on-node", "image not on nodes beforehand", taken_away::image_on_node),
+    back("no-compile-cache", "no compile cache", taken_away::compile_cache),
+    back("no-weights-affinity", "pods go wherever there is room", taken_away::weights_affinity),
+    back("no-node-held", "no node held ready", taken_away::node_held),
+    back("no-warm-pool", "no warm pool", taken_away::warm_pool),
+    back("no-forecast", "no forecast", taken_away::forecast),
+    back("no-keep-warm", "no keep-warm requests", taken_away::keep_warm),
 ];
 
 /// A scenario with one thing changed.
@@ -110,12 +117,10 @@ pub struct Variant {
 }
 
 /// A mitigation that there was no way to try.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Untried {
-    /// Its name for `--only` and `--skip`.
-    pub name: &'static str,
-    /// What would have been different.
-    pub words: &'static str,
+    /// The change.
+    pub mitigation: &'static Mitigation,
     /// Why not.
     pub why: String,
 }
@@ -129,6 +134,9 @@ pub struct Trials {
     /// What was not tried, in the same order.
     pub untried: Vec<Untried>,
 }
+
+/// Figures that take the capacity of a replica to split the bill. Without them nobody has to search it.
+const OF_CAPACITY: [&str; 3] = ["utilisation", "cost.steady", "cost.buffer"];
 
 /// The names of a scenario's policies; for whoever has to choose one.
 ///
@@ -186,7 +194,7 @@ fn alone(file: &Path, sets: &[String], policy: &str) -> Result<Scenario, Vec<Dia
 }
 
 impl Trials {
-    /// Reads a scenario, and once more for each mitigation with what that writes over it.
+    /// Reads a scenario, and once more for each mitigation with what that writes over it; `metrics` will be shown.
     ///
     /// # Errors
     /// Every fault of the scenario as it is. What is wrong with a changed one is why it is not tried.
@@ -195,9 +203,15 @@ impl Trials {
         sets: &[String],
         policy: &str,
         mitigations: &[&'static Mitigation],
+        metrics: &[&'static Metric],
     ) -> Result<Self, Vec<Diagnostic>> {
         let scenario = alone(file, sets, policy)?;
-        let base = resolve(&scenario, false)?;
+        let mut base = resolve(&scenario, false)?;
+        let shown = metrics.iter().copied().chain(base.gates.iter().map(|gate| gate.metric));
+        if shown.into_iter().any(|metric| OF_CAPACITY.contains(&metric.name)) {
+            let failed = |failure| vec![Diagnostic::in_file("E0401", &file.display().to_string(), failure)];
+            base.measure_capacity().map_err(failed)?;
+        }
         let (profile, _) = scenario.read_profile()?;
         let traffic = workload::load(&scenario.spec.workload, &scenario.directory, scenario.spec.seed);
         let traffic = traffic.map_err(|faults| super::workload_diagnostics(Some(&scenario.document), &faults))?;
@@ -214,7 +228,7 @@ impl Trials {
             });
             match tried {
                 Ok(variant) => variants.push(variant),
-                Err(why) => untried.push(Untried { name: mitigation.name, words: mitigation.words, why }),
+                Err(why) => untried.push(Untried { mitigation, why }),
             }
         }
         Ok(Self { base, variants, untried })
