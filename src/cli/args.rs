@@ -33,6 +33,8 @@ pub enum Command {
     Plan(PlanArgs),
     /// Hold an outcome against another, policy by policy, and say what became worse or better and why
     Compare(CompareArgs),
+    /// Change one thing of a scenario at a time: what would each bring, and what would it cost?
+    Whatif(WhatifArgs),
     /// Check a scenario without running it
     Validate(ValidateArgs),
     /// Explain a code (E0203) or a field of a scenario (telemetry.scrapeInterval)
@@ -240,6 +242,58 @@ pub enum ValidateFormat {
     Gitlab,
     /// SARIF 2.1.0, for code scanning, on stdout
     Sarif,
+}
+
+/// How `whatif` prints its result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum WhatifFormat {
+    /// A table and a verdict
+    Text,
+    /// All of it as JSON, with the `--set` of each row
+    Json,
+    /// A table for a pull request or an issue
+    Markdown,
+}
+
+/// `whatif`.
+#[derive(Debug, ClapArgs)]
+#[command(
+    after_help = "Examples:\n  thawline whatif scenarios/quickstart.yaml --policy hpa\n  thawline whatif my.yaml --only spare,image-on-node --verbose\n  thawline whatif my.yaml --metrics ttft.p99,slo.breach,coldStarts,cost.total --replications 10"
+)]
+pub struct WhatifArgs {
+    /// The scenario
+    #[arg(value_name = "FILE")]
+    pub scenario: PathBuf,
+    /// The policy, by its name in the scenario [default: the only one]
+    #[arg(long, value_name = "NAME")]
+    pub policy: Option<String>,
+    /// Try only these changes, by their names in `--format json`
+    #[arg(long, value_name = "CHANGE,..", value_delimiter = ',')]
+    pub only: Vec<String>,
+    /// Leave these changes out
+    #[arg(long, value_name = "CHANGE,..", value_delimiter = ',')]
+    pub skip: Vec<String>,
+    /// The columns, of `thawline explain metrics`
+    #[arg(long, value_name = "METRIC,..", value_delimiter = ',', default_value = "ttft.p99,slo.breach,cost.monthly")]
+    pub metrics: Vec<String>,
+    /// Runs of each row, instead of the scenario's
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub replications: Option<u32>,
+    /// Seed of all random draws, instead of the scenario's
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Write a value, itself YAML, over the scenario; may be given several times
+    #[arg(long = "set", value_name = "PATH=VALUE")]
+    pub sets: Vec<String>,
+    /// Runs at the same time [default: one a core]; the results do not depend on it
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub jobs: Option<u32>,
+    /// What is printed on stdout
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: WhatifFormat,
+    /// Also print the `--set` of each row, and why each other change was not tried
+    #[arg(long, short)]
+    pub verbose: bool,
 }
 
 /// `validate`.

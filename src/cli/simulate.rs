@@ -23,7 +23,7 @@ use crate::yaml::Diagnostic;
 pub(super) const RESOLVED: &str = "resolved.yaml";
 
 /// Progress shows up only in runs longer than this.
-const PATIENCE: Duration = Duration::from_secs(1);
+pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 
 pub(super) fn run(args: &SimulateArgs) -> Answer {
     let mut sets = args.sets.clone();
@@ -169,7 +169,7 @@ fn foresee(
     found.map(Some)
 }
 
-fn progress_bar(runs: u64) -> ProgressBar {
+pub(super) fn progress_bar(runs: u64) -> ProgressBar {
     if !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }

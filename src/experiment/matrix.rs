@@ -7,8 +7,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
-use crate::outcome::RunOutcome;
-
 /// What to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Matrix {
@@ -49,13 +47,14 @@ impl Matrix {
         self.policies * self.replications as usize
     }
 
-    /// Runs all of it: the outcomes by policy, each in the order of its replications.
+    /// Runs all of it: what is kept of each run, by policy, each in the order of its replications.
     ///
     /// `progress` is told how many runs are done after each, from whichever thread did it.
-    pub fn run<E, F, P>(&self, run: F, progress: P) -> Result<Vec<Vec<RunOutcome>>, MatrixError<E>>
+    pub fn run<T, E, F, P>(&self, run: F, progress: P) -> Result<Vec<Vec<T>>, MatrixError<E>>
     where
+        T: Send,
         E: std::fmt::Debug + std::fmt::Display + Send,
-        F: Fn(usize, u32) -> Result<RunOutcome, E> + Sync,
+        F: Fn(usize, u32) -> Result<T, E> + Sync,
         P: Fn(usize) + Sync,
     {
         let pool = rayon::ThreadPoolBuilder::new()
@@ -77,9 +76,9 @@ impl Matrix {
             progress(done.fetch_add(1, Ordering::Relaxed) + 1);
             Some(outcome)
         };
-        let outcomes: Vec<Option<Result<RunOutcome, E>>> =
+        let outcomes: Vec<Option<Result<T, E>>> =
             pool.install(|| (0..self.runs()).into_par_iter().map(one).collect());
-        let mut policies: Vec<Vec<RunOutcome>> =
+        let mut policies: Vec<Vec<T>> =
             (0..self.policies).map(|_| Vec::with_capacity(replications)).collect();
         for (index, outcome) in outcomes.into_iter().enumerate() {
             let (policy, replication) = (index / replications, (index % replications) as u32);
@@ -95,6 +94,7 @@ impl Matrix {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::outcome::RunOutcome;
     use crate::report::fixture;
     use std::time::Duration;
 

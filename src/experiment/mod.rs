@@ -14,6 +14,7 @@ pub mod metric;
 pub mod sizing;
 pub mod statistics;
 pub mod welch;
+pub mod whatif;
 
 pub use compare::{Finding, Sides, Standing};
 pub use fail_on::{FailOn, FailOnError, Margin, Rule};

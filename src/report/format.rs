@@ -120,6 +120,34 @@ pub fn estimate(unit: Unit, figure: Option<&Estimate>, like: Option<f64>) -> Str
     }
 }
 
+/// A difference with the half of its interval: `-1.79s ±0.14`, `+$2,624`, `-1.5pp ±0.2` in percentage points. `like` fixes how
+/// money is rounded: the amount that it is a difference of. Of one that is not told from nothing only the interval is written.
+pub fn difference(unit: Unit, figure: &Estimate, is_detected: bool, like: Option<f64>) -> String {
+    let half = figure.interval.map_or(0.0, |(low, high)| (high - low) / 2.0);
+    if !figure.mean.is_finite() || !half.is_finite() {
+        let words = if figure.mean > 0.0 { "never, now" } else { "no longer never" };
+        return if is_detected { words.to_owned() } else { "·".to_owned() };
+    }
+    let scale = match unit {
+        Unit::Usd => like.unwrap_or(figure.mean).abs().max(figure.mean.abs()),
+        _ if is_detected => figure.mean,
+        _ => half,
+    };
+    let suffix = |style: Style| if unit == Unit::Share { Style { suffix: "pp", ..style } } else { style };
+    let style = suffix(style(unit, scale, None));
+    let spread = style.bare().write(half);
+    let is_exact = spread.bytes().all(|b| matches!(b, b'0' | b'.'));
+    match (is_detected, is_exact) {
+        (false, true) => "·".to_owned(),
+        (false, false) => format!("· ±{}", style.write(half)),
+        (true, _) => {
+            let sign = if figure.mean > 0.0 { "+" } else { "" };
+            let mean = style.write(figure.mean);
+            if is_exact { format!("{sign}{mean}") } else { format!("{sign}{mean} ±{spread}") }
+        }
+    }
+}
+
 /// What a gate's policy has, in the scale of the gate's limit.
 pub fn gate_value(gate: &Gate, figure: Option<&Estimate>) -> String {
     estimate(gate.metric.unit, figure, Some(gate.limit))
@@ -213,6 +241,25 @@ mod tests {
         check(Unit::Usd, 46.08, Some((46.08, 46.081)), None, "$46.08");
         check(Unit::Seconds, f64::INFINITY, None, None, ">timeout");
         assert_eq!(estimate(Unit::Usd, None, None), "–");
+    }
+
+    #[test]
+    fn differences_are_signed_and_carry_half_their_interval() {
+        let check = |unit: Unit, mean: f64, half: f64, is_detected: bool, expected: &str| {
+            let figure = Estimate { mean, interval: Some((mean - half, mean + half)), count: 5 };
+            assert_eq!(difference(unit, &figure, is_detected, Some(34_786.0)), expected);
+        };
+        check(Unit::Seconds, -1.79, 0.14, true, "-1.79s ±0.14");
+        check(Unit::Seconds, -0.0123, 0.001, true, "-12ms ±1");
+        check(Unit::Seconds, 0.01, 0.5, false, "· ±500ms");
+        check(Unit::Seconds, 0.0, 0.0, false, "·");
+        check(Unit::Share, -0.015, 0.002, true, "-1.5pp ±0.2");
+        check(Unit::Usd, 2624.4, 0.0, true, "+$2,624");
+        check(Unit::Usd, -546.4, 12.6, true, "-$546 ±13");
+        check(Unit::Seconds, f64::NEG_INFINITY, 0.0, true, "no longer never");
+        check(Unit::Seconds, f64::INFINITY, 0.0, true, "never, now");
+        let one = Estimate { mean: -0.5, interval: None, count: 1 };
+        assert_eq!(difference(Unit::Count, &one, true, None), "-0.5");
     }
 
     #[test]

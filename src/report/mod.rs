@@ -38,6 +38,7 @@ pub mod summary;
 pub mod table;
 pub mod terminal;
 pub mod verdict;
+pub mod whatif;
 
 #[cfg(test)]
 pub(crate) mod fixture;

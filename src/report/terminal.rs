@@ -240,7 +240,7 @@ fn shown(text: &str) -> usize {
 }
 
 /// The parts joined by dots, broken between parts where the line would outgrow the width.
-fn wrapped(first: &str, parts: &[String], indent: usize, width: usize) -> String {
+pub(super) fn wrapped(first: &str, parts: &[String], indent: usize, width: usize) -> String {
     let mut out = first.to_owned();
     let mut used = shown(first);
     for (index, part) in parts.iter().enumerate() {

@@ -23,6 +23,7 @@ mod resolve_storage;
 mod resolve_warmth;
 mod spec;
 mod sweep;
+pub mod whatif;
 
 pub use explain::{editor_schema, explain_field, schema};
 pub use fault::workload_diagnostics;

@@ -73,10 +73,14 @@ impl Resolved {
             let help = Some("loosen the SLO, or use a faster profile".to_owned());
             self.header.warnings.push(Warning { code: "W0110".to_owned(), message, place: None, help });
         }
-        self.simulation.capacity_per_s = found.map(|f| f.per_s);
-        Arc::make_mut(&mut self.simulation.setting).replica.capacity_per_s = self.simulation.capacity_per_s;
-        self.header.capacity = self.simulation.capacity_per_s;
+        self.know_capacity(found.map(|f| f.per_s));
         Ok(())
+    }
+
+    fn know_capacity(&mut self, per_s: Option<f64>) {
+        self.simulation.capacity_per_s = per_s;
+        Arc::make_mut(&mut self.simulation.setting).replica.capacity_per_s = per_s;
+        self.header.capacity = per_s;
     }
 
     /// The share of requests that may breach: the gate's on `slo.breach`, if there is one.
@@ -148,12 +152,44 @@ fn without_nulls(value: &mut Value) {
     }
 }
 
+/// What is known already of a scenario that differs from another one in a few settings.
+#[derive(Clone, Copy)]
+pub(super) struct Known<'a> {
+    /// The other one.
+    pub(super) resolved: &'a Resolved,
+    /// Its workload.
+    pub(super) workload: &'a LoadedWorkload,
+}
+
+impl Known<'_> {
+    fn is_same_traffic(&self, spec: &ScenarioSpec) -> bool {
+        let other = &self.resolved.spec;
+        other.workload == spec.workload && other.seed == spec.seed
+    }
+
+    /// Whether a warm replica serves the same in both.
+    fn is_same_service(&self, spec: &ScenarioSpec) -> bool {
+        let other = &self.resolved.spec;
+        self.is_same_traffic(spec)
+            && (&other.profile, &other.engine, &other.slo) == (&spec.profile, &spec.engine, &spec.slo)
+    }
+}
+
 /// Resolves a scenario. `exact_steps` takes every engine step one by one.
 ///
 /// # Errors
 /// Every fault of the profile, the workload, and of what does not fit together.
 pub fn resolve(scenario: &Scenario, exact_steps: bool) -> Result<Resolved, Vec<Diagnostic>> {
-    let mut resolver = Resolver { scenario, faults: check(scenario), warnings: Vec::new() };
+    resolve_with(scenario, exact_steps, None)
+}
+
+/// The same beside another one, whose traffic is not read anew and whose capacity is not searched anew where they are the same.
+pub(super) fn resolve_with(
+    scenario: &Scenario,
+    exact_steps: bool,
+    known: Option<Known<'_>>,
+) -> Result<Resolved, Vec<Diagnostic>> {
+    let mut resolver = Resolver { scenario, faults: check(scenario), warnings: Vec::new(), known };
     let profile = resolver.profile();
     let workload = resolver.workload();
     let setting = Arc::new(resolver.setting(profile.as_ref()));
@@ -207,6 +243,7 @@ pub(super) struct Resolver<'a> {
     pub(super) scenario: &'a Scenario,
     pub(super) faults: Vec<Diagnostic>,
     warnings: Vec<Warning>,
+    known: Option<Known<'a>>,
 }
 
 impl Resolver<'_> {
@@ -247,6 +284,9 @@ impl Resolver<'_> {
     }
 
     fn workload(&mut self) -> Option<LoadedWorkload> {
+        if let Some(known) = self.known.filter(|known| known.is_same_traffic(self.spec())) {
+            return Some(known.workload.clone());
+        }
         let spec = &self.spec().workload;
         match workload::load(spec, &self.scenario.directory, self.spec().seed) {
             Ok(workload) => {
@@ -358,10 +398,14 @@ impl Resolver<'_> {
             capacity_per_s: None,
             measure_from: 0,
         };
+        let known = self.known;
         let notes = notes(self.scenario, &simulation);
         let mut warnings = std::mem::take(&mut self.warnings);
         warnings.extend(notes.iter().map(|note| warning(note, &self.scenario.directory)));
-        let (requests, span) = self.extent(workload);
+        let (requests, span) = match known.filter(|known| known.is_same_traffic(&spec)) {
+            Some(known) => (known.resolved.header.requests, known.resolved.header.span),
+            None => self.extent(workload),
+        };
         spec.engine = Some(parts.engine_spec);
         spec.policies = parts.policies;
         spec.replica.gpus = Some(simulation.replica.gpus);
@@ -404,15 +448,21 @@ impl Resolver<'_> {
             prices: prices(profile, &simulation.cluster, self.spec()),
             command: String::new(),
         };
-        Resolved {
+        let searched =
+            known.filter(|known| known.resolved.is_searched && known.is_same_service(&spec));
+        let mut resolved = Resolved {
             simulation,
             policies: spec.policies.clone(),
             gates,
             header,
             spec,
             notes,
-            is_searched: false,
+            is_searched: searched.is_some(),
+        };
+        if let Some(known) = searched {
+            resolved.know_capacity(known.resolved.simulation.capacity_per_s);
         }
+        resolved
     }
 
     /// Requests and span of the trace, of its first replication where they differ.

@@ -28,7 +28,7 @@ pub use path::{Path, Step};
 pub use read::read;
 pub use render::{Style, render};
 pub use tree::{Document, Span};
-pub use write::write;
+pub use write::{flow, write};
 
 /// Deepest nesting a document may have. Reading recurses that deep, so it also bounds the stack.
 pub const DEPTH_MAX: usize = 64;

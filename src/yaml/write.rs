@@ -23,6 +23,22 @@ pub fn write(value: &Value, user: Option<&Document>) -> String {
     writer.out
 }
 
+/// Writes a value in flow style on one line, as it goes behind a `--set path=`.
+pub fn flow(value: &Value) -> String {
+    match value {
+        Value::Object(map) if !map.is_empty() => {
+            let entries: Vec<String> =
+                map.iter().map(|(key, value)| format!("{}: {}", text(key), flow(value))).collect();
+            format!("{{ {} }}", entries.join(", "))
+        }
+        Value::Array(list) if !list.is_empty() => {
+            let items: Vec<String> = list.iter().map(flow).collect();
+            format!("[{}]", items.join(", "))
+        }
+        leaf => leaf_text(leaf),
+    }
+}
+
 struct Writer<'a> {
     out: String,
     user: Option<&'a Document>,
