@@ -27,7 +27,8 @@ pub(super) fn read(path: &Path) -> Result<Baseline, Diagnostic> {
 
 /// Reads all `--fail-on`: the rules, and whether any drift fails; or all that is wrong with them.
 pub(super) fn rules(texts: &[String]) -> Result<(Vec<Rule>, bool), Vec<Diagnostic>> {
-    let (mut rules, mut drift, mut faults): (Vec<Rule>, bool, Vec<Diagnostic>) = (Vec::new(), false, Vec::new());
+    let (mut rules, mut drift, mut faults): (Vec<Rule>, bool, Vec<Diagnostic>) =
+        (Vec::new(), false, Vec::new());
     let fault = |text: &str, at: std::ops::Range<usize>, message: String, help: String| {
         let column = text[..at.start].chars().count() + 1;
         let len = text[at].chars().count();
@@ -43,7 +44,8 @@ pub(super) fn rules(texts: &[String]) -> Result<(Vec<Rule>, bool), Vec<Diagnosti
             }
             Ok(FailOn::Metric(rule)) => rules.push(rule),
             Err(errors) => {
-                faults.extend(errors.into_iter().map(|error| fault(text, error.at, error.message, error.help)));
+                faults
+                    .extend(errors.into_iter().map(|error| fault(text, error.at, error.message, error.help)));
             }
         }
     }
@@ -132,7 +134,8 @@ impl Checks {
         let mut markdown = Vec::new();
         let mut json = String::new();
         if let Some(comparison) = &comparison {
-            comparison_files::markdown(comparison, &mut markdown).expect("memory takes what is written to it");
+            comparison_files::markdown(comparison, &mut markdown)
+                .expect("memory takes what is written to it");
             json = comparison_files::json(comparison);
         }
         Checked {
@@ -221,7 +224,8 @@ pub(super) fn no_common_policy(base: &[&str], new: &[&str]) -> Diagnostic {
         named(base),
         named(new)
     );
-    Diagnostic::error("E0905", message).helped("policies are matched by name; `thawline compare --base-policy A --policy B` takes any two")
+    Diagnostic::error("E0905", message)
+        .helped("policies are matched by name; `thawline compare --base-policy A --policy B` takes any two")
 }
 
 fn named(names: &[&str]) -> String {

@@ -29,7 +29,8 @@ pub(super) fn step_summary() -> Result<Option<StepSummary>, Diagnostic> {
         Ok(file) => Ok(Some(StepSummary { path, file })),
         Err(error) => {
             let message = format!("cannot append to $GITHUB_STEP_SUMMARY, {}: {error}", path.display());
-            Err(Diagnostic::error("E0402", message).helped("unset the variable if this is no GitHub workflow"))
+            Err(Diagnostic::error("E0402", message)
+                .helped("unset the variable if this is no GitHub workflow"))
         }
     }
 }
@@ -71,13 +72,17 @@ pub(super) fn failures(
             let message = format!("{}: gate `{}` {how}: {value}", policy.name, row.gate);
             let fault = at_gate(scenario, index, "E0901", message);
             let fault = fault.labelled(format!("{} {how} under {}", row.gate.metric.name, policy.name));
-            let severity = if straddles && summary.experiment.lenient { Severity::Warning } else { fault.severity };
+            let severity =
+                if straddles && summary.experiment.lenient { Severity::Warning } else { fault.severity };
             found.push(Diagnostic { severity, ..fault });
         }
     }
     for (policy, line) in comparison.iter().flat_map(|comparison| comparison.regressions()) {
         let message = format!("regression: {}", comparison_text::regression(policy, line));
-        let gate = summary.gates.iter().position(|row| row.gate.metric == line.metric && row.gate.binds(&policy.new));
+        let gate = summary
+            .gates
+            .iter()
+            .position(|row| row.gate.metric == line.metric && row.gate.binds(&policy.new));
         let fault = match gate {
             Some(index) => at_gate(scenario, index, "E0902", message),
             None => at_policy(scenario, &policy.new, "E0902", message),
@@ -85,9 +90,12 @@ pub(super) fn failures(
         let fault = fault.labelled(format!("{} became worse under {}", line.metric.name, policy.new));
         found.push(fault.helped(format!("changed: {}", policy.reasons(3))));
     }
-    if let Some(drifts) = comparison.and_then(|comparison| comparison.drifts.as_ref()).filter(|d| !d.is_empty()) {
+    if let Some(drifts) =
+        comparison.and_then(|comparison| comparison.drifts.as_ref()).filter(|d| !d.is_empty())
+    {
         let name = scenario.document.name();
-        let message = format!("drift from the baseline: {} differences, first {}", drifts.len(), drifts[0].text());
+        let message =
+            format!("drift from the baseline: {} differences, first {}", drifts.len(), drifts[0].text());
         found.push(Diagnostic::in_file("E0903", name, message));
     }
     if exit_zero {

@@ -14,7 +14,9 @@ pub(super) fn run(args: &CompareArgs) -> Answer {
     let shown = metrics(&args.metrics).map_err(&mut or_faults);
     let base = read(&args.base).map_err(|fault| or_faults(vec![fault]));
     let new = args.new.as_deref().map(|path| read(path).map_err(|fault| or_faults(vec![fault]))).transpose();
-    let (Ok((rules, drift)), Ok(shown), Ok(base), Ok(new)) = (rules, shown, base, new) else { return Err(faults) };
+    let (Ok((rules, drift)), Ok(shown), Ok(base), Ok(new)) = (rules, shown, base, new) else {
+        return Err(faults);
+    };
     let shown = match shown {
         None => Shown::All,
         Some(_) if args.metrics.is_empty() => Shown::Usual,

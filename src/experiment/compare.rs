@@ -121,19 +121,20 @@ pub fn compare(sides: &[Sides<'_>], level: f64) -> Vec<Finding> {
     let raw: Vec<Raw> = sides.iter().map(|sides| one(sides, level)).collect();
     let changed = corrected(raw.iter().map(|raw| raw.p));
     let regressed = corrected(raw.iter().map(|raw| raw.regression_p));
-    let findings = raw.into_iter().zip(changed).zip(regressed).map(|((Raw { mut finding, .. }, p), worse)| {
-        finding.p = p;
-        if p.is_some_and(|p| p > level) {
-            finding.standing = Standing::Unchanged;
-        }
-        finding.regression_p = worse;
-        finding.regressed |= worse.is_some_and(|p| p <= level);
-        if finding.regressed {
-            // Worse by more than a margin is worse.
-            finding.standing = Standing::Worse;
-        }
-        finding
-    });
+    let findings =
+        raw.into_iter().zip(changed).zip(regressed).map(|((Raw { mut finding, .. }, p), worse)| {
+            finding.p = p;
+            if p.is_some_and(|p| p > level) {
+                finding.standing = Standing::Unchanged;
+            }
+            finding.regression_p = worse;
+            finding.regressed |= worse.is_some_and(|p| p <= level);
+            if finding.regressed {
+                // Worse by more than a margin is worse.
+                finding.standing = Standing::Worse;
+            }
+            finding
+        });
     findings.collect()
 }
 

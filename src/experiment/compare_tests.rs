@@ -36,7 +36,11 @@ fn margins_are_tested_and_not_only_passed() {
     let by = |factor: f64| base.iter().map(|value| value.map(|v| v * factor)).collect::<Vec<_>>();
     let check = |rule: &str, factor: f64, standing: Standing, regressed: bool| {
         let finding = judged(rule, &base, &by(factor), true);
-        assert_eq!((finding.standing, finding.regressed), (standing, regressed), "{rule} {factor} {finding:?}");
+        assert_eq!(
+            (finding.standing, finding.regressed),
+            (standing, regressed),
+            "{rule} {factor} {finding:?}"
+        );
     };
     check("ttft.p99:5%", 1.2, Standing::Worse, true);
     check("ttft.p99:5%", 1.03, Standing::Worse, false);
@@ -82,17 +86,22 @@ fn one_run_is_judged_by_thresholds() {
 
 #[test]
 fn what_is_infinite_or_absent_is_judged_and_said() {
-    let check = |base: &[Option<f64>], new: &[Option<f64>], paired: bool, standing: Standing, regressed: bool| {
-        let finding = judged("ttft.p99:5%", base, new, paired);
-        assert_eq!((finding.standing, finding.regressed), (standing, regressed), "{base:?} {new:?} {finding:?}");
-        let back = judged("ttft.p99:5%", new, base, paired);
-        let mirrored = match standing {
-            Standing::Worse => Standing::Better,
-            Standing::Better => Standing::Worse,
-            other => other,
+    let check =
+        |base: &[Option<f64>], new: &[Option<f64>], paired: bool, standing: Standing, regressed: bool| {
+            let finding = judged("ttft.p99:5%", base, new, paired);
+            assert_eq!(
+                (finding.standing, finding.regressed),
+                (standing, regressed),
+                "{base:?} {new:?} {finding:?}"
+            );
+            let back = judged("ttft.p99:5%", new, base, paired);
+            let mirrored = match standing {
+                Standing::Worse => Standing::Better,
+                Standing::Better => Standing::Worse,
+                other => other,
+            };
+            assert_eq!(back.standing, mirrored, "swapped {base:?} {new:?}");
         };
-        assert_eq!(back.standing, mirrored, "swapped {base:?} {new:?}");
-    };
     use Standing::{Unchanged, Worse};
     let (one, two) = (Some(1.0), Some(2.0));
     check(&[one, two], &[INF, INF], false, Worse, true);

@@ -45,10 +45,10 @@ pub fn welch(base: &[f64], new: &[f64], weight: f64) -> Option<Contrast> {
     let of_base = weight * weight * base_variance / base.len() as f64;
     let of_new = new_variance / new.len() as f64;
     let squared = of_base + of_new;
-    let parts =
-        of_base * of_base / (base.len() - 1) as f64 + of_new * of_new / (new.len() - 1) as f64;
+    let parts = of_base * of_base / (base.len() - 1) as f64 + of_new * of_new / (new.len() - 1) as f64;
     let pooled = (base.len() + new.len() - 2) as f64;
-    let degrees_of_freedom = if parts > 0.0 { (squared * squared / parts).clamp(1.0, pooled) } else { pooled };
+    let degrees_of_freedom =
+        if parts > 0.0 { (squared * squared / parts).clamp(1.0, pooled) } else { pooled };
     let estimate = less(new_mean, weight * base_mean);
     Some(Contrast { estimate, standard_error: squared.sqrt(), degrees_of_freedom })
 }
@@ -165,14 +165,14 @@ mod tests {
         check(&a1, &a2, -2.46, 25.0, 0.021);
         let b1 = [17.2, 20.9, 22.6, 18.1, 21.7, 21.4, 23.5, 24.2, 14.7, 21.8];
         let b2 = [
-            21.5, 22.8, 21.0, 23.0, 21.6, 23.6, 22.5, 20.7, 23.4, 21.8, 20.7, 21.7, 21.5, 22.5, 23.6, 21.5, 22.5, 23.5,
-            21.5, 21.8,
+            21.5, 22.8, 21.0, 23.0, 21.6, 23.6, 22.5, 20.7, 23.4, 21.8, 20.7, 21.7, 21.5, 22.5, 23.6, 21.5,
+            22.5, 23.5, 21.5, 21.8,
         ];
         check(&b1, &b2, -1.57, 9.9, 0.149);
         let c1 = [19.8, 20.4, 19.6, 17.8, 18.5, 18.9, 18.3, 18.9, 19.5, 22.0];
         let c2 = [
-            28.2, 26.6, 20.1, 23.3, 25.2, 22.1, 17.7, 27.6, 20.6, 13.7, 23.2, 17.5, 20.6, 18.0, 23.9, 21.6, 24.3, 20.4,
-            24.0, 13.2,
+            28.2, 26.6, 20.1, 23.3, 25.2, 22.1, 17.7, 27.6, 20.6, 13.7, 23.2, 17.5, 20.6, 18.0, 23.9, 21.6,
+            24.3, 20.4, 24.0, 13.2,
         ];
         check(&c1, &c2, -2.22, 24.5, 0.036);
     }
@@ -206,7 +206,8 @@ mod tests {
     #[test]
     fn pairs_are_those_of_the_estimates() {
         let (base, new) = ([10.0, 21.0, 29.5, 33.0], [11.5, 21.5, 31.0, 36.0]);
-        let (contrast, estimate) = (paired(&base, &new, 1.0).unwrap(), paired_difference(&base, &new).unwrap());
+        let (contrast, estimate) =
+            (paired(&base, &new, 1.0).unwrap(), paired_difference(&base, &new).unwrap());
         near(contrast.estimate, estimate.mean, 1e-12);
         let ((low, high), (from, to)) = (contrast.interval(0.05), estimate.interval.unwrap());
         near(low, from, 1e-9);

@@ -30,7 +30,8 @@ struct Lines {
 /// The report. GitLab shows only what lies in a file: the others are left out.
 pub fn write(diagnostics: &[Diagnostic]) -> String {
     let mut seen: BTreeMap<String, usize> = BTreeMap::new();
-    let issues: Vec<Issue> = diagnostics.iter().filter_map(|diagnostic| issue(diagnostic, &mut seen)).collect();
+    let issues: Vec<Issue> =
+        diagnostics.iter().filter_map(|diagnostic| issue(diagnostic, &mut seen)).collect();
     serde_json::to_string_pretty(&issues).expect("its keys are texts") + "\n"
 }
 
@@ -75,7 +76,8 @@ mod tests {
     #[test]
     fn issues_have_what_gitlab_asks_for() {
         let gate = |value: &str| {
-            Diagnostic::at("E0901", "./s.yaml", 12, 3, 8, "gates: [..]", format!("hpa: {value}")).labelled("ttft under hpa")
+            Diagnostic::at("E0901", "./s.yaml", 12, 3, 8, "gates: [..]", format!("hpa: {value}"))
+                .labelled("ttft under hpa")
         };
         let diagnostics = [
             gate("4.81s"),
@@ -89,7 +91,8 @@ mod tests {
         assert_eq!((&issues[0]["check_name"], &issues[0]["severity"]), (&"E0901".into(), &"critical".into()));
         assert_eq!(issues[2]["location"]["lines"]["begin"], 1);
         assert_eq!(issues[2]["description"], "it does not exist; write it");
-        let fingerprints: Vec<&str> = issues.iter().map(|issue| issue["fingerprint"].as_str().unwrap()).collect();
+        let fingerprints: Vec<&str> =
+            issues.iter().map(|issue| issue["fingerprint"].as_str().unwrap()).collect();
         assert!(fingerprints[0] != fingerprints[1] && fingerprints[0].len() == 64);
         // The same gate with another figure is the same issue.
         let other: Vec<Value> = serde_json::from_str(&write(&[gate("4.90s")])).unwrap();

@@ -187,7 +187,9 @@ impl Comparison {
         let percent = (100.0 * (1.0 - self.level) * 1e6).round() / 1e6;
         let common = if self.runs.0 == 1 { "seed" } else { "seeds" };
         match (self.paired, self.is_single()) {
-            (true, true) => "one run with the same seed: nothing can be said of noise, no interval".to_owned(),
+            (true, true) => {
+                "one run with the same seed: nothing can be said of noise, no interval".to_owned()
+            }
             (true, false) => format!("paired on {} common {common}, {percent} % interval", self.runs.0),
             (false, true) => {
                 "not paired, and one run on a side: nothing can be said of noise, no interval".to_owned()
@@ -210,7 +212,11 @@ impl Comparison {
 }
 
 /// The policies that are held against each other, in the order of the new side.
-fn matched<'a>(base: &'a Baseline, new: &'a Baseline, options: &Options) -> Vec<(&'a BaselinePolicy, &'a BaselinePolicy)> {
+fn matched<'a>(
+    base: &'a Baseline,
+    new: &'a Baseline,
+    options: &Options,
+) -> Vec<(&'a BaselinePolicy, &'a BaselinePolicy)> {
     match &options.pair {
         Some((from, to)) => base.policy(from).zip(new.policy(to)).into_iter().collect(),
         None => new.policies.iter().filter_map(|to| Some((base.policy(&to.name)?, to))).collect(),
@@ -225,7 +231,8 @@ fn plan(options: &Options, new: &Baseline, policy: &str) -> Vec<(&'static Metric
     } else if options.drift {
         Vec::new()
     } else {
-        let bound: Vec<Rule> = gated.iter().filter(|m| m.better != Better::Neither).map(|m| Rule::of(m)).collect();
+        let bound: Vec<Rule> =
+            gated.iter().filter(|m| m.better != Better::Neither).map(|m| Rule::of(m)).collect();
         let usual = || JUDGED.iter().filter_map(|name| Metric::find(name)).map(Rule::of).collect();
         if bound.is_empty() { usual() } else { bound }
     };
@@ -324,9 +331,12 @@ impl Line {
     pub fn note(&self) -> String {
         let Finding { base_runs, new_runs, .. } = self.finding;
         let counted = |what: &str, base: usize, new: usize| {
-            let shown = |count: usize, of: usize| if count == of { "all".to_owned() } else { format!("{count} of {of}") };
-            (base + new > 0)
-                .then(|| format!("{what} in {} -> {} runs", shown(base, base_runs.runs), shown(new, new_runs.runs)))
+            let shown = |count: usize, of: usize| {
+                if count == of { "all".to_owned() } else { format!("{count} of {of}") }
+            };
+            (base + new > 0).then(|| {
+                format!("{what} in {} -> {} runs", shown(base, base_runs.runs), shown(new, new_runs.runs))
+            })
         };
         let notes = [
             counted("infinite", base_runs.infinite, new_runs.infinite),

@@ -82,7 +82,9 @@ impl From<&Line> for LineDoc {
             difference: Figure(finding.difference),
             interval: finding.interval,
             relative: Figure(finding.difference.and_then(relative)),
-            relative_interval: finding.interval.and_then(|(low, high)| Some((relative(low)?, relative(high)?))),
+            relative_interval: finding
+                .interval
+                .and_then(|(low, high)| Some((relative(low)?, relative(high)?))),
             basis: finding.basis,
             standing: finding.standing,
             p: finding.p,
@@ -131,7 +133,11 @@ pub fn markdown(comparison: &Comparison, out: &mut dyn Write) -> io::Result<()> 
     writeln!(out, "**Verdict:** {}\n", escaped(&verdict(comparison)))?;
     writeln!(out, "✗ worse · ✓ better · · no change detected ({})\n", escaped(&comparison.basis()))?;
     for policy in &comparison.policies {
-        writeln!(out, "| {} | base | new | change | interval | |\n|---|---|---|---|---|---|", escaped(&policy.name()))?;
+        writeln!(
+            out,
+            "| {} | base | new | change | interval | |\n|---|---|---|---|---|---|",
+            escaped(&policy.name())
+        )?;
         for line in &policy.lines {
             let words = Words::of(line);
             let interval = words.interval.as_ref().map(|(low, high)| format!("[{low}, {high}]"));

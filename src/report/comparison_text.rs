@@ -91,7 +91,9 @@ fn signed(unit: Unit, amount: f64) -> String {
 pub fn margin(line: &Line, margin: Margin) -> String {
     match margin {
         Margin::Relative(_) => margin.to_string(),
-        Margin::Absolute(amount) if line.metric.unit == Unit::Share => format!("{}pp", number(amount * 100.0)),
+        Margin::Absolute(amount) if line.metric.unit == Unit::Share => {
+            format!("{}pp", number(amount * 100.0))
+        }
         Margin::Absolute(amount) if line.metric.unit == Unit::Usd => format!("${}", number(amount)),
         Margin::Absolute(amount) if line.metric.unit == Unit::Seconds && amount < 1.0 => {
             format!("{}ms", number(amount * 1e3))
@@ -140,7 +142,8 @@ pub fn verdict(comparison: &Comparison) -> String {
         .regressions()
         .map(|(policy, line)| format!("{}; {}", regression(policy, line), because(policy)))
         .collect();
-    let counted = |count: usize, one: &str, many: &str| format!("{count} {}", if count == 1 { one } else { many });
+    let counted =
+        |count: usize, one: &str, many: &str| format!("{count} {}", if count == 1 { one } else { many });
     let mut parts = Vec::new();
     if comparison.policies.is_empty() {
         parts.push("nothing was compared: no policy is in both".to_owned());
@@ -155,7 +158,8 @@ pub fn verdict(comparison: &Comparison) -> String {
         let first = &regressions[0];
         parts.push(format!("{}: {first}", counted(regressions.len(), "regression", "regressions")));
     } else if comparison.judged() > 0 {
-        let count = |standing: Standing| comparison.lines().filter(|line| line.finding.standing == standing).count();
+        let count =
+            |standing: Standing| comparison.lines().filter(|line| line.finding.standing == standing).count();
         let tally = format!(
             "{} worse, {} better of {} shown",
             count(Standing::Worse),
@@ -179,7 +183,8 @@ fn because(policy: &PolicyComparison) -> String {
 
 /// Writes it.
 pub fn write(comparison: &Comparison, colour: bool, out: &mut dyn Write) -> io::Result<()> {
-    let paint = |style: Style, text: &str| if colour { format!("{style}{text}{style:#}") } else { text.to_owned() };
+    let paint =
+        |style: Style, text: &str| if colour { format!("{style}{text}{style:#}") } else { text.to_owned() };
     let different = comparison.lines().any(|line| line.finding.standing == Standing::Different);
     writeln!(
         out,
@@ -235,7 +240,9 @@ pub fn write(comparison: &Comparison, colour: bool, out: &mut dyn Write) -> io::
             writeln!(out, "{}", because(policy))?;
         }
     }
-    for (names, what) in [(&comparison.added, "is not in the baseline"), (&comparison.vanished, "is in the baseline only")] {
+    for (names, what) in
+        [(&comparison.added, "is not in the baseline"), (&comparison.vanished, "is in the baseline only")]
+    {
         for name in names {
             writeln!(out, "{}: {what}; not compared", super::difference::plain(name))?;
         }

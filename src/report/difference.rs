@@ -76,7 +76,8 @@ pub fn differences(base: &Baseline, of_base: &str, new: &Baseline, of_new: &str)
 }
 
 fn policy(found: &mut Vec<Difference>, base: &Baseline, of_base: &str, new: &Baseline, of_new: &str) {
-    let section = |side: &Baseline, name: &str| side.resolved.get("policies").and_then(|all| all.get(name)).cloned();
+    let section =
+        |side: &Baseline, name: &str| side.resolved.get("policies").and_then(|all| all.get(name)).cloned();
     let (from, to) = (section(base, of_base), section(new, of_new));
     let kind = |section: &Option<Value>| -> Option<(String, Value)> {
         let map = section.as_ref()?.as_object()?;
@@ -164,7 +165,8 @@ mod tests {
 
     #[test]
     fn unset_fields_long_values_and_other_contents() {
-        let base = side(json!({ "policies": { "a": { "fixed": { "replicas": 1 } } }, "slo": { "ttft": "2s" } }));
+        let base =
+            side(json!({ "policies": { "a": { "fixed": { "replicas": 1 } } }, "slo": { "ttft": "2s" } }));
         let long = "x".repeat(80);
         let mut new = side(json!({
             "policies": { "a": { "fixed": { "replicas": 1, "why": long, "list": [] } } }

@@ -35,7 +35,12 @@ pub fn drifts(base: &Baseline, new: &Baseline) -> Vec<Drift> {
         }
     };
     add("scenario", "seed", base.seed.to_string(), new.seed.to_string());
-    add("scenario", "policies", super::difference::plain(&base.names().join(", ")), super::difference::plain(&new.names().join(", ")));
+    add(
+        "scenario",
+        "policies",
+        super::difference::plain(&base.names().join(", ")),
+        super::difference::plain(&new.names().join(", ")),
+    );
     for policy in &base.policies {
         let Some(other) = new.policy(&policy.name) else { continue };
         add(&policy.name, "runs", policy.runs.len().to_string(), other.runs.len().to_string());
@@ -51,7 +56,10 @@ pub fn drifts(base: &Baseline, new: &Baseline) -> Vec<Drift> {
 }
 
 /// The metrics of two runs that are not equal to the bit.
-fn metrics<'a>(base: &'a BaselineRun, new: &'a BaselineRun) -> impl Iterator<Item = (&'a str, String, String)> {
+fn metrics<'a>(
+    base: &'a BaselineRun,
+    new: &'a BaselineRun,
+) -> impl Iterator<Item = (&'a str, String, String)> {
     let bits = |figure: &Figure| figure.0.map(f64::to_bits);
     base.metrics.iter().filter_map(move |(name, figure)| match new.metrics.get(name) {
         Some(other) if bits(figure) == bits(other) => None,

@@ -29,7 +29,10 @@ pub fn write(summary: &Summary, comparison: Option<&Comparison>) -> String {
     let tests: usize = suites.iter().map(|(_, cases)| cases.len()).sum();
     let failures: usize = suites.iter().map(|(_, cases)| failed(cases)).sum();
     let mut out = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
-    _ = writeln!(out, "<testsuites name=\"thawline\" tests=\"{tests}\" failures=\"{failures}\" errors=\"0\">");
+    _ = writeln!(
+        out,
+        "<testsuites name=\"thawline\" tests=\"{tests}\" failures=\"{failures}\" errors=\"0\">"
+    );
     for (name, cases) in &suites {
         _ = writeln!(
             out,
@@ -77,7 +80,11 @@ fn gates(summary: &Summary) -> Vec<Case> {
                 let message = format!("{} is {value}, gate {}: {how}", row.gate.metric.name, row.gate);
                 ("gate", message, summary.verdict_text.clone())
             });
-            cases.push(Case { class: format!("{scenario}.{}", policy.name), name: row.gate.to_string(), failure });
+            cases.push(Case {
+                class: format!("{scenario}.{}", policy.name),
+                name: row.gate.to_string(),
+                failure,
+            });
         }
     }
     cases
@@ -139,7 +146,11 @@ mod tests {
         let gates = summary.gates_total();
         let failed = summary.gates_failed();
         assert!(failed > 0 && failed < gates);
-        assert!(text.contains(&format!("<testsuite name=\"evening-spike\" tests=\"{gates}\" failures=\"{failed}\"")));
+        assert!(
+            text.contains(&format!(
+                "<testsuite name=\"evening-spike\" tests=\"{gates}\" failures=\"{failed}\""
+            ))
+        );
         assert_eq!(text.matches("<testcase ").count(), gates);
         assert_eq!(text.matches("<failure type=\"gate\"").count(), failed);
         assert!(text.contains("name=\"ttft.p99 &lt; 2s\""), "{text}");
@@ -156,15 +167,24 @@ mod tests {
         }
         let options = Options { drift: true, rules: vec![], ..Options::default() };
         let text = write(&summary, Some(&Comparison::new(("a", "b"), &base, &new, &options)));
-        assert!(text.contains("<failure type=\"drift\" message=\"3 differences from the baseline\">"), "{text}");
+        assert!(
+            text.contains("<failure type=\"drift\" message=\"3 differences from the baseline\">"),
+            "{text}"
+        );
         let options = Options::default();
         let text = write(&summary, Some(&Comparison::new(("a", "b"), &base, &new, &options)));
         assert_eq!(text.matches("<failure type=\"regression\"").count(), 1, "{text}");
-        assert!(text.contains("warm-pool cost.total") && text.contains("+100.0% [+100.0%, +100.0%]"), "{text}");
+        assert!(
+            text.contains("warm-pool cost.total") && text.contains("+100.0% [+100.0%, +100.0%]"),
+            "{text}"
+        );
     }
 
     #[test]
     fn no_text_breaks_the_file() {
-        assert_eq!(escaped("a<b>&\"c\"\u{1b}[31m\u{0}\n"), "a&lt;b&gt;&amp;&quot;c&quot;\u{fffd}[31m\u{fffd}&#10;");
+        assert_eq!(
+            escaped("a<b>&\"c\"\u{1b}[31m\u{0}\n"),
+            "a&lt;b&gt;&amp;&quot;c&quot;\u{fffd}[31m\u{fffd}&#10;"
+        );
     }
 }

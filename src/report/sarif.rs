@@ -97,7 +97,9 @@ mod tests {
     #[test]
     fn results_point_at_rules_and_places() {
         let faults = [
-            Diagnostic::at("E0301", "./a b.yaml", 3, 5, 4, "x: 150%", "150% is too much").labelled("here").helped("write 1%"),
+            Diagnostic::at("E0301", "./a b.yaml", 3, 5, 4, "x: 150%", "150% is too much")
+                .labelled("here")
+                .helped("write 1%"),
             Diagnostic::in_file("E0401", "t.yaml", "it does not exist"),
             Diagnostic::warning("W0107", "beyond"),
             Diagnostic::warning("W0203", "taken"),

@@ -448,8 +448,7 @@ impl Resolver<'_> {
             prices: prices(profile, &simulation.cluster, self.spec()),
             command: String::new(),
         };
-        let searched =
-            known.filter(|known| known.resolved.is_searched && known.is_same_service(&spec));
+        let searched = known.filter(|known| known.resolved.is_searched && known.is_same_service(&spec));
         let mut resolved = Resolved {
             simulation,
             policies: spec.policies.clone(),

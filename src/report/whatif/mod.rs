@@ -168,7 +168,8 @@ impl WhatIf {
     ) -> Self {
         let named = |name: &str| Metric::find(name).expect("it is in the table of metrics");
         let has_slo = !slo_limits(&header.slo).is_empty();
-        let harm = if has_slo { named(BREACH) } else { metrics.first().copied().unwrap_or(named("ttft.p99")) };
+        let harm =
+            if has_slo { named(BREACH) } else { metrics.first().copied().unwrap_or(named("ttft.p99")) };
         let row = |name, words, sets, runs: &[Figures]| {
             let statuses: Vec<GateStatus> = gates.iter().map(|gate| judge(gate, runs)).collect();
             Row {

@@ -43,7 +43,8 @@ const fn mark(status: GateStatus) -> Style {
 
 /// An assignment as a shell takes it.
 fn shell(set: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '=' | '-' | '_' | '/' | ':' | '%' | '+');
+    let is_plain =
+        |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '=' | '-' | '_' | '/' | ':' | '%' | '+');
     if set.chars().all(is_plain) { set.to_owned() } else { format!("'{}'", set.replace('\'', r"'\''")) }
 }
 
@@ -103,7 +104,8 @@ impl WhatIf {
             head.push(format!("slo {}", self.slo.join(", ")));
         }
         head.push(format!("seed {}", self.seed));
-        let mut out = format!("{}\n{}\n\n", wrapped("", &head, 2, width), wrapped("", &[self.key()], 2, width));
+        let mut out =
+            format!("{}\n{}\n\n", wrapped("", &head, 2, width), wrapped("", &[self.key()], 2, width));
         self.table(&mut out);
         out.push('\n');
         if !self.gates.is_empty() {
@@ -116,7 +118,8 @@ impl WhatIf {
         }
         for line in &self.verdict.lines {
             let (label, rest) = line.split_once(": ").unwrap_or(("", line));
-            let label = if label.is_empty() { String::new() } else { paint(HEADING, &format!("{label}:")) + " " };
+            let label =
+                if label.is_empty() { String::new() } else { paint(HEADING, &format!("{label}:")) + " " };
             _ = writeln!(out, "{label}{rest}");
         }
         out
@@ -216,7 +219,10 @@ impl WhatIf {
             _ = writeln!(out, "- {}", escaped(line));
         }
         if verbose {
-            _ = writeln!(out, "\n<details><summary>What each row writes over the scenario</summary>\n\n```sh");
+            _ = writeln!(
+                out,
+                "\n<details><summary>What each row writes over the scenario</summary>\n\n```sh"
+            );
             for row in &self.rows {
                 _ = writeln!(out, "# {}\n{}", row.words, options(row));
             }

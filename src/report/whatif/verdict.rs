@@ -56,7 +56,9 @@ impl Verdict {
         // The first of equals: those come in the order of the rows.
         let best = |of: &dyn Fn(&(&Row, f64)) -> Option<f64>| {
             let scored = helpful.iter().filter_map(|own| Some((own.0, of(own)?)));
-            scored.reduce(|best, own| if own.1.total_cmp(&best.1).is_gt() { own } else { best }).map(|own| own.0)
+            scored
+                .reduce(|best, own| if own.1.total_cmp(&best.1).is_gt() { own } else { best })
+                .map(|own| own.0)
         };
         let free = best(&|(row, benefit)| (price(row) <= 0.0).then_some(*benefit));
         let paid = best(&|(row, benefit)| (price(row) > 0.0).then(|| benefit / price(row)));
@@ -94,17 +96,19 @@ impl Verdict {
             (false, Some(cheapest)) if holding.len() == 1 => {
                 format!("{every} with one change alone: {}", at(cheapest))
             }
-            (false, Some(cheapest)) => format!(
-                "{every} with any of {} changes alone; cheapest: {}",
-                holding.len(),
-                at(cheapest)
-            ),
+            (false, Some(cheapest)) => {
+                format!("{every} with any of {} changes alone; cheapest: {}", holding.len(), at(cheapest))
+            }
             (false, None) => {
                 let held = |row: &Row| row.gates.iter().filter(|status| status.is_held(false)).count();
-                let nearest = rows.iter().rev().max_by_key(|row| held(row)).filter(|row| held(row) > held(base));
+                let nearest =
+                    rows.iter().rev().max_by_key(|row| held(row)).filter(|row| held(row) > held(base));
                 let nearest = nearest.or(rows.first().filter(|row| benefit(row).is_some()));
                 let nearest = nearest.map_or_else(String::new, |row| format!("; nearest: {}", row.words));
-                format!("no single change makes {} hold{nearest}", if gates.len() == 1 { "the gate" } else { "every gate" })
+                format!(
+                    "no single change makes {} hold{nearest}",
+                    if gates.len() == 1 { "the gate" } else { "every gate" }
+                )
             }
         };
         self.lines.push(format!("verdict: {sentence}"));

@@ -29,7 +29,12 @@ pub struct Ground<'a> {
 
 impl<'a> Ground<'a> {
     /// From a scenario that can be run.
-    pub fn new(scenario: &'a Scenario, resolved: &'a Resolved, profile: &'a Profile, policy: &'a str) -> Self {
+    pub fn new(
+        scenario: &'a Scenario,
+        resolved: &'a Resolved,
+        profile: &'a Profile,
+        policy: &'a str,
+    ) -> Self {
         // The document was read once already, by which it is known to be sound.
         let whole: Value = yaml::read(&scenario.document).unwrap_or_default();
         let at = Path::keys(["policies", policy]);

@@ -167,10 +167,7 @@ pub fn named(only: &[String], skip: &[String]) -> Result<Vec<&'static Mitigation
         return Err(unknown);
     }
     let has = |names: &[String], mitigation: &Mitigation| names.iter().any(|name| name == mitigation.name);
-    Ok(MITIGATIONS
-        .iter()
-        .filter(|own| (only.is_empty() || has(only, own)) && !has(skip, own))
-        .collect())
+    Ok(MITIGATIONS.iter().filter(|own| (only.is_empty() || has(only, own)) && !has(skip, own)).collect())
 }
 
 /// The scenario with its other policies left out, and the gates that bind them alone.
@@ -214,7 +211,8 @@ impl Trials {
         }
         let (profile, _) = scenario.read_profile()?;
         let traffic = workload::load(&scenario.spec.workload, &scenario.directory, scenario.spec.seed);
-        let traffic = traffic.map_err(|faults| super::workload_diagnostics(Some(&scenario.document), &faults))?;
+        let traffic =
+            traffic.map_err(|faults| super::workload_diagnostics(Some(&scenario.document), &faults))?;
         let ground = Ground::new(&scenario, &base, &profile, policy);
         let (mut variants, mut untried) = (Vec::new(), Vec::new());
         for mitigation in mitigations.iter().copied() {
