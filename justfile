@@ -13,6 +13,7 @@ demo:
 # Writes every expected output anew: look at the diff before you commit it
 bless:
     THAWLINE_BLESS=1 INSTA_UPDATE=always cargo test
+    reports/check.sh --bless
     just picture
     just sample
 

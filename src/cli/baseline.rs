@@ -80,7 +80,7 @@ pub(super) struct Checks {
 
 impl Checks {
     /// Reads the baseline and what fails it.
-    pub fn prepare(args: &SimulateArgs, resolved: &Resolved) -> Result<Self, Vec<Diagnostic>> {
+    pub fn prepare(args: &SimulateArgs) -> Result<Self, Vec<Diagnostic>> {
         let Some(path) = &args.baseline else { return Ok(Self { baseline: None }) };
         let mut faults = Vec::new();
         let (rules, drift) = rules(&args.fail_on).unwrap_or_else(|found| {
@@ -89,15 +89,21 @@ impl Checks {
         });
         let baseline = read(path).map_err(|fault| faults.push(fault));
         let Ok(baseline) = baseline else { return Err(faults) };
-        if !resolved.policies.keys().any(|name| baseline.policy(name).is_some()) {
-            let mine: Vec<&str> = resolved.policies.keys().map(String::as_str).collect();
-            faults.push(no_common_policy(&baseline.names(), &mine));
-        }
         if !faults.is_empty() {
             return Err(faults);
         }
         let options = Options { level: args.level, rules, drift, ..Options::default() };
         Ok(Self { baseline: Some((path.display().to_string(), baseline, options)) })
+    }
+
+    /// Makes sure that there will be something to compare.
+    pub fn suit(&self, resolved: &Resolved) -> Result<(), Vec<Diagnostic>> {
+        let Some((_, baseline, _)) = &self.baseline else { return Ok(()) };
+        if resolved.policies.keys().any(|name| baseline.policy(name).is_some()) {
+            return Ok(());
+        }
+        let mine: Vec<&str> = resolved.policies.keys().map(String::as_str).collect();
+        Err(vec![no_common_policy(&baseline.names(), &mine)])
     }
 
     /// The files of the output directory that it adds.
@@ -106,8 +112,7 @@ impl Checks {
     }
 
     /// Makes sure that the files beside the output directory can be written.
-    #[allow(clippy::unused_self)] // It belongs to the steps of a check, in their order.
-    pub fn open(&self, args: &SimulateArgs) -> Result<Files, Vec<Diagnostic>> {
+    pub fn open(args: &SimulateArgs) -> Result<Files, Vec<Diagnostic>> {
         let mut faults = Vec::new();
         let mut open = |path: &Option<std::path::PathBuf>| {
             path.as_deref().and_then(|path| {

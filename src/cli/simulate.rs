@@ -26,6 +26,8 @@ pub(super) const RESOLVED: &str = "resolved.yaml";
 pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 
 pub(super) fn run(args: &SimulateArgs) -> Answer {
+    let checks = Checks::prepare(args)?;
+    let files = Checks::open(args)?;
     let mut sets = args.sets.clone();
     sets.extend(args.seed.map(|seed| format!("seed={seed}")));
     if args.foresight && !sets.iter().any(|set| set.starts_with("foresight")) {
@@ -34,12 +36,11 @@ pub(super) fn run(args: &SimulateArgs) -> Answer {
     let scenario = scenario::load(&args.scenario, &sets)?;
     let mut resolved = scenario::resolve(&scenario, args.exact_steps)?;
     let dir = args.out.clone().unwrap_or_else(|| Path::new("reports").join(&scenario.spec.name));
-    let checks = Checks::prepare(args, &resolved)?;
+    checks.suit(&resolved)?;
     let charts = chart_files(args);
     let mut extra = [&[RESOLVED][..], checks.files()].concat();
     extra.extend(charts.iter().map(|(name, ..)| name.as_str()));
     let outputs = Outputs::prepare(&dir, &extra).map_err(|error| unwritable(&error))?;
-    let files = checks.open(args)?;
     console::report(&resolved.notes);
     let started = Instant::now();
     resolved.measure_capacity().map_err(|failure| workload_failed(&args.scenario, &failure))?;

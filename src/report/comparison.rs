@@ -318,6 +318,9 @@ impl PolicyComparison {
         let shown: Vec<String> = self.differences.iter().take(most).map(Difference::text).collect();
         let more = self.differences.len().saturating_sub(most);
         match self.differences.len() {
+            0 if self.is_changed() => {
+                "nothing differs between the two resolved scenarios: the program itself has changed".to_owned()
+            }
             0 => "nothing differs between the two resolved scenarios".to_owned(),
             1 => format!("{}      (the only difference between the two resolved scenarios)", shown[0]),
             _ if more > 0 => format!("{} · and {more} more", shown.join(" · ")),
