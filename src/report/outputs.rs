@@ -114,7 +114,7 @@ impl Outputs {
         // Announced, and not written after all.
         for (name, unwritten) in &self.open {
             if unwritten.is_some() {
-                let path = self.staging.new().join(name);
+                let path = self.staging.fresh().join(name);
                 fs::remove_file(&path).map_err(|source| OutputsError::Write { path, source })?;
             }
         }
@@ -124,7 +124,7 @@ impl Outputs {
     }
 
     fn open(&mut self, name: &str) -> Result<(), OutputsError> {
-        let file = File::create_new(self.staging.new().join(name))
+        let file = File::create_new(self.staging.fresh().join(name))
             .map_err(|source| OutputsError::Write { path: self.dir.join(name), source })?;
         self.open.push((name.to_owned(), Some(file)));
         Ok(())
@@ -173,7 +173,7 @@ impl Outputs {
         // A file can be renamed within its file system only, and the output directory may be another one.
         let within = Staging::make_in(&self.target).map_err(failed)?;
         for name in names {
-            fs::copy(whole.join(name), within.new().join(name))
+            fs::copy(whole.join(name), within.fresh().join(name))
                 .map_err(|source| OutputsError::Write { path: self.dir.join(name), source })?;
         }
         within.complete().map_err(failed)?;

@@ -33,7 +33,7 @@ impl Staging {
             match claim(&root) {
                 Ok(Some(lock)) => {
                     let staging = Self { root, _lock: lock };
-                    fs::create_dir(staging.new())?;
+                    fs::create_dir(staging.fresh())?;
                     return Ok(staging);
                 }
                 Ok(None) => {}
@@ -52,7 +52,7 @@ impl Staging {
     }
 
     /// Where files are written.
-    pub fn new(&self) -> PathBuf {
+    pub fn fresh(&self) -> PathBuf {
         self.root.join("new")
     }
 
@@ -63,7 +63,7 @@ impl Staging {
 
     /// Says that all files are complete; they are then in [`Staging::whole`].
     pub fn complete(&self) -> io::Result<()> {
-        fs::rename(self.new(), self.whole())
+        fs::rename(self.fresh(), self.whole())
     }
 
     /// Makes the place for what is put aside.

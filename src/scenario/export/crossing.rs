@@ -208,7 +208,7 @@ fn to_hpa(spec: &KedaSpec) -> Result<Real, Refusal> {
         return Err(Refusal::new("httpScaledObject", why, INSTEAD));
     };
     let refuse = |path: &str, why: &str| Err(Refusal::new(path, why, INSTEAD));
-    if !own.min_replica_count.is_some_and(|min| min > 0) || own.idle_replica_count.is_some() {
+    if own.min_replica_count.is_none_or(|min| min <= 0) || own.idle_replica_count.is_some() {
         return refuse(
             "scaledObject.minReplicaCount",
             "KEDA puts the workload to sleep, and an HPA does not",

@@ -32,7 +32,9 @@ impl Exported {
         for (title, lines) in parts.iter().filter(|(_, lines)| !lines.is_empty()) {
             out.push_str("#\n");
             comment(&mut out, title, "");
-            lines.iter().for_each(|line| comment(&mut out, line, "  "));
+            for line in lines {
+                comment(&mut out, line, "  ");
+            }
         }
         for object in &self.objects {
             out.push_str("---\n");

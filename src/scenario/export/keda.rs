@@ -71,16 +71,19 @@ pub(super) fn export(spec: &KedaSpec, names: &Names, exported: &mut Exported) ->
 
 /// Fields that a scenario always has and an object only where they are not upstream's default.
 fn without_defaults(spec: &mut Map<String, Value>) {
-    fn drop_if(map: Option<&mut Value>, key: &str, default: &Value) {
-        if let Some(Value::Object(map)) = map
-            && map.get(key) == Some(default)
-        {
+    let mut drop_if = |fields: &[&str], key: &str, default: &Value| {
+        let found = fields.iter().try_fold(&mut *spec, |map, field| map.get_mut(*field)?.as_object_mut());
+        if let Some(map) = found.filter(|map| map.get(key) == Some(default)) {
             map.shift_remove(key);
         }
-    }
-    drop_if(spec.get_mut("advanced"), "restoreToOriginalReplicaCount", &Value::Bool(false));
-    drop_if(spec.get_mut("fallback"), "behavior", &Value::from("static"));
+    };
+    drop_if(&["advanced"], "restoreToOriginalReplicaCount", &Value::Bool(false));
+    drop_if(&["fallback"], "behavior", &Value::from("static"));
     for trigger in spec.get_mut("triggers").and_then(Value::as_array_mut).into_iter().flatten() {
-        drop_if(Some(trigger), "useCachedMetrics", &Value::Bool(false));
+        if let Some(map) =
+            trigger.as_object_mut().filter(|map| map.get("useCachedMetrics") == Some(&Value::Bool(false)))
+        {
+            map.shift_remove("useCachedMetrics");
+        }
     }
 }
