@@ -68,7 +68,9 @@ fn the_action_uses_what_it_declares_and_the_workflow_gives_nothing_else() {
     let text = text("action.yml");
     let used: BTreeSet<String> = text
         .match_indices("inputs.")
-        .map(|(at, _)| text[at + "inputs.".len()..].chars().take_while(|c| c.is_alphanumeric() || *c == '-').collect())
+        .map(|(at, _)| {
+            text[at + "inputs.".len()..].chars().take_while(|c| c.is_alphanumeric() || *c == '-').collect()
+        })
         .collect();
     assert_eq!(used, declared);
     let steps = action["runs"]["steps"].as_array().unwrap();
@@ -84,13 +86,15 @@ fn the_action_uses_what_it_declares_and_the_workflow_gives_nothing_else() {
     let step = steps.iter().find(|step| uses(step)).unwrap();
     let given: BTreeSet<String> = step["with"].as_object().unwrap().keys().cloned().collect();
     assert!(given.is_subset(&declared), "{given:?}");
-    let required = action["inputs"].as_object().unwrap().iter().filter(|(_, input)| input["required"] == true);
+    let required =
+        action["inputs"].as_object().unwrap().iter().filter(|(_, input)| input["required"] == true);
     assert!(required.map(|(name, _)| name).all(|name| given.contains(name)));
     // What it gives as rules and arguments are some.
     let words = |key: &str| -> Vec<String> {
         step["with"][key].as_str().unwrap().split_whitespace().map(str::to_owned).collect()
     };
-    let mut command: Vec<String> = ["thawline", "simulate", "s.yaml", "--baseline", "b"].map(str::to_owned).to_vec();
+    let mut command: Vec<String> =
+        ["thawline", "simulate", "s.yaml", "--baseline", "b"].map(str::to_owned).to_vec();
     command.extend(words("args"));
     for rule in words("fail-on") {
         assert!(thawline::experiment::FailOn::parse(&rule).is_ok(), "{rule}");

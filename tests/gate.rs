@@ -41,7 +41,16 @@ fn a_worsened_manifest_fails_the_gate_and_is_named() {
     let drift = ["simulate", "spike.yaml", "--baseline", "base.json", "--fail-on", "drift"];
     assert!(expect(at, &drift, 0).0.contains("no drift"));
     worsen(at);
-    let run = ["simulate", "spike.yaml", "--baseline", "base.json", "--junit", "junit.xml", "--code-quality", "quality.json"];
+    let run = [
+        "simulate",
+        "spike.yaml",
+        "--baseline",
+        "base.json",
+        "--junit",
+        "junit.xml",
+        "--code-quality",
+        "quality.json",
+    ];
     let (text, _) = expect(at, &run, 1);
     // Metric, amount, interval and the changed field, on one line; and it is the last.
     let last = text.lines().last().unwrap();
@@ -71,7 +80,10 @@ fn a_worsened_manifest_fails_the_gate_and_is_named() {
     let lenient = ["simulate", "spike.yaml", "--baseline", "base.json", "--fail-on", "e2e.p99:1000%"];
     expect(at, &lenient, 0);
     let (drifted, _) = expect(at, &drift, 1);
-    assert!(drifted.contains("drift hpa/0 e2e.p99  ") && drifted.contains("drift hpa/0 facts  "), "{drifted}");
+    assert!(
+        drifted.contains("drift hpa/0 e2e.p99  ") && drifted.contains("drift hpa/0 facts  "),
+        "{drifted}"
+    );
     assert!(!drifted.contains("drift fixed"), "{drifted}");
 }
 
@@ -90,7 +102,11 @@ fn compare_takes_outcomes_baselines_and_policies() {
     write_small(at, "");
     let set = ["--set", "policies.one.fixed.replicas=2", "--set", "name=bigger"];
     expect(at, &["simulate", "small.yaml", "--write-baseline", "small.json"], 0);
-    expect(at, &[&["simulate", "small.yaml", "--seed", "8", "--write-baseline", "other.json"], &set[..]].concat(), 0);
+    expect(
+        at,
+        &[&["simulate", "small.yaml", "--seed", "8", "--write-baseline", "other.json"], &set[..]].concat(),
+        0,
+    );
     expect(at, &[&["simulate", "small.yaml", "--out", "bigger"], &set[..]].concat(), 0);
     let compare = |arguments: &[&str], code: i32| {
         let (stdout, stderr) = expect(at, &[&["compare"], arguments].concat(), code);
@@ -104,24 +120,45 @@ fn compare_takes_outcomes_baselines_and_policies() {
     let why = "one: replicas  1 -> 2      (the only difference between the two resolved scenarios)";
     let paired = "(paired on 2 common seeds, 95 % interval)";
     let outcome = "bigger/outcome.json";
-    check(&["--base", "small.json", outcome, "--level", "50%", "--exit-zero"], 0, &[why, "paired on 2 common seeds, 50 %"]);
+    check(
+        &["--base", "small.json", outcome, "--level", "50%", "--exit-zero"],
+        0,
+        &[why, "paired on 2 common seeds, 50 %"],
+    );
     check(&["--base", "small.json", outcome, "--exit-zero"], 0, &[paired, "✗ cost.total", "verdict: "]);
     // Seeds that differ are never paired.
-    check(&["--base", "small.json", "other.json", "--exit-zero"], 0, &["not paired: seeds 7 and 8", "Welch's t", "seed  7 -> 8"]);
+    check(
+        &["--base", "small.json", "other.json", "--exit-zero"],
+        0,
+        &["not paired: seeds 7 and 8", "Welch's t", "seed  7 -> 8"],
+    );
     let two = ["--base", "small.json", "--base-policy", "one", "--policy", "hpa"];
     check(&[&two[..], &["--exit-zero"]].concat(), 0, &["one -> hpa", "kind of policy  fixed -> hpa", paired]);
-    check(&["--base", "small.json", outcome, "--metrics", "utilisation,coldStarts", "--exit-zero"], 0, &["utilisation"]);
+    check(
+        &["--base", "small.json", outcome, "--metrics", "utilisation,coldStarts", "--exit-zero"],
+        0,
+        &["utilisation"],
+    );
     let markdown = compare(&["--base", "small.json", outcome, "--format", "markdown", "--exit-zero"], 0);
     assert!(markdown.contains("| one | base | new | change | interval | |\n|---|"), "{markdown}");
-    let text = compare(&["--base", "small.json", outcome, "--format", "json", "--metrics", "all", "--exit-zero"], 0);
+    let text =
+        compare(&["--base", "small.json", outcome, "--format", "json", "--metrics", "all", "--exit-zero"], 0);
     let document: Value = serde_json::from_str(&text).unwrap();
     assert_eq!((&document["paired"], &document["baseRuns"]), (&true.into(), &2.into()));
     assert!(document["policies"][0]["metrics"].as_array().unwrap().len() > 40);
     // What is wrong is said at once, and ends in 2.
     check(&["--base", "small.json"], 2, &["E0905", "--base-policy A --policy B"]);
     check(&["--base", "small.json", "--policy", "one"], 2, &["E0905", "compared with itself"]);
-    check(&["--base", "small.json", "--policy", "x", "--base-policy", "y"], 2, &["no policy `x`", "no policy `y`", "2 errors"]);
-    check(&["--base", "none.json", "small.yaml", "--fail-on", "ttft.p9"], 2, &["none.json", "small.yaml", "did you mean `ttft.p9", "3 errors"]);
+    check(
+        &["--base", "small.json", "--policy", "x", "--base-policy", "y"],
+        2,
+        &["no policy `x`", "no policy `y`", "2 errors"],
+    );
+    check(
+        &["--base", "none.json", "small.yaml", "--fail-on", "ttft.p9"],
+        2,
+        &["none.json", "small.yaml", "did you mean `ttft.p9", "3 errors"],
+    );
     check(&["--base", "small.json", outcome, "--level", "0"], 2, &["a share above 0"]);
     let mut unlike = json(&at.join("small.json"));
     unlike["policies"][0]["name"] = "three".into();
@@ -131,7 +168,12 @@ fn compare_takes_outcomes_baselines_and_policies() {
     unlike["policies"][1]["name"] = "hpa".into();
     unlike["policies"][1]["runs"][1]["metrics"]["ttft.p99"] = "infinite".into();
     fs::write(at.join("unlike.json"), unlike.to_string()).unwrap();
-    let said = ["three: is not in the baseline", "one: is in the baseline only", "infinite in 0 of 2 -> 1 of 2 runs", ">timeout"];
+    let said = [
+        "three: is not in the baseline",
+        "one: is in the baseline only",
+        "infinite in 0 of 2 -> 1 of 2 runs",
+        ">timeout",
+    ];
     check(&["--base", "small.json", "unlike.json"], 1, &said);
 }
 
@@ -143,17 +185,26 @@ fn a_baseline_that_cannot_be_used_is_found_before_the_run() {
     fs::write(at.join("old.json"), r#"{ "schemaVersion": 1 }"#).unwrap();
     let check = |arguments: &[&str], parts: &[&str]| {
         let (stdout, stderr) = expect(at, &[&["simulate", "small.yaml"], arguments].concat(), 2);
-        assert!(stdout.is_empty() && parts.iter().all(|part| stderr.contains(part)), "{arguments:?}: {stderr}");
+        assert!(
+            stdout.is_empty() && parts.iter().all(|part| stderr.contains(part)),
+            "{arguments:?}: {stderr}"
+        );
         assert!(!at.join("reports").exists(), "{arguments:?}");
     };
     check(&["--baseline", "none.json"], &["E0401", "none.json"]);
     check(&["--baseline", "old.json"], &["schema version is 1"]);
-    check(&["--baseline", "small.yaml", "--fail-on", "x:y", "--fail-on", "ttft.p99:z"], &["3 errors", "E0904", "E0401"]);
+    check(
+        &["--baseline", "small.yaml", "--fail-on", "x:y", "--fail-on", "ttft.p99:z"],
+        &["3 errors", "E0904", "E0401"],
+    );
     check(&["--fail-on", "ttft.p99"], &["--baseline"]);
     check(&["--write-baseline", "missing/base.json"], &["E0402", "missing/base.json"]);
     check(&["--junit", "."], &["E0402", "it is no file"]);
-    let without = format!("{{{}}}", r#""schemaVersion": 2, "scenario": "a", "profile": "", "workload": "", "seed": 7, "replications": 1,
-        "spanNs": 1, "requests": 1, "resolved": {}, "policies": [{ "name": "three", "runs": [] }]"#);
+    let without = format!(
+        "{{{}}}",
+        r#""schemaVersion": 2, "scenario": "a", "profile": "", "workload": "", "seed": 7, "replications": 1,
+        "spanNs": 1, "requests": 1, "resolved": {}, "policies": [{ "name": "three", "runs": [] }]"#
+    );
     fs::write(at.join("without.json"), without).unwrap();
     check(&["--baseline", "without.json"], &["E0905", "the base has three", "one, hpa"]);
 }
@@ -172,7 +223,10 @@ fn github_is_told_where_a_gate_failed() {
     let line = SMALL.lines().count() + 3;
     let (stdout, _) = run(&[]);
     let expected = format!("::error file=small.yaml,line={line},");
-    assert!(stdout.contains(&expected) && stdout.contains("gate `ttft.p99 < 1ms` is not settled"), "{stdout}");
+    assert!(
+        stdout.contains(&expected) && stdout.contains("gate `ttft.p99 < 1ms` is not settled"),
+        "{stdout}"
+    );
     assert_eq!(stdout.matches("::error").count(), 1);
     let (stdout, stderr) = run(&["--format", "json", "--exit-zero"]);
     serde_json::from_str::<Value>(&stdout).unwrap();
@@ -195,7 +249,10 @@ fn validate_speaks_sarif_and_gitlab() {
     assert_eq!((&place["artifactLocation"]["uri"], &place["region"]["startLine"]), (&file.into(), &6.into()));
     let (stdout, _) = expect(here, &["validate", file, "--format", "gitlab"], 2);
     let issues: Value = serde_json::from_str(&stdout).unwrap();
-    assert_eq!((&issues[0]["check_name"], &issues[0]["location"]["lines"]["begin"]), (&"E0205".into(), &6.into()));
+    assert_eq!(
+        (&issues[0]["check_name"], &issues[0]["location"]["lines"]["begin"]),
+        (&"E0205".into(), &6.into())
+    );
 }
 
 /// A minute of Poisson traffic that two replicas are barely enough for, and an HPA that has to see that.
@@ -251,7 +308,15 @@ fn simulated(seed: u64, sets: &[&str]) -> Baseline {
 
 /// Rules without any margin: the hardest there are for what only looks like a change.
 fn strict() -> Vec<Rule> {
-    let texts = ["ttft.p50:0%", "ttft.p99:0%", "e2e.mean:0%", "slo.breach:0%", "cost.total:0%", "coldStarts:0%", "utilisation:0%"];
+    let texts = [
+        "ttft.p50:0%",
+        "ttft.p99:0%",
+        "e2e.mean:0%",
+        "slo.breach:0%",
+        "cost.total:0%",
+        "coldStarts:0%",
+        "utilisation:0%",
+    ];
     let rule = |text: &str| match FailOn::parse(text).unwrap() {
         FailOn::Metric(rule) => rule,
         FailOn::Drift => panic!("{text}"),
@@ -270,7 +335,9 @@ fn a_change_of_nothing_rarely_fails_and_a_real_one_does() {
         failed += usize::from(comparison.fails());
         let is_marked = comparison.lines().any(|line| line.finding.standing != Standing::Unchanged);
         marked += usize::from(is_marked);
-        scattered += usize::from(comparison.judged() >= 10 && comparison.lines().any(|l| l.finding.difference != Some(0.0)));
+        scattered += usize::from(
+            comparison.judged() >= 10 && comparison.lines().any(|l| l.finding.difference != Some(0.0)),
+        );
     }
     assert_eq!(scattered, 200, "there is noise, and much that is judged");
     // At 5 % ten are expected, and more than 17 in 1 % of all times.

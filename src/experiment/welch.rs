@@ -181,8 +181,9 @@ mod tests {
     fn tables_of_t() {
         let check = |freedom: f64, t: f64, p: f64| {
             let contrast = Contrast { estimate: t, standard_error: 1.0, degrees_of_freedom: freedom };
-            near(contrast.two_sided(), p, 2e-5);
-            near(contrast.above(0.0), p / 2.0, 1e-5);
+            // Half a unit of the table's last digit of t is up to 6e-5 of p.
+            near(contrast.two_sided(), p, 6e-5);
+            near(contrast.above(0.0), p / 2.0, 3e-5);
         };
         check(1.0, 12.706, 0.05);
         check(4.0, 2.776, 0.05);

@@ -319,7 +319,8 @@ impl PolicyComparison {
         let more = self.differences.len().saturating_sub(most);
         match self.differences.len() {
             0 if self.is_changed() => {
-                "nothing differs between the two resolved scenarios: the program itself has changed".to_owned()
+                "nothing differs between the two resolved scenarios: the program itself has changed"
+                    .to_owned()
             }
             0 => "nothing differs between the two resolved scenarios".to_owned(),
             1 => format!("{}      (the only difference between the two resolved scenarios)", shown[0]),

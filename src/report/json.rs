@@ -311,8 +311,8 @@ mod tests {
         };
         check("", "not an outcome.json");
         check("{}", "not an outcome.json");
-        check(r#"{"schemaVersion": 1}"#, "not an outcome.json");
-        check(r#"{"schemaVersion": 2}"#, "schema version is 2");
+        check(r#"{"schemaVersion": 2}"#, "not an outcome.json");
+        check(r#"{"schemaVersion": 1}"#, "schema version is 1");
         assert!(matches!(Document::read([0xff].as_slice()), Err(ReadError::Io(_))));
     }
 

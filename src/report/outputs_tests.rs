@@ -26,6 +26,7 @@ fn all_files_and_nothing_else() {
         "decisions.txt",
         "facts.digest",
         "outcome.json",
+        "report.html",
         "resolved.yaml",
         "runs.csv",
         "starts.csv",
@@ -33,7 +34,7 @@ fn all_files_and_nothing_else() {
         "timeline.csv",
     ];
     assert_eq!(names(&dir), expected);
-    assert_eq!(listed(&written), format!("{} and 8 more", dir.join("outcome.json").display()));
+    assert_eq!(listed(&written), format!("{} and 9 more", dir.join("report.html").display()));
     assert_eq!(fs::read(dir.join("resolved.yaml")).unwrap(), b"name: x\n");
 }
 
