@@ -59,15 +59,14 @@ pub(super) fn metrics(names: &[String]) -> Result<Option<Vec<&'static Metric>>, 
     }
     let (mut found, mut faults) = (Vec::new(), Vec::new());
     for name in names {
-        match Metric::find(name) {
-            Some(metric) => found.push(metric),
-            None => {
-                let fault = Diagnostic::error("E0904", format!("--metrics: unknown metric `{name}`"));
-                faults.push(fault.helped(match Metric::nearest(name) {
-                    Some(nearest) => format!("did you mean `{nearest}`?"),
-                    None => "`thawline explain metrics` lists them; `all` takes all".to_owned(),
-                }));
-            }
+        if let Some(metric) = Metric::find(name) {
+            found.push(metric)
+        } else {
+            let fault = Diagnostic::error("E0904", format!("--metrics: unknown metric `{name}`"));
+            faults.push(fault.helped(match Metric::nearest(name) {
+                Some(nearest) => format!("did you mean `{nearest}`?"),
+                None => "`thawline explain metrics` lists them; `all` takes all".to_owned(),
+            }));
         }
     }
     if faults.is_empty() { Ok(Some(found)) } else { Err(faults) }

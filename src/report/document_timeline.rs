@@ -49,7 +49,9 @@ impl From<&Timeline> for TimelineDoc {
         };
         let ttft = |q: f64| {
             let of = |index: usize| timeline.ttft.get(index).and_then(|sketch| sketch.quantile(q));
-            (0..points.len()).map(|index| of(index).map(|ttft| ttft.as_nanos())).collect()
+            (0..points.len())
+                .map(|index| of(index).map(super::super::kernel::time::SimDuration::as_nanos))
+                .collect()
         };
         Self {
             step_ns: timeline.step.as_nanos(),

@@ -43,7 +43,11 @@ fn rule(code: &str) -> Value {
 fn level(diagnostic: &Diagnostic) -> &'static str {
     match diagnostic.severity {
         Severity::Error => "error",
-        Severity::Warning if find_code(diagnostic.code).is_some_and(|code| code.is_note()) => "note",
+        Severity::Warning
+            if find_code(diagnostic.code).is_some_and(super::super::yaml::codes::Code::is_note) =>
+        {
+            "note"
+        }
         Severity::Warning => "warning",
     }
 }

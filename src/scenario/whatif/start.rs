@@ -41,7 +41,7 @@ pub(super) fn weights_on_node(ground: &Ground<'_>) -> Edit {
         }
         return Ok(sets);
     }
-    if !ground.stages(Stage::WeightLoad).any(|stage| stage.is_download()) {
+    if !ground.stages(Stage::WeightLoad).any(crate::profile::schema::StartUpStage::is_download) {
         let why = "no part of the profile's weight load is labelled `download`: it is the way from the node's own copy";
         return Err(why.to_owned());
     }
