@@ -9,11 +9,12 @@ use std::path::Path;
 use common::{expect, names, write_small};
 use serde_json::Value;
 
-const FILES: [&str; 9] = [
+const FILES: [&str; 10] = [
     "decisions.csv",
     "decisions.txt",
     "facts.digest",
     "outcome.json",
+    "report.html",
     "resolved.yaml",
     "runs.csv",
     "starts.csv",

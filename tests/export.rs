@@ -65,7 +65,10 @@ fn expected(resolved: &Resolved, policy: &str, exported: &Exported) -> Value {
 fn every_policy_of_the_shipped_scenarios_reads_back_or_is_refused() {
     let scratch = tempfile::tempdir().unwrap();
     let mut kinds: BTreeMap<String, u32> = BTreeMap::new();
-    for file in names(&root().join("scenarios")).iter().filter(|name| name.ends_with(".yaml")) {
+    for file in names(&root().join("scenarios"))
+        .iter()
+        .filter(|name| Path::new(name).extension().is_some_and(|ending| ending == "yaml"))
+    {
         let path = root().join("scenarios").join(file);
         let (scenario, resolved) = load(&path, &[]);
         for policy in resolved.policies.keys() {
@@ -181,7 +184,9 @@ fn what_is_read_back_runs_to_the_same_facts() {
 /// Exports a policy of the small scenario with these sets.
 fn exported(directory: &Path, sets: &[&str], more: &[&str], code: i32) -> String {
     let mut arguments = vec!["export", "small.yaml"];
-    sets.iter().for_each(|set| arguments.extend(["--set", *set]));
+    for set in sets {
+        arguments.extend(["--set", *set]);
+    }
     arguments.extend(more);
     let (stdout, stderr) = expect(directory, &arguments, code);
     if code == 0 { stdout } else { stderr }

@@ -60,7 +60,7 @@ pub(super) fn metrics(names: &[String]) -> Result<Option<Vec<&'static Metric>>, 
     let (mut found, mut faults) = (Vec::new(), Vec::new());
     for name in names {
         if let Some(metric) = Metric::find(name) {
-            found.push(metric)
+            found.push(metric);
         } else {
             let fault = Diagnostic::error("E0904", format!("--metrics: unknown metric `{name}`"));
             faults.push(fault.helped(match Metric::nearest(name) {

@@ -99,7 +99,9 @@ pub(super) fn failures(
         found.push(Diagnostic::in_file("E0903", name, message));
     }
     if exit_zero {
-        found.iter_mut().for_each(|fault| fault.severity = Severity::Warning);
+        for fault in &mut found {
+            fault.severity = Severity::Warning;
+        }
     }
     found
 }

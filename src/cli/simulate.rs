@@ -53,7 +53,7 @@ pub(super) fn run(args: &SimulateArgs) -> Answer {
     let as_run = resolved.to_value();
     let mut header = resolved.header;
     header.warnings.extend(warnings(&policies));
-    header.command = command(args);
+    header.command = command(args, header.seed);
     let experiment = ExperimentOutcome {
         header,
         gates: resolved.gates,
@@ -104,7 +104,7 @@ fn draw<'a>(
 }
 
 /// What runs it again, with the bare name of the file: results do not depend on where that lies.
-fn command(args: &SimulateArgs) -> String {
+fn command(args: &SimulateArgs, seed: u64) -> String {
     let quoted = |text: &str| {
         let plain = |c: char| c.is_ascii_alphanumeric() || "._-/=@:%+,".contains(c);
         if !text.is_empty() && text.chars().all(plain) {
@@ -118,12 +118,8 @@ fn command(args: &SimulateArgs) -> String {
     for set in &args.sets {
         command.push_str(&format!(" --set {}", quoted(set)));
     }
-    if let Some(seed) = args.seed {
-        command.push_str(&format!(" --seed {seed}"));
-    }
-    for (flag, given) in
-        [("--foresight", args.foresight), ("--exact-steps", args.exact_steps), ("--lenient", args.lenient)]
-    {
+    command.push_str(&format!(" --seed {seed}"));
+    for (flag, given) in [("--foresight", args.foresight), ("--lenient", args.lenient)] {
         if given {
             command.push_str(&format!(" {flag}"));
         }

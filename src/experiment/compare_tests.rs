@@ -86,6 +86,7 @@ fn one_run_is_judged_by_thresholds() {
 
 #[test]
 fn what_is_infinite_or_absent_is_judged_and_said() {
+    use Standing::{Unchanged, Worse};
     let check =
         |base: &[Option<f64>], new: &[Option<f64>], paired: bool, standing: Standing, regressed: bool| {
             let finding = judged("ttft.p99:5%", base, new, paired);
@@ -102,7 +103,6 @@ fn what_is_infinite_or_absent_is_judged_and_said() {
             };
             assert_eq!(back.standing, mirrored, "swapped {base:?} {new:?}");
         };
-    use Standing::{Unchanged, Worse};
     let (one, two) = (Some(1.0), Some(2.0));
     check(&[one, two], &[INF, INF], false, Worse, true);
     check(&[one, two], &[INF, INF], true, Worse, true);

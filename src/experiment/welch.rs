@@ -192,6 +192,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::float_cmp)] // 0 and 1 exactly.
     fn no_scatter_and_too_few() {
         assert_eq!(welch(&[1.0], &[1.0, 2.0], 1.0), None);
         assert_eq!(paired(&[1.0], &[2.0], 1.0), None);

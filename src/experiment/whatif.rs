@@ -85,7 +85,11 @@ impl Change {
             .zip(changed)
             .filter_map(|(base, changed)| Some((base.value(metric)?, changed.value(metric)?)))
             // Never and never again is no change.
-            .map(|(base, changed)| if base == changed { (0.0, 0.0) } else { (base, changed) })
+            .map(
+                |(base, changed)| {
+                    if base.to_bits() == changed.to_bits() { (0.0, 0.0) } else { (base, changed) }
+                },
+            )
             .unzip();
         let difference = paired_difference(&both.0, &both.1);
         // Of infinite differences the mean tells nothing unless all are.

@@ -46,10 +46,11 @@ pub fn drifts(base: &Baseline, new: &Baseline) -> Vec<Drift> {
         add(&policy.name, "runs", policy.runs.len().to_string(), other.runs.len().to_string());
         for (one, two) in policy.runs.iter().zip(&other.runs) {
             let of = format!("{}/{}", policy.name, one.replication);
+            // It tells whether they are the same run at all.
+            add(&of, "facts", short(&one.facts_digest), short(&two.facts_digest));
             for (name, base, new) in metrics(one, two) {
                 add(&of, name, base, new);
             }
-            add(&of, "facts", short(&one.facts_digest), short(&two.facts_digest));
         }
     }
     found
@@ -90,6 +91,7 @@ mod tests {
     fn each_drift_is_named() {
         let base = Baseline::from(&Summary::new(fixture::experiment()));
         assert!(drifts(&base, &base).is_empty());
+        let of = |name: &str| base.policies[1].runs[2].metrics[name].0.unwrap();
         let check = |change: fn(&mut Baseline), expected: &[&str]| {
             let mut new = base.clone();
             change(&mut new);
@@ -111,9 +113,9 @@ mod tests {
                 metrics.shift_remove("ttft.p90");
             },
             &[
-                "warm-pool/2 ttft.p50  0.08805 -> none",
-                "warm-pool/2 ttft.p90  0.08805 -> gone",
-                "warm-pool/2 gpuHours  16 -> 16.000000000000004",
+                &format!("warm-pool/2 ttft.p50  {} -> none", of("ttft.p50")),
+                &format!("warm-pool/2 ttft.p90  {} -> gone", of("ttft.p90")),
+                &format!("warm-pool/2 gpuHours  {} -> {}", of("gpuHours"), of("gpuHours").next_up()),
             ],
         );
         check(|new| _ = new.policies[0].runs[0].metrics.insert("new".to_owned(), Figure(Some(1.0))), &[]);

@@ -41,7 +41,9 @@ pub fn write(summary: &Summary, comparison: Option<&Comparison>) -> String {
             cases.len(),
             failed(cases)
         );
-        cases.iter().for_each(|case| one(&mut out, case));
+        for case in cases {
+            one(&mut out, case);
+        }
         out.push_str("  </testsuite>\n");
     }
     out.push_str("</testsuites>\n");

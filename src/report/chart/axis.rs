@@ -138,6 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[allow(clippy::float_cmp)] // Whole pixels.
     fn values_to_pixels() {
         let linear = Axis::linear((0.0, 10.0), (100.0, 0.0));
         assert_eq!([0.0, 5.0, 10.0, 99.0].map(|v| linear.at(v)), [100.0, 50.0, 0.0, 0.0]);
@@ -149,6 +150,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::float_cmp)] // Round values.
     fn round_values() {
         assert_eq!(linear_ticks(0.0, 100.0, 4), [0.0, 50.0, 100.0]);
         assert_eq!(linear_ticks(0.0, 7.0, 4), [0.0, 2.0, 4.0, 6.0]);

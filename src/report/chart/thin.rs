@@ -92,6 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[allow(clippy::float_cmp)] // Whole counts.
     fn peaks_stay() {
         let steps = 10_000;
         let peak =

@@ -318,6 +318,7 @@ pub(super) fn down_later(ground: &Ground<'_>) -> Edit {
 }
 
 /// How long KEDA holds on to replicas, and to the last one.
+#[expect(clippy::needless_pass_by_value, reason = "a pair of borrows and a path, made for this call")]
 fn of_keda_down(at: &Path, keda: &KedaSpec, own: Option<(Path, Option<&BehaviorSpec>)>) -> Vec<String> {
     let mut sets: Vec<String> =
         own.iter().map(|(place, own)| hold(at, place, *own, &keda.controller)).collect();
