@@ -181,7 +181,12 @@ pub struct WhatifArgs {
     #[arg(long, value_name = "CHANGE,..", value_delimiter = ',')]
     pub skip: Vec<String>,
     /// The columns, of `thawline explain metrics`
-    #[arg(long, value_name = "METRIC,..", value_delimiter = ',', default_value = "ttft.p99,slo.breach,cost.monthly")]
+    #[arg(
+        long,
+        value_name = "METRIC,..",
+        value_delimiter = ',',
+        default_value = "ttft.p99,slo.breach,cost.monthly"
+    )]
     pub metrics: Vec<String>,
     /// Runs of each row, instead of the scenario's
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]

@@ -41,7 +41,8 @@ pub(super) fn run(args: &WhatifArgs) -> Answer {
         sets: variant.sets,
         runs,
     });
-    let table = WhatIf::new(&policy, &resolved.header, &resolved.gates, &metrics, &base, tried.collect(), untried);
+    let table =
+        WhatIf::new(&policy, &resolved.header, &resolved.gates, &metrics, &base, tried.collect(), untried);
     console::print(&match args.format {
         WhatifFormat::Text => table.text(WIDTH, args.verbose),
         WhatifFormat::Markdown => table.markdown(args.verbose),
@@ -89,8 +90,9 @@ fn policy(args: &WhatifArgs, sets: &[String]) -> Result<String, Vec<Diagnostic>>
 
 /// Runs the scenario as it is and every changed one, in every replication; what is kept of each run, as it is first.
 fn simulate(trials: &Trials, policy: &str, jobs: usize) -> Result<Vec<Vec<Figures>>, String> {
-    let all: Vec<&Resolved> =
-        std::iter::once(&trials.base).chain(trials.variants.iter().map(|variant| &variant.resolved)).collect();
+    let all: Vec<&Resolved> = std::iter::once(&trials.base)
+        .chain(trials.variants.iter().map(|variant| &variant.resolved))
+        .collect();
     let matrix = Matrix { policies: all.len(), replications: trials.base.header.replications, jobs };
     let bar = progress_bar(matrix.runs() as u64);
     let begun = Instant::now();

@@ -129,16 +129,17 @@ mod tests {
     #[test]
     fn a_change_is_told_by_its_interval() {
         let never = f64::INFINITY;
-        let check = |name: &str, base: &[Option<f64>], changed: &[Option<f64>], mean: Option<f64>, effect: Effect| {
-            let metric = Metric::find(name).unwrap();
-            let change = Change::of(metric, &figures(name, base), &figures(name, changed));
-            assert_eq!(change.effect, effect, "{name} {base:?} {changed:?}: {change:?}");
-            let found = change.difference.map(|own| own.mean);
-            match (found, mean) {
-                (Some(found), Some(mean)) if mean.is_finite() => assert!((found - mean).abs() < 1e-12),
-                (found, mean) => assert_eq!(found, mean, "{name} {base:?} {changed:?}"),
-            }
-        };
+        let check =
+            |name: &str, base: &[Option<f64>], changed: &[Option<f64>], mean: Option<f64>, effect: Effect| {
+                let metric = Metric::find(name).unwrap();
+                let change = Change::of(metric, &figures(name, base), &figures(name, changed));
+                assert_eq!(change.effect, effect, "{name} {base:?} {changed:?}: {change:?}");
+                let found = change.difference.map(|own| own.mean);
+                match (found, mean) {
+                    (Some(found), Some(mean)) if mean.is_finite() => assert!((found - mean).abs() < 1e-12),
+                    (found, mean) => assert_eq!(found, mean, "{name} {base:?} {changed:?}"),
+                }
+            };
         let some = |values: &[f64]| -> Vec<Option<f64>> { values.iter().copied().map(Some).collect() };
         // The level differs from run to run, the change does not.
         check("ttft.p99", &some(&[1.0, 5.0, 9.0]), &some(&[0.5, 4.5, 8.5]), Some(-0.5), Effect::Better);
@@ -146,7 +147,13 @@ mod tests {
         check("utilisation", &some(&[0.1, 0.2]), &some(&[0.3, 0.4]), Some(0.2), Effect::Better);
         check("replicas.max", &some(&[1.0, 2.0]), &some(&[2.0, 3.0]), Some(1.0), Effect::Other);
         // It helps once and hurts twice.
-        check("ttft.p99", &some(&[1.0, 1.0, 1.0]), &some(&[0.0, 2.0, 1.5]), Some(1.0 / 6.0), Effect::Undetected);
+        check(
+            "ttft.p99",
+            &some(&[1.0, 1.0, 1.0]),
+            &some(&[0.0, 2.0, 1.5]),
+            Some(1.0 / 6.0),
+            Effect::Undetected,
+        );
         check("ttft.p99", &some(&[1.0, 2.0]), &some(&[1.0, 2.0]), Some(0.0), Effect::Undetected);
         // One replication has no interval.
         check("ttft.p99", &some(&[1.0]), &some(&[0.5]), Some(-0.5), Effect::Better);

@@ -416,8 +416,7 @@ impl Resolver<'_> {
             slo: slo.unwrap_or_default(),
             warnings,
         };
-        let searched =
-            known.filter(|known| known.resolved.is_searched && known.is_same_service(&spec));
+        let searched = known.filter(|known| known.resolved.is_searched && known.is_same_service(&spec));
         let mut resolved = Resolved {
             simulation,
             policies: spec.policies.clone(),

@@ -27,13 +27,23 @@ impl Bound {
 }
 
 /// An annotation of Knative's, in the spelling that is written.
-pub(super) fn annotation(at: &Path, written: &std::collections::BTreeMap<String, String>, names: [&str; 2]) -> Path {
+pub(super) fn annotation(
+    at: &Path,
+    written: &std::collections::BTreeMap<String, String>,
+    names: [&str; 2],
+) -> Path {
     let key = |name: &str| format!("autoscaling.knative.dev/{name}");
     let name = names.into_iter().find(|name| written.contains_key(&key(name))).unwrap_or(names[0]);
     at.key("annotations").key(key(name))
 }
 
-fn of_keda(keda: &KedaSpec, at: &Path, field: (&str, &str), values: (Option<i32>, Option<i32>), default: i32) -> Bound {
+fn of_keda(
+    keda: &KedaSpec,
+    at: &Path,
+    field: (&str, &str),
+    values: (Option<i32>, Option<i32>),
+    default: i32,
+) -> Bound {
     let (object, http) = values;
     if keda.http_scaled_object.is_some() {
         let at = at.key("httpScaledObject").key("replicas").key(field.1);
@@ -66,7 +76,9 @@ fn least(at: &Path, policy: &PolicySpec) -> Option<Bound> {
         PolicySpec::Predictive(own) => Bound::new(own.min_replicas, at.key("minReplicas")),
         PolicySpec::Schedule(own) => Bound::new(own.replicas?, at.key("replicas")),
         PolicySpec::Guard(own) => Bound::new(own.floor?, at.key("floor")),
-        PolicySpec::WarmPool(_) | PolicySpec::Max(_) | PolicySpec::Min(_) | PolicySpec::Shadow(_) => return None,
+        PolicySpec::WarmPool(_) | PolicySpec::Max(_) | PolicySpec::Min(_) | PolicySpec::Shadow(_) => {
+            return None;
+        }
     })
 }
 

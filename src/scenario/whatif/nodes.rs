@@ -43,8 +43,9 @@ pub(super) fn node_held(ground: &Ground<'_>) -> Edit {
     if pools(ground).all(|pool| pool.spec.min_nodes >= pool.spec.max_nodes) {
         return Err("all nodes are there all the time".to_owned());
     }
-    let takes_time =
-        |pool: &PoolPlan| [&pool.spec.provision, &pool.spec.setup].iter().any(|time| time.median() > SimDuration::ZERO);
+    let takes_time = |pool: &PoolPlan| {
+        [&pool.spec.provision, &pool.spec.setup].iter().any(|time| time.median() > SimDuration::ZERO)
+    };
     if !pools(ground).any(takes_time) {
         return Err("nodes come at once".to_owned());
     }

@@ -116,8 +116,7 @@ fn of_target(at: &Path, target: &TargetSpec) -> Option<String> {
 fn of_hpa(at: &Path, hpa: &HpaSpec) -> Vec<String> {
     if hpa.metrics.is_empty() {
         // What it scales on where it says nothing: 80 % of the CPU request.
-        let metric =
-            "[{ type: Resource, resource: { name: cpu, target: { type: Utilization, averageUtilization: 64 } } }]";
+        let metric = "[{ type: Resource, resource: { name: cpu, target: { type: Utilization, averageUtilization: 64 } } }]";
         return vec![set(&at.key("metrics"), metric)];
     }
     let each = hpa.metrics.iter().enumerate().filter_map(|(index, metric)| {
@@ -162,7 +161,9 @@ fn of_keda(at: &Path, keda: &KedaSpec) -> Vec<String> {
     let metric = http.scaling_metric.unwrap_or_default();
     let (at, value) = match (metric.concurrency, metric.request_rate) {
         (_, Some(rate)) => (at.key("scalingMetric").key("requestRate").key("targetValue"), rate.target_value),
-        (Some(own), None) => (at.key("scalingMetric").key("concurrency").key("targetValue"), own.target_value),
+        (Some(own), None) => {
+            (at.key("scalingMetric").key("concurrency").key("targetValue"), own.target_value)
+        }
         (None, None) => (at.key("targetPendingRequests"), http.target_pending_requests),
     };
     vec![set(&at, lower_whole(value.unwrap_or(100)))]
@@ -191,7 +192,10 @@ pub(super) fn target(ground: &Ground<'_>) -> Edit {
             each.collect()
         }
         PolicySpec::Wva(own) if own.is_v2() => {
-            vec![set(&at.key("scaleUpThreshold"), decimal(own.scale_up_threshold * LOWER))]
+            vec![
+                set(&at.key("scaleUpThreshold"), decimal(own.scale_up_threshold * LOWER)),
+                set(&at.key("scaleDownBoundary"), decimal(own.scale_down_boundary * LOWER)),
+            ]
         }
         PolicySpec::Wva(own) => vec![
             set(&at.key("kvCacheThreshold"), decimal(own.kv_cache_threshold * LOWER)),
@@ -208,8 +212,10 @@ fn behavior<'a>(at: &Path, policy: &'a PolicySpec) -> Option<(Path, Option<&'a B
         PolicySpec::Hpa(own) => Some((at.key("behavior"), own.behavior.as_ref())),
         PolicySpec::Keda(own) => {
             let object = own.scaled_object.as_ref()?;
-            let config = object.advanced.as_ref().and_then(|own| own.horizontal_pod_autoscaler_config.as_ref());
-            let at = at.key("scaledObject").key("advanced").key("horizontalPodAutoscalerConfig").key("behavior");
+            let config =
+                object.advanced.as_ref().and_then(|own| own.horizontal_pod_autoscaler_config.as_ref());
+            let at =
+                at.key("scaledObject").key("advanced").key("horizontalPodAutoscalerConfig").key("behavior");
             Some((at, config.and_then(|own| own.behavior.as_ref())))
         }
         PolicySpec::Wva(own) => Some((at.key("hpa").key("behavior"), own.hpa.behavior.as_ref())),
@@ -273,9 +279,7 @@ fn twice_as_long(time: SimDuration) -> SimDuration {
 fn hold(at: &Path, behavior: &Path, own: Option<&BehaviorSpec>, controller: &ControllerSpec) -> String {
     let window = own.and_then(|own| own.scale_down.as_ref()?.stabilization_window_seconds);
     match window {
-        Some(window) => {
-            set(&behavior.key("scaleDown").key("stabilizationWindowSeconds"), twice(window))
-        }
+        Some(window) => set(&behavior.key("scaleDown").key("stabilizationWindowSeconds"), twice(window)),
         None => set(
             &at.key("controller").key("downscaleStabilization"),
             twice_as_long(controller.downscale_stabilization),
@@ -327,7 +331,8 @@ fn of_keda_down(at: &Path, keda: &KedaSpec, own: Option<(Path, Option<&BehaviorS
         sets.push(set(&at.key("scaledObject").key("cooldownPeriod"), i64::from(cooldown).saturating_mul(2)));
     }
     if let Some(http) = &keda.http_scaled_object {
-        let cooldown = i64::from(http.scaledown_period.unwrap_or(crate::policy::keda::spec::COOLDOWN_PERIOD_S));
+        let cooldown =
+            i64::from(http.scaledown_period.unwrap_or(crate::policy::keda::spec::COOLDOWN_PERIOD_S));
         sets.push(set(&at.key("httpScaledObject").key("scaledownPeriod"), cooldown.saturating_mul(2)));
     }
     sets

@@ -56,8 +56,9 @@ pub(super) fn weights_prefetched(ground: &Ground<'_>) -> Edit {
     if !weights(ground)?.kept {
         return Err("nodes keep no weights (`replica.weights.kept`)".to_owned());
     }
-    let without =
-        ground.pools().filter(|(_, pool)| !pool.weights_present && !pool.prefetch.contains(&Prefetch::Weights));
+    let without = ground
+        .pools()
+        .filter(|(_, pool)| !pool.weights_present && !pool.prefetch.contains(&Prefetch::Weights));
     let sets: Vec<String> = without
         .map(|(name, pool)| {
             let what = if pool.prefetch.is_empty() { "[weights]" } else { "[image, weights]" };

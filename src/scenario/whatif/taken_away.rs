@@ -8,7 +8,12 @@ use crate::sim::cluster::config::{PoolSpec, Prefetch};
 use crate::yaml::{Path, Step, flow};
 
 /// Without what nodes come with or fetch beforehand.
-fn without(ground: &Ground<'_>, field: &str, what: Prefetch, comes_with: fn(&PoolSpec) -> bool) -> Vec<String> {
+fn without(
+    ground: &Ground<'_>,
+    field: &str,
+    what: Prefetch,
+    comes_with: fn(&PoolSpec) -> bool,
+) -> Vec<String> {
     let mut sets = Vec::new();
     for (name, pool) in ground.pools() {
         if comes_with(pool) {
@@ -90,7 +95,8 @@ pub(super) fn warm_pool(ground: &Ground<'_>) -> Edit {
 }
 
 pub(super) fn forecast(ground: &Ground<'_>) -> Edit {
-    let over_another = |policy: &PolicySpec| matches!(policy, PolicySpec::Predictive(own) if own.over.is_some());
+    let over_another =
+        |policy: &PolicySpec| matches!(policy, PolicySpec::Predictive(own) if own.over.is_some());
     let why = if ground.policies().iter().any(|(_, policy)| matches!(policy, PolicySpec::Predictive(_))) {
         "there is no policy beside it"
     } else {
