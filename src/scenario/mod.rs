@@ -9,6 +9,7 @@ mod check_faults;
 mod check_groups;
 mod explain;
 mod fault;
+mod known;
 mod lint;
 mod load;
 mod manifest;

@@ -9,7 +9,7 @@ use crate::experiment::GateStatus;
 use crate::experiment::whatif::Effect;
 use crate::report::format;
 use crate::report::markdown::escaped;
-use crate::report::terminal::wrapped;
+use crate::report::terminal::{shown, wrapped};
 
 const HEADING: Style = Style::new().bold();
 const GOOD: Style = AnsiColor::Green.on_default();
@@ -68,6 +68,23 @@ fn words(column: &Column, cell: &Cell, base: &Cell) -> (String, String) {
         (_, None) => cell.change.estimate.map_or_else(String::new, |own| format::spread(unit, &own)),
     };
     (format::maybe(unit, mean), difference)
+}
+
+/// A text behind a label, its lines filled up to the width.
+fn filled(label: &str, text: &str, width: usize) -> String {
+    let mut out = label.to_owned();
+    let mut used = shown(label);
+    for word in text.split(' ') {
+        let length = word.chars().count();
+        if used + 1 + length > width {
+            out.push_str("\n ");
+            used = 1;
+        }
+        out.push(' ');
+        out.push_str(word);
+        used += 1 + length;
+    }
+    out
 }
 
 impl WhatIf {
@@ -198,7 +215,7 @@ impl WhatIf {
         let parts: Vec<String> =
             reasons.into_iter().map(|(why, words)| format!("{} ({why})", words.join("; "))).collect();
         if !parts.is_empty() {
-            _ = writeln!(out, "{}", wrapped(&paint(QUIET, "not tried: "), &parts, 2, width));
+            _ = writeln!(out, "{}", filled(&paint(QUIET, "not tried:"), &parts.join(" · "), width));
         }
     }
 

@@ -16,8 +16,9 @@ mod warmth;
 
 use std::path::Path;
 
+use super::known::Known;
 use super::load::{Scenario, load};
-use super::resolve::{Known, Resolved, resolve, resolve_with};
+use super::resolve::{Resolved, resolve, resolve_with};
 use crate::experiment::Metric;
 use crate::workload;
 use crate::yaml::{Diagnostic, suggest};

@@ -72,7 +72,7 @@ fn each_mitigation_writes_what_it_says() {
     let present = "cluster.pools.gpu.weightsPresent=true";
     let image = "cluster.pools.gpu.imagePresent=true";
     check("weights-on-node", &[], &[present]);
-    check("weights-on-node", &WITHOUT, &["replica.weights={ size: 16060000000 }", present]);
+    check("weights-on-node", &WITHOUT, &["replica.weights={ size: 16060M }", present]);
     check("weights-prefetched", &[], &["cluster.pools.gpu.prefetch=[weights]"]);
     check(
         "weights-prefetched",
@@ -83,13 +83,13 @@ fn each_mitigation_writes_what_it_says() {
     check("weights-from-peers", &[], &["cluster.modelStore.peerToPeer=true"]);
     check("weights-affinity", &[], &["replica.modelAffinity=preferred"]);
     check("image-on-node", &[], &[image]);
-    check("image-on-node", &WITHOUT, &["replica.image={ layers: [1000000000] }", image]);
-    check("image-lazy", &[], &["replica.image.lazy={ first: 1000000000 }"]);
+    check("image-on-node", &WITHOUT, &["replica.image={ layers: [1G] }", image]);
+    check("image-lazy", &[], &["replica.image.lazy={ first: 1G }"]);
     check("image-from-peers", &[], &["cluster.registry.peerToPeer=true"]);
     check("compile-cache", &[], &["replica.compileCache={ filled: true }"]);
     check("compile-cache", &["replica.compileCache={}"], &["replica.compileCache.filled=true"]);
     let h200 = ["profile=h200-llama3.1-70b-fp8-vllm", "replica={}"];
-    check("warm-up-halved", &h200, &["replica.compileCache={ filled: true, warmUp: 1m12s500ms }"]);
+    check("warm-up-halved", &h200, &["replica.compileCache={ filled: true, warmUp: 1m12.5s }"]);
     check("ready-before-warm-up", &[], &["replica.readiness.after=weights"]);
     check("ready-after-warm-up", &["replica.readiness.after=weights"], &["replica.readiness.after=warmUp"]);
     check("probe-faster", &[], &["replica.readiness.period=1s"]);
