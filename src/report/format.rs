@@ -148,6 +148,13 @@ pub fn difference(unit: Unit, figure: &Estimate, is_detected: bool, like: Option
     }
 }
 
+/// Half of the interval of a figure, in its own scale: `±0.14`; nothing where it reads as none.
+pub fn spread(unit: Unit, figure: &Estimate) -> String {
+    let Some((low, high)) = figure.interval.filter(|_| figure.mean.is_finite()) else { return String::new() };
+    let half = style(unit, figure.mean, None).bare().write((high - low) / 2.0);
+    if half.bytes().all(|b| matches!(b, b'0' | b'.')) { String::new() } else { format!("±{half}") }
+}
+
 /// What a gate's policy has, in the scale of the gate's limit.
 pub fn gate_value(gate: &Gate, figure: Option<&Estimate>) -> String {
     estimate(gate.metric.unit, figure, Some(gate.limit))

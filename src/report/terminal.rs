@@ -235,7 +235,7 @@ fn trimmed(line: &str) -> &str {
 }
 
 /// Length without colours.
-fn shown(text: &str) -> usize {
+pub(super) fn shown(text: &str) -> usize {
     anstream::adapter::strip_str(text).to_string().chars().count()
 }
 

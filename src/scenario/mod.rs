@@ -10,6 +10,7 @@ mod check_groups;
 mod explain;
 pub mod export;
 mod fault;
+mod known;
 mod lint;
 mod load;
 mod manifest;

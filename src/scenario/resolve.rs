@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::ScenarioSpec;
 use super::check::check;
 use super::fault::workload_diagnostics;
+use super::known::Known;
 use super::load::Scenario;
 use super::notes::{notes, warning};
 use super::resolve_engine::workers_engine;
@@ -149,29 +150,6 @@ fn without_nulls(value: &mut Value) {
         }
         Value::Array(list) => list.iter_mut().for_each(without_nulls),
         _ => {}
-    }
-}
-
-/// What is known already of a scenario that differs from another one in a few settings.
-#[derive(Clone, Copy)]
-pub(super) struct Known<'a> {
-    /// The other one.
-    pub(super) resolved: &'a Resolved,
-    /// Its workload.
-    pub(super) workload: &'a LoadedWorkload,
-}
-
-impl Known<'_> {
-    fn is_same_traffic(&self, spec: &ScenarioSpec) -> bool {
-        let other = &self.resolved.spec;
-        other.workload == spec.workload && other.seed == spec.seed
-    }
-
-    /// Whether a warm replica serves the same in both.
-    fn is_same_service(&self, spec: &ScenarioSpec) -> bool {
-        let other = &self.resolved.spec;
-        self.is_same_traffic(spec)
-            && (&other.profile, &other.engine, &other.slo) == (&spec.profile, &spec.engine, &spec.slo)
     }
 }
 

@@ -7,7 +7,7 @@ mod verdict;
 
 use serde::Serialize;
 
-use crate::experiment::metric::Unit;
+use crate::experiment::metric::{Better, Unit};
 use crate::experiment::whatif::{Change, Effect, Figures, judge};
 use crate::experiment::{Estimate, Gate, GateStatus, Header, Metric, Warning, slo_limits};
 use crate::scenario::whatif::{Mitigation, Untried};
@@ -195,12 +195,17 @@ impl WhatIf {
             .collect();
         // A stable sort: those that bring the same stay in the order of the table.
         let worse = |row: &Row| match harm.better {
-            crate::experiment::metric::Better::Higher => -row.weighed.harm.detected(),
-            _ => row.weighed.harm.detected(),
+            Better::Higher => -row.weighed.harm.detected(),
+            Better::Lower | Better::Neither => row.weighed.harm.detected(),
         };
         rows.sort_by(|a, b| {
             let cost = |row: &Row| row.weighed.cost.detected();
-            worse(a).total_cmp(&worse(b)).then(cost(a).total_cmp(&cost(b)))
+            let first = |row: &Row| {
+                let of = |cell: &Cell| if cell.effect == Some(Effect::Better) { -1 } else { 0 };
+                row.figures.first().map_or(0, of)
+            };
+            let by_harm = worse(a).total_cmp(&worse(b));
+            by_harm.then(cost(a).total_cmp(&cost(b))).then(first(a).cmp(&first(b)))
         });
         let verdict = Verdict::new(&first, &rows, gates, harm);
         Self {

@@ -9,7 +9,7 @@ use crate::experiment::GateStatus;
 use crate::experiment::whatif::Effect;
 use crate::report::format;
 use crate::report::markdown::escaped;
-use crate::report::terminal::wrapped;
+use crate::report::terminal::{shown, wrapped};
 
 const HEADING: Style = Style::new().bold();
 const GOOD: Style = AnsiColor::Green.on_default();
@@ -28,8 +28,8 @@ const fn colour(effect: Option<Effect>) -> Style {
     match effect {
         Some(Effect::Better) => GOOD,
         Some(Effect::Worse) => BAD,
-        Some(Effect::Undetected | Effect::Absent) => QUIET,
-        Some(Effect::Other) | None => Style::new(),
+        Some(Effect::Undetected | Effect::Absent) | None => QUIET,
+        Some(Effect::Other) => Style::new(),
     }
 }
 
@@ -64,9 +64,27 @@ fn words(column: &Column, cell: &Cell, base: &Cell) -> (String, String) {
             format::difference(unit, difference, effect.is_detected(), like)
         }
         (None, Some(_)) => format::NONE.to_owned(),
-        (_, None) => String::new(),
+        // As it is: how far the figure itself is known.
+        (_, None) => cell.change.estimate.map_or_else(String::new, |own| format::spread(unit, &own)),
     };
     (format::maybe(unit, mean), difference)
+}
+
+/// A text behind a label, its lines filled up to the width.
+fn filled(label: &str, text: &str, width: usize) -> String {
+    let mut out = label.to_owned();
+    let mut used = shown(label);
+    for word in text.split(' ') {
+        let length = word.chars().count();
+        if used + 1 + length > width {
+            out.push_str("\n ");
+            used = 1;
+        }
+        out.push(' ');
+        out.push_str(word);
+        used += 1 + length;
+    }
+    out
 }
 
 impl WhatIf {
@@ -80,16 +98,14 @@ impl WhatIf {
     }
 
     /// The key to the table.
-    fn key(&self) -> String {
+    fn key(&self) -> Vec<String> {
         let interval = if self.replications == 1 {
-            "one replication, so that nothing tells a difference from chance".to_owned()
+            "one replication: nothing tells a difference from chance".to_owned()
         } else {
-            format!(
-                "± is half of its 95 % interval over {} replications ({})",
-                self.replications, self.coverage
-            )
+            format!("± half of a 95 % interval over {} replications ({})", self.replications, self.coverage)
         };
-        format!("differences to `as it is`, paired by replication: {interval}; · no change detected")
+        let paired = "differences to `as it is`, paired by replication".to_owned();
+        vec![paired, interval, "`·` no change detected".to_owned()]
     }
 
     /// As text, with colours; `verbose` also says what each row writes over the scenario.
@@ -104,8 +120,7 @@ impl WhatIf {
             head.push(format!("slo {}", self.slo.join(", ")));
         }
         head.push(format!("seed {}", self.seed));
-        let mut out =
-            format!("{}\n{}\n\n", wrapped("", &head, 2, width), wrapped("", &[self.key()], 2, width));
+        let mut out = format!("{}\n{}\n\n", wrapped("", &head, 2, width), wrapped("", &self.key(), 2, width));
         self.table(&mut out);
         out.push('\n');
         if !self.gates.is_empty() {
@@ -160,7 +175,9 @@ impl WhatIf {
             for (((value, difference), cell), (left, right)) in cells.iter().zip(&row.figures).zip(&widths) {
                 line += GAP;
                 line += &format!("{value:left$}  ");
-                line += &paint(colour(cell.effect), &format!("{difference:right$}"));
+                line += &paint(colour(cell.effect), difference);
+                // Behind the colour, where it can be cut off at the end of the line.
+                line.extend(std::iter::repeat_n(' ', right - chars(difference)));
             }
             let marks: Vec<String> = row.gates.iter().map(|own| paint(mark(*own), own.mark())).collect();
             if !marks.is_empty() {
@@ -187,9 +204,18 @@ impl WhatIf {
             }
         }
         let left_out = self.not_tried.iter().filter(|own| verbose || !own.is_reverse);
-        let parts: Vec<String> = left_out.map(|own| format!("{} ({})", own.words, own.why)).collect();
+        // Those that have a reason in common stand together.
+        let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
+        for own in left_out {
+            match reasons.iter_mut().find(|(why, _)| *why == own.why) {
+                Some((_, words)) => words.push(own.words),
+                None => reasons.push((&own.why, vec![own.words])),
+            }
+        }
+        let parts: Vec<String> =
+            reasons.into_iter().map(|(why, words)| format!("{} ({why})", words.join("; "))).collect();
         if !parts.is_empty() {
-            _ = writeln!(out, "{}", wrapped(&paint(QUIET, "not tried: "), &parts, 2, width));
+            _ = writeln!(out, "{}", filled(&paint(QUIET, "not tried:"), &parts.join(" · "), width));
         }
     }
 
@@ -211,7 +237,7 @@ impl WhatIf {
             let marks = if marks.is_empty() { String::new() } else { format!(" {} |", marks.join(" ")) };
             _ = writeln!(out, "| {} | {} |{marks}", row.words, cells.join(" | "));
         }
-        _ = writeln!(out, "\n{}\n", escaped(&self.key()));
+        _ = writeln!(out, "\n{}\n", escaped(&self.key().join(" · ")));
         if !self.gates.is_empty() {
             _ = writeln!(out, "Gates: {}\n", escaped(&self.gates.join(" · ")));
         }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{Row, Weighed};
-use crate::experiment::metric::{Better, Unit};
+use crate::experiment::metric::Unit;
 use crate::experiment::whatif::Effect;
 use crate::experiment::{Gate, Metric};
 use crate::report::format;
@@ -37,11 +37,21 @@ fn price(row: &Row) -> f64 {
 fn brings(row: &Row, base: &Row, harm: &Metric) -> String {
     let shown = |weighed: &Weighed| format::maybe(harm.unit, weighed.harm.estimate.map(|own| own.mean));
     let cost = match row.weighed.cost.effect {
-        Effect::Better => format!("{} a month less", format::value(Unit::Usd, -price(row))),
-        Effect::Worse => format!("{} a month more", format::value(Unit::Usd, price(row))),
-        _ => "at the same cost".to_owned(),
+        Effect::Better => format!("{} a month less", usd(-price(row))),
+        Effect::Worse => format!("{} a month more", usd(price(row))),
+        _ if row.weighed.cost.difference.is_some_and(|own| own.mean == 0.0) => "at the same cost".to_owned(),
+        _ => "at no other cost that can be told".to_owned(),
     };
-    format!("{}: {} {} -> {}, {cost}", row.words, harm.name, shown(&base.weighed), shown(&row.weighed))
+    format!("{}, {} {} -> {}, {cost}", row.words, harm.name, shown(&base.weighed), shown(&row.weighed))
+}
+
+/// An amount, with cents only where there is little else.
+fn usd(amount: f64) -> String {
+    if amount.abs() < 100.0 {
+        format::value(Unit::Usd, amount)
+    } else {
+        format!("${}", format::whole(amount.round() as u64))
+    }
 }
 
 fn monthly(row: &Row) -> f64 {
@@ -50,7 +60,6 @@ fn monthly(row: &Row) -> f64 {
 
 impl Verdict {
     pub(super) fn new(base: &Row, rows: &[Row], gates: &[Gate], harm: &Metric) -> Self {
-        debug_assert!(harm.better != Better::Neither || gates.is_empty() || !rows.is_empty());
         let mut verdict = Self::default();
         let helpful: Vec<(&Row, f64)> = rows.iter().filter_map(|row| Some((row, benefit(row)?))).collect();
         // The first of equals: those come in the order of the rows.
@@ -67,13 +76,15 @@ impl Verdict {
         let line = |label: &str, row: &Row| format!("{label}: {}", brings(row, base, harm));
         verdict.lines.extend(free.map(|row| line("most for no more money", row)));
         verdict.lines.extend(paid.map(|row| line("most per dollar", row)));
-        if free.is_none() && paid.is_none() {
-            verdict.lines.push(format!("no single change is seen to better {}", harm.name));
-        }
         if gates.is_empty() {
-            if let Some(last) = verdict.lines.last_mut() {
-                *last = format!("verdict: no gates to hold; {last}");
-            }
+            let best = free.or(paid).map(|row| row.words);
+            let nothing =
+                || format!("no gates to hold, and no single change is seen to better {}", harm.name);
+            let sentence = best.map_or_else(nothing, |words| {
+                let money = if free.is_some() { "for no more money" } else { "for its money" };
+                format!("no gates to hold; what brings most {money}: {words}")
+            });
+            verdict.lines.push(format!("verdict: {sentence}"));
         } else {
             verdict.judge(base, rows, gates);
         }
@@ -85,14 +96,14 @@ impl Verdict {
         let mut holding: Vec<&Row> = rows.iter().filter(|row| row.holds).collect();
         holding.sort_by(|a, b| monthly(a).total_cmp(&monthly(b)));
         self.hold = holding.iter().map(|row| row.name).collect();
-        let at = |row: &Row| format!("{}, {} a month", row.words, format::value(Unit::Usd, monthly(row)));
+        let at = |row: &Row| format!("{}, {} a month", row.words, usd(monthly(row)));
         let every = if gates.len() == 1 { "the gate holds" } else { "every gate holds" };
         let sentence = match (base.holds, holding.first()) {
             (true, Some(cheapest)) if price(cheapest) < 0.0 => {
-                let less = format::value(Unit::Usd, -price(cheapest));
-                format!("{every} as it is, and still does for {less} a month less with {}", cheapest.words)
+                let less = usd(-price(cheapest));
+                format!("{every} as it is, and still does for {less} a month less: {}", cheapest.words)
             }
-            (true, _) => format!("{every} as it is, and no single change makes that cheaper"),
+            (true, _) => format!("{every} as it is, and no single change is seen to make that cheaper"),
             (false, Some(cheapest)) if holding.len() == 1 => {
                 format!("{every} with one change alone: {}", at(cheapest))
             }
@@ -101,14 +112,15 @@ impl Verdict {
             }
             (false, None) => {
                 let held = |row: &Row| row.gates.iter().filter(|status| status.is_held(false)).count();
-                let nearest =
-                    rows.iter().rev().max_by_key(|row| held(row)).filter(|row| held(row) > held(base));
-                let nearest = nearest.or(rows.first().filter(|row| benefit(row).is_some()));
-                let nearest = nearest.map_or_else(String::new, |row| format!("; nearest: {}", row.words));
-                format!(
-                    "no single change makes {} hold{nearest}",
-                    if gates.len() == 1 { "the gate" } else { "every gate" }
-                )
+                // Of those that make as many hold, the one that brings most: rows come in that order.
+                let most = rows.iter().map(held).max().unwrap_or(0);
+                let helps = |row: &&Row| held(row) == most && (most > held(base) || benefit(row).is_some());
+                let nearest = rows
+                    .iter()
+                    .find(helps)
+                    .map_or_else(String::new, |row| format!("; nearest: {}", row.words));
+                let every = if gates.len() == 1 { "the gate" } else { "every gate" };
+                format!("no single change makes {every} hold{nearest}")
             }
         };
         self.lines.push(format!("verdict: {sentence}"));

@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::super::load::Scenario;
 use super::super::resolve::Resolved;
@@ -23,24 +23,20 @@ pub struct Ground<'a> {
     pub profile: &'a Profile,
     /// Name of the policy.
     pub policy: &'a str,
-    /// The policy as its text has it, without what manifests bring.
+    /// The policy as its text has it.
     written: Value,
 }
 
 impl<'a> Ground<'a> {
-    /// From a scenario that can be run.
+    /// From a scenario that can be run, and the assignments it was read with.
     pub fn new(
         scenario: &'a Scenario,
+        sets: &[String],
         resolved: &'a Resolved,
         profile: &'a Profile,
         policy: &'a str,
     ) -> Self {
-        // The document was read once already, by which it is known to be sound.
-        let whole: Value = yaml::read(&scenario.document).unwrap_or_default();
-        let at = Path::keys(["policies", policy]);
-        let own = &whole["policies"][policy];
-        let written = of_its_own(&scenario.document, &at, own).unwrap_or_else(|| own.clone());
-        Self { scenario, resolved, profile, policy, written }
+        Self { scenario, resolved, profile, policy, written: as_written(scenario, sets, policy) }
     }
 
     /// What the scenario says.
@@ -116,25 +112,17 @@ pub fn decimal(value: f64) -> String {
     digits.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
-/// What of a value the scenario's own text and the assignments over it say, manifests left out; `None` if nothing. A list is theirs
-/// if anything of it is.
-fn of_its_own(document: &Document, at: &Path, value: &Value) -> Option<Value> {
-    match value {
-        Value::Object(map) if !map.is_empty() => {
-            let own = |(key, value): (&String, &Value)| {
-                Some((key.clone(), of_its_own(document, &at.key(key.as_str()), value)?))
-            };
-            let kept: Map<String, Value> = map.iter().filter_map(own).collect();
-            (!kept.is_empty()).then_some(Value::Object(kept))
-        }
-        Value::Array(list) if !list.is_empty() => {
-            let is_own =
-                |(index, item): (usize, &Value)| of_its_own(document, &at.index(index), item).is_some();
-            list.iter().enumerate().any(is_own).then(|| value.clone())
-        }
-        _ => {
-            let file = document.place(document.span_of(at)).file;
-            (file == document.name() || file == "--set").then(|| value.clone())
-        }
-    }
+/// The policy as the scenario's own text has it, its manifests by their names. Where an assignment goes into what a manifest brings,
+/// as it is with all of it written out.
+fn as_written(scenario: &Scenario, sets: &[String], policy: &str) -> Value {
+    let own = |document: &Document| -> Option<Value> {
+        let whole: Value = yaml::read(document).ok()?;
+        Some(whole.get("policies")?.get(policy)?.clone())
+    };
+    let bare = Document::parse(scenario.document.name(), scenario.document.text()).ok();
+    let bare = bare.and_then(|mut document| {
+        let is_late = |set: &String| document.set(set).is_err();
+        (!sets.iter().any(is_late)).then_some(document)
+    });
+    bare.as_ref().and_then(own).or_else(|| own(&scenario.document)).unwrap_or_default()
 }

@@ -10,15 +10,18 @@ mod signal;
 mod spares;
 mod start;
 mod taken_away;
+#[cfg(test)]
+mod tests;
 mod warmth;
 
 use std::path::Path;
 
+use super::known::Known;
 use super::load::{Scenario, load};
-use super::resolve::{Known, Resolved, resolve, resolve_with};
+use super::resolve::{Resolved, resolve, resolve_with};
 use crate::experiment::Metric;
 use crate::workload;
-use crate::yaml::Diagnostic;
+use crate::yaml::{Diagnostic, suggest};
 pub use ground::Ground;
 
 /// What a mitigation writes over a scenario, `path=value` each; or why it is not tried.
@@ -158,9 +161,7 @@ pub fn named(only: &[String], skip: &[String]) -> Result<Vec<&'static Mitigation
         .filter(|name| find(name).is_none())
         .map(|name| {
             let names = || MITIGATIONS.iter().map(|mitigation| mitigation.name);
-            Diagnostic::error("E0203", format!("there is no mitigation `{name}`"))
-                .suggesting(name, names())
-                .helped(format!("one of {}", names().collect::<Vec<_>>().join(", ")))
+            Diagnostic::error("E0203", format!("there is no change `{name}`")).helped(one_of(name, names()))
         })
         .collect();
     if !unknown.is_empty() {
@@ -170,6 +171,15 @@ pub fn named(only: &[String], skip: &[String]) -> Result<Vec<&'static Mitigation
     Ok(MITIGATIONS.iter().filter(|own| (only.is_empty() || has(only, own)) && !has(skip, own)).collect())
 }
 
+/// What was meant, or what there is.
+fn one_of<'a>(typed: &str, names: impl Iterator<Item = &'a str>) -> String {
+    let names: Vec<&str> = names.collect();
+    match suggest(typed, names.iter().copied()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("one of {}", names.join(", ")),
+    }
+}
+
 /// The scenario with its other policies left out, and the gates that bind them alone.
 fn alone(file: &Path, sets: &[String], policy: &str) -> Result<Scenario, Vec<Diagnostic>> {
     let mut scenario = load(file, sets)?;
@@ -177,8 +187,7 @@ fn alone(file: &Path, sets: &[String], policy: &str) -> Result<Scenario, Vec<Dia
     if !spec.policies.contains_key(policy) {
         let names = || spec.policies.keys().map(String::as_str);
         let fault = Diagnostic::error("E0203", format!("the scenario has no policy `{policy}`"));
-        let fault = fault.suggesting(policy, names());
-        return Err(vec![fault.helped(format!("one of {}", names().collect::<Vec<_>>().join(", ")))]);
+        return Err(vec![fault.helped(one_of(policy, names()))]);
     }
     spec.policies.retain(|name, _| name == policy);
     spec.gates.retain(|gate| gate.policies.is_empty() || gate.policies.iter().any(|name| name == policy));
@@ -213,7 +222,7 @@ impl Trials {
         let traffic = workload::load(&scenario.spec.workload, &scenario.directory, scenario.spec.seed);
         let traffic =
             traffic.map_err(|faults| super::workload_diagnostics(Some(&scenario.document), &faults))?;
-        let ground = Ground::new(&scenario, &base, &profile, policy);
+        let ground = Ground::new(&scenario, sets, &base, &profile, policy);
         let (mut variants, mut untried) = (Vec::new(), Vec::new());
         for mitigation in mitigations.iter().copied() {
             let known = Known { resolved: &base, workload: &traffic };

@@ -192,7 +192,10 @@ pub(super) fn target(ground: &Ground<'_>) -> Edit {
             each.collect()
         }
         PolicySpec::Wva(own) if own.is_v2() => {
-            vec![set(&at.key("scaleUpThreshold"), decimal(own.scale_up_threshold * LOWER))]
+            vec![
+                set(&at.key("scaleUpThreshold"), decimal(own.scale_up_threshold * LOWER)),
+                set(&at.key("scaleDownBoundary"), decimal(own.scale_down_boundary * LOWER)),
+            ]
         }
         PolicySpec::Wva(own) => vec![
             set(&at.key("kvCacheThreshold"), decimal(own.kv_cache_threshold * LOWER)),

@@ -25,7 +25,7 @@ fn everywhere(ground: &Ground<'_>, field: &str, has: fn(&PoolSpec) -> bool) -> V
 
 fn weights<'a>(ground: &Ground<'a>) -> Result<&'a WeightsSpec, String> {
     let fetched = ground.spec().replica.weights.as_ref();
-    let weights = fetched.ok_or("weights are not fetched here: there is no `replica.weights`")?;
+    let weights = fetched.ok_or("no `replica.weights` to fetch")?;
     if ground.pools().all(|(_, pool)| pool.weights_present) && weights.kept {
         return Err("nodes come with the weights".to_owned());
     }
@@ -120,13 +120,14 @@ pub(super) fn image_on_node(ground: &Ground<'_>) -> Edit {
 
 pub(super) fn image_lazy(ground: &Ground<'_>) -> Edit {
     image_costs(ground)?;
-    let without = "the image is not pulled layer by layer here: there is no `replica.image`";
+    let without = "no `replica.image` to pull layer by layer";
     let image = ground.spec().replica.image.as_ref().ok_or(without)?;
     if image.lazy.is_some() {
         return Err("it is already".to_owned());
     }
     let plan = ground.resolved.simulation.storage.image.as_ref().ok_or(without)?;
-    let first = Bytes((plan.bytes() / LAZY_PART).max(1));
+    // Whole megabytes, as people write them.
+    let first = Bytes((plan.bytes() / LAZY_PART / 1_000_000).max(1) * 1_000_000);
     let mut sets = vec![format!("replica.image.lazy={{ first: {first} }}")];
     if image.unpack_bandwidth.is_some() {
         sets.push("replica.image.unpackBandwidth=null".to_owned());
@@ -137,7 +138,7 @@ pub(super) fn image_lazy(ground: &Ground<'_>) -> Edit {
 pub(super) fn image_from_peers(ground: &Ground<'_>) -> Edit {
     image_costs(ground)?;
     if ground.spec().replica.image.is_none() {
-        return Err("the image is not pulled layer by layer here: there is no `replica.image`".to_owned());
+        return Err("no `replica.image` to pull layer by layer".to_owned());
     }
     if ground.spec().cluster.registry.peer_to_peer {
         return Err("nodes give it to each other already".to_owned());

@@ -34,7 +34,7 @@ fn without(
 
 pub(super) fn weights_on_node(ground: &Ground<'_>) -> Edit {
     let Some(weights) = &ground.spec().replica.weights else {
-        return Err("weights are not fetched here: there is no `replica.weights`".to_owned());
+        return Err("no `replica.weights` to fetch".to_owned());
     };
     let mut sets = without(ground, "weightsPresent", Prefetch::Weights, |pool| pool.weights_present);
     if weights.kept {
