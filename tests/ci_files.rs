@@ -53,12 +53,16 @@ fn every_command_is_one() {
     for (name, expected) in [("action.yml", 1), ("github-workflow.yml", 1), ("gitlab-ci.yml", 3)] {
         let commands = commands(&parsed(name));
         assert_eq!(commands.len(), expected, "{name}: {commands:?}");
-        commands.iter().for_each(|command| parse(command));
+        for command in &commands {
+            parse(command);
+        }
     }
     let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/ci.md")).unwrap();
     let lines: Vec<&str> = page.lines().filter(|line| line.starts_with("thawline ")).collect();
     assert!(lines.len() >= 4);
-    lines.iter().for_each(|line| parse(line.split(" #").next().unwrap()));
+    for line in &lines {
+        parse(line.split(" #").next().unwrap());
+    }
 }
 
 #[test]
