@@ -1,10 +1,9 @@
 //! A run that is killed, at whatever moment, leaves the report that was there or its own, and never some of both.
 
+#![allow(clippy::unwrap_used)] // A test that cannot go on has failed.
 #![cfg(unix)]
 
 mod common;
-
-#![allow(clippy::unwrap_used)] // A test that cannot go on has failed.
 
 use std::collections::BTreeMap;
 use std::fs;
