@@ -15,6 +15,7 @@ mod lint;
 mod load;
 mod manifest;
 mod notes;
+mod provenance;
 mod resolve;
 mod resolve_cluster;
 mod resolve_engine;

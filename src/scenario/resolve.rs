@@ -12,9 +12,10 @@ use super::fault::workload_diagnostics;
 use super::known::Known;
 use super::load::Scenario;
 use super::notes::{notes, warning};
+use super::provenance::{figure, prices};
 use super::resolve_engine::workers_engine;
 use super::resolve_storage::stages;
-use crate::experiment::{Coverage, Figure, Gate, Header, Warning};
+use crate::experiment::{Coverage, Gate, Header, Warning};
 use crate::kernel::{Price, Quantity, SimDuration, Streams};
 use crate::outcome::Phase;
 use crate::outcome::breach::Slo;
@@ -110,35 +111,6 @@ impl Resolved {
         text.push_str(&crate::yaml::write(&value, Some(&scenario.document)));
         text
     }
-}
-
-/// A figure of the profile, for reports.
-fn figure(row: &crate::profile::show::Row<'_>) -> Figure {
-    let origin = row.origin;
-    Figure {
-        name: row.field.clone(),
-        value: row.value.clone(),
-        provenance: origin.map_or_else(String::new, |origin| origin.provenance.label().to_owned()),
-        date: origin.and_then(|origin| origin.date).map_or_else(String::new, |date| date.to_string()),
-        source: origin.and_then(|origin| origin.source).unwrap_or_default().to_owned(),
-    }
-}
-
-/// What a GPU-hour of each pool costs, and who says so: the scenario, or the profile.
-fn prices(profile: &Profile, plan: &cluster::Plan, spec: &ScenarioSpec) -> Vec<Figure> {
-    let price = |pool: &cluster::PoolPlan| {
-        let value = Price { micro_usd: pool.price_micro_usd }.to_string();
-        let given = spec.cluster.pools.get(&pool.name).is_some_and(|pool| pool.price_per_gpu_hour.is_some());
-        let published = profile.price_per_gpu_hour.as_ref().filter(|_| !given).map(|price| price.origin());
-        Figure {
-            name: pool.name.clone(),
-            value,
-            provenance: published.map_or("given", |origin| origin.provenance.label()).to_owned(),
-            date: published.and_then(|o| o.date).map_or_else(String::new, |date| date.to_string()),
-            source: published.map_or("the scenario", |o| o.source.unwrap_or("the profile")).to_owned(),
-        }
-    };
-    plan.pools.iter().map(price).collect()
 }
 
 /// An absent setting is absent, not null.
