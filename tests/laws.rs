@@ -158,10 +158,14 @@ fn a_doubled_price_doubles_the_bill_and_nothing_else() {
     let mut dear = bursts(1);
     dear.simulation.cluster.pools[0].price_micro_usd *= 2;
     for policy in ["hpa", "pool"] {
-        let (a, b) = (run(&cheap, policy, 0), run(&dear, policy, 0));
+        let (mut a, b) = (run(&cheap, policy, 0), run(&dear, policy, 0));
         assert!((2.0 * a.ledger.cost_total() - b.ledger.cost_total()).abs() < 1e-9, "{policy}");
         assert!(a.ledger.cost_total() > 0.1, "{policy}");
         assert_eq!(a.facts_digest, b.facts_digest, "{policy}");
+        // The timeline has the bill of each step.
+        for point in &mut a.timeline.points {
+            point.rate_micro_usd *= 2;
+        }
         assert_eq!((a.breaches, a.timeline, a.starts), (b.breaches, b.timeline, b.starts), "{policy}");
     }
 }
