@@ -16,6 +16,8 @@ const QUIET: Style = Style::new().dimmed();
 
 /// How many differences are listed.
 const REASONS_MAX: usize = 4;
+/// From so many times the base on, a change is shown in the metric's unit and not in per cent.
+const TIMES_MAX: f64 = 10.0;
 /// How many drifts are listed.
 const DRIFTS_MAX: usize = 20;
 
@@ -35,7 +37,7 @@ pub struct Words {
     pub base: String,
     /// The new mean.
     pub new: String,
-    /// The change: relative, or in the metric's unit where the base is nothing.
+    /// The change: relative, or in the metric's unit where the base is nothing beside it.
     pub change: String,
     /// Its interval; empty without one.
     pub interval: Option<(String, String)>,
@@ -54,9 +56,11 @@ impl Words {
             };
             return Self { base, new, change, interval: None };
         };
+        // Of next to nothing anything is many per cent.
+        let in_percent = finding.relative(difference).is_some_and(|share| share.abs() < TIMES_MAX);
         let show = |amount: f64| match finding.relative(amount) {
-            Some(share) => percent(share),
-            None => signed(unit, amount),
+            Some(share) if in_percent => percent(share),
+            _ => signed(unit, amount),
         };
         let interval = finding.interval.map(|(low, high)| (show(low), show(high)));
         Self { base, new, change: show(difference), interval }
@@ -140,7 +144,11 @@ pub fn verdict(comparison: &Comparison) -> String {
     let drifts = comparison.drifts.as_ref().map(Vec::len);
     let regressions: Vec<String> = comparison
         .regressions()
-        .map(|(policy, line)| format!("{}; {}", regression(policy, line), because(policy)))
+        .map(|(policy, line)| {
+            // Not in columns here.
+            let because: Vec<_> = because(policy).split_whitespace().map(str::to_owned).collect();
+            format!("{}; {}", regression(policy, line), because.join(" "))
+        })
         .collect();
     let counted =
         |count: usize, one: &str, many: &str| format!("{count} {}", if count == 1 { one } else { many });

@@ -3,21 +3,32 @@
 use super::NAME_MOST;
 use super::axis::{Axis, label};
 use super::canvas::{Anchor, Canvas, GRID, INK, LINES, QUIET, shortened};
+use super::labels;
 use crate::experiment::metric::Unit;
 use crate::report::document::{MeanDoc, PolicyDoc};
 use crate::report::format;
 
-const WIDTH: u32 = 560;
-const HEIGHT: u32 = 340;
+const WIDTH: u32 = 760;
+const HEIGHT: u32 = 380;
 const LEFT: f64 = 56.0;
-const RIGHT: f64 = 130.0;
+const RIGHT: f64 = 16.0;
 const TOP: f64 = 26.0;
 const BOTTOM: f64 = 44.0;
+/// Size of names and of the figures below them, pixels.
+const NAME: f64 = 12.0;
+const FIGURES: f64 = 10.0;
+/// Height of a line of a label.
+const LINE: f64 = 14.0;
+/// Width of a character of size 1, on average and rather too much.
+const CHARACTER: f64 = 0.62;
+
+/// A policy: its place in the order, its cost and its time to first token.
+type Point<'a> = (usize, &'a PolicyDoc, MeanDoc, MeanDoc);
 
 pub(super) fn draw(policies: &[&PolicyDoc]) -> Option<Canvas> {
     let figure = |policy: &PolicyDoc, name: &str| policy.summary.metrics.get(name).copied();
     let mean = |doc: &MeanDoc| doc.mean.0;
-    let points: Vec<(usize, &PolicyDoc, MeanDoc, MeanDoc)> = policies
+    let points: Vec<Point> = policies
         .iter()
         .enumerate()
         .filter_map(|(i, p)| Some((i, *p, figure(p, "cost.total")?, figure(p, "ttft.p99")?)))
@@ -26,13 +37,12 @@ pub(super) fn draw(policies: &[&PolicyDoc]) -> Option<Canvas> {
     if points.is_empty() {
         return None;
     }
-    let costs = points.iter().filter_map(|(.., cost, _)| mean(cost));
     let finite: Vec<f64> =
         points.iter().filter_map(|(.., ttft)| mean(ttft)).filter(|t| t.is_finite()).collect();
     let slowest = finite.iter().copied().fold(0.001, f64::max);
     let fastest = finite.iter().copied().fold(slowest, f64::min).max(0.001);
     let (right, bottom) = (f64::from(WIDTH) - RIGHT, f64::from(HEIGHT) - BOTTOM);
-    let x = Axis::linear((0.0, costs.fold(0.0, f64::max) * 1.08), (LEFT, right));
+    let x = Axis::linear(range(&points), (LEFT, right));
     // A first token that never came stands on the upper edge.
     let y = Axis::log((fastest / 1.6, slowest * 2.0), (bottom, TOP));
     let mut canvas =
@@ -44,21 +54,61 @@ pub(super) fn draw(policies: &[&PolicyDoc]) -> Option<Canvas> {
     }
     canvas.text((LEFT - 44.0, 10.0), "ttft p99", 11.0, QUIET, Anchor::Start);
     canvas.text((right, bottom + 30.0), "cost of the run", 11.0, QUIET, Anchor::End);
-    for (index, policy, cost, ttft) in &points {
+    let at =
+        |cost: &MeanDoc, ttft: &MeanDoc| (x.at(mean(cost).unwrap_or(0.0)), y.at(mean(ttft).unwrap_or(0.0)));
+    let words: Vec<[String; 2]> = points
+        .iter()
+        .map(|(_, policy, cost, ttft)| {
+            let figures = [(Unit::Usd, cost), (Unit::Seconds, ttft)];
+            [
+                shortened(&policy.name, NAME_MOST),
+                figures.map(|(unit, doc)| format::maybe(unit, mean(doc))).join(", "),
+            ]
+        })
+        .collect();
+    let sizes: Vec<(f64, f64)> = words
+        .iter()
+        .map(|[name, figures]| {
+            let wide = |text: &str, size: f64| text.chars().count() as f64 * size * CHARACTER;
+            (wide(name, NAME).max(wide(figures, FIGURES)), 2.0 * LINE)
+        })
+        .collect();
+    let spots: Vec<(f64, f64)> = points.iter().map(|(.., cost, ttft)| at(cost, ttft)).collect();
+    let mut lines = Vec::new();
+    for ((index, _, cost, ttft), at) in points.iter().zip(&spots) {
+        let level = cost.interval.map(|(low, high)| [(x.at(low), at.1), (x.at(high), at.1)]);
+        let upright = ttft.interval.map(|(low, high)| [(at.0, y.at(low)), (at.0, y.at(high))]);
+        for line in level.into_iter().chain(upright) {
+            canvas.line(line.to_vec(), LINES[index % LINES.len()], 2);
+            lines.push(line);
+        }
+    }
+    let labels = labels::place(&spots, &sizes, &lines, ((LEFT, TOP - LINE), (right, bottom)));
+    // Points last: nothing covers them.
+    for (((index, ..), &spot), ((words, size), &(left, middle))) in
+        points.iter().zip(&spots).zip(words.into_iter().zip(&sizes).zip(&labels))
+    {
         let colour = LINES[index % LINES.len()];
-        let at = (x.at(mean(cost).unwrap_or(0.0)), y.at(mean(ttft).unwrap_or(0.0)));
-        if let Some((low, high)) = ttft.interval {
-            canvas.line(vec![(at.0, y.at(low)), (at.0, y.at(high))], colour, 2);
+        if (middle - spot.1).abs() > 2.2 * LINE {
+            let end = (spot.0.clamp(left, left + size.0), middle + LINE.copysign(spot.1 - middle));
+            canvas.line(vec![spot, end], QUIET, 1);
         }
-        if let Some((low, high)) = cost.interval {
-            canvas.line(vec![(x.at(low), at.1), (x.at(high), at.1)], colour, 2);
-        }
-        canvas.dot(at, 5, colour);
-        let name = shortened(&policy.name, NAME_MOST);
-        canvas.text((at.0 + 10.0, at.1 - 7.0), name, 12.0, INK, Anchor::Start);
-        let words =
-            format!("{}, {}", format::maybe(Unit::Usd, mean(cost)), format::maybe(Unit::Seconds, mean(ttft)));
-        canvas.text((at.0 + 10.0, at.1 + 7.0), words, 10.0, QUIET, Anchor::Start);
+        canvas.dot(spot, 5, colour);
+        let [name, figures] = words;
+        canvas.text((left, middle - LINE / 2.0), name, NAME, INK, Anchor::Start);
+        canvas.text((left, middle + LINE / 2.0), figures, FIGURES, QUIET, Anchor::Start);
     }
     Some(canvas)
+}
+
+/// The costs to show, with some room on both sides: of all points and their intervals.
+fn range(points: &[Point]) -> (f64, f64) {
+    let ends = points.iter().flat_map(|(.., cost, _)| {
+        let (low, high) = cost.interval.unwrap_or((f64::NAN, f64::NAN));
+        [cost.mean.0.unwrap_or(f64::NAN), low, high]
+    });
+    let (low, high) = ends.fold((f64::INFINITY, 0.0), |(low, high), end| (end.min(low), end.max(high)));
+    // Policies of nearly the same cost stand side by side, and not at the two ends.
+    let room = ((high - low) * 0.15).max(high * 0.03);
+    ((low - room).max(0.0), high + room)
 }

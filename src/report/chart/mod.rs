@@ -7,6 +7,7 @@ pub mod canvas;
 mod cold_starts;
 mod frontier;
 mod gates;
+mod labels;
 mod latency;
 mod money;
 mod palette;
