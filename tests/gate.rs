@@ -56,7 +56,7 @@ fn a_worsened_manifest_fails_the_gate_and_is_named() {
     let last = text.lines().last().unwrap();
     let parts = ["verdict: 1 regression: hpa e2e.p99 ", "s -> ", "% [+", "%], more than 1% and 1ms worse"];
     assert!(parts.iter().all(|part| last.contains(part)), "{last}");
-    assert!(last.contains("because  hpa: behavior.scaleUp.stabilizationWindowSeconds  0 -> 180"), "{last}");
+    assert!(last.contains("because hpa: behavior.scaleUp.stabilizationWindowSeconds 0 -> 180"), "{last}");
     let line = text.lines().find(|line| line.contains("✗ e2e.p99")).unwrap();
     assert!(line.contains("regression: more than 1% and 1ms") && line.contains('['), "{line}");
     assert_eq!(expect(at, &[&run[..], &["--exit-zero"]].concat(), 0).0.lines().last().unwrap(), last);
