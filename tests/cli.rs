@@ -246,6 +246,11 @@ fn starts_are_drawn() {
     assert!(explain(&["--policy", "two"], 2).contains("one of one, hpa"));
     assert!(explain(&["--replication", "7"], 2).contains("no replication 7"));
     expect(root.path(), &["explain-start", "nothing.json"], 2);
+    // The directory of a run stands for its outcome.
+    let by_directory = ["explain-start", "reports/small", "--policy", "hpa", "--width", "80"];
+    assert_eq!(expect(root.path(), &by_directory, 0).0, drawn);
+    let (_, stderr) = expect(root.path(), &["plot", ".", "timeline", "--out", "a.svg"], 2);
+    assert!(stderr.contains("./outcome.json") && stderr.contains("or its directory"), "{stderr}");
 }
 
 #[test]

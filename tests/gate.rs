@@ -149,6 +149,9 @@ fn compare_takes_outcomes_baselines_and_policies() {
     // What is wrong is said at once, and ends in 2.
     check(&["--base", "small.json"], 2, &["E0905", "--base-policy A --policy B"]);
     check(&["--base", "small.json", "--policy", "one"], 2, &["E0905", "compared with itself"]);
+    let directory = Path::new(outcome).parent().unwrap().to_str().unwrap();
+    let (by_file, by_directory) = (["--base", "small.json", outcome], ["--base", "small.json", directory]);
+    assert_eq!(compare(&by_file, 1), compare(&by_directory, 1));
     check(
         &["--base", "small.json", "--policy", "x", "--base-policy", "y"],
         2,

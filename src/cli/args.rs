@@ -131,7 +131,7 @@ pub struct SimulateArgs {
     /// Exit with 0 although a gate failed or something regressed
     #[arg(long)]
     pub exit_zero: bool,
-    /// Compare with a past run: its outcome.json, or what --write-baseline wrote; a regression ends in 1
+    /// Compare with a past run: its outcome.json (or its directory), or what --write-baseline wrote; a regression ends in 1
     #[arg(long, value_name = "FILE")]
     pub baseline: Option<PathBuf>,
     /// What fails the comparison with the baseline: METRIC, METRIC:MARGIN,.. or drift; may be given several times
@@ -177,13 +177,13 @@ pub enum CompareFormat {
 /// `compare`.
 #[derive(Debug, ClapArgs)]
 #[command(
-    after_help = "Policies are matched by name. Margins: 5% is of the base; 100ms, $2, 3 and 0.5pp (percentage points of a share) are amounts; with\nseveral, each must be exceeded. Without --fail-on: the metrics of the gates that bind the policy, else ttft.p99, slo.breach and\ncost.total, by more than 1% and a trifle. `thawline explain E0902` says more.\n\nExamples:\n  thawline compare --base main.json reports/quickstart/outcome.json\n  thawline compare --base reports/hpa-vs-keda/outcome.json --base-policy hpa --policy keda\n  thawline compare --base main.json new.json --fail-on ttft.p99:5%,100ms --fail-on cost.total:$2 --format markdown"
+    after_help = "Policies are matched by name. Margins: 5% is of the base; 100ms, $2, 3 and 0.5pp (percentage points of a share) are amounts; with\nseveral, each must be exceeded. Without --fail-on: the metrics of the gates that bind the policy, else ttft.p99, slo.breach and\ncost.total, by more than 1% and a trifle. `thawline explain E0902` says more.\n\nExamples:\n  thawline compare --base main.json reports/quickstart\n  thawline compare --base reports/hpa-vs-keda/outcome.json --base-policy hpa --policy keda\n  thawline compare --base main.json new.json --fail-on ttft.p99:5%,100ms --fail-on cost.total:$2 --format markdown"
 )]
 pub struct CompareArgs {
     /// What it is held against [default: the base itself, with --base-policy and --policy]
     #[arg(value_name = "OUTCOME")]
     pub new: Option<PathBuf>,
-    /// The base: the outcome.json of a run, or what --write-baseline wrote
+    /// The base: the outcome.json of a run (or its directory), or what --write-baseline wrote
     #[arg(long, value_name = "FILE")]
     pub base: PathBuf,
     /// The policy of the base [default: each, by its name]
@@ -384,7 +384,7 @@ pub struct ExplainArgs {
     after_help = "Example:\n  thawline explain-request reports/quickstart/outcome.json 4711 --policy hpa"
 )]
 pub struct ExplainRequestArgs {
-    /// The outcome.json of a run
+    /// The outcome.json of a run, or its directory
     #[arg(value_name = "OUTCOME")]
     pub outcome: PathBuf,
     /// The request's number, from 0 in the order of arrival
@@ -410,7 +410,7 @@ pub struct ExplainRequestArgs {
     after_help = "Draws the median start and the slowest: █ what was worked on, ░ what was waited for.\n\nExample:\n  thawline explain-start reports/quickstart/outcome.json --policy hpa"
 )]
 pub struct ExplainStartArgs {
-    /// The outcome.json of a run
+    /// The outcome.json of a run, or its directory
     #[arg(value_name = "OUTCOME")]
     pub outcome: PathBuf,
     /// The policy [default: each]
@@ -463,7 +463,7 @@ impl From<ChartName> for Chart {
     after_help = "Examples:\n  thawline plot reports/quickstart/outcome.json timeline --policy hpa --out hpa.png\n  thawline plot reports/quickstart/outcome.json money > money.svg"
 )]
 pub struct PlotArgs {
-    /// The outcome.json of a run
+    /// The outcome.json of a run, or its directory
     #[arg(value_name = "OUTCOME")]
     pub outcome: PathBuf,
     /// The chart

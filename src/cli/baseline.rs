@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use super::args::{SimulateArgs, SimulateFormat};
-use super::{ci, console};
+use super::{ci, console, outcome};
 use crate::experiment::{FailOn, Metric, Rule};
 use crate::report::comparison::Options;
 use crate::report::replace::Replacement;
@@ -18,8 +18,9 @@ const FILES: [&str; 2] = ["comparison.md", "comparison.json"];
 
 /// Reads a baseline or an outcome.
 pub(super) fn read(path: &Path) -> Result<Baseline, Diagnostic> {
+    let path = outcome::file(path);
     let shown = path.display().to_string();
-    Baseline::read(path).map_err(|error| {
+    Baseline::read(&path).map_err(|error| {
         Diagnostic::in_file("E0401", &shown, format!("cannot read it: {error}"))
             .helped("`thawline simulate SCENARIO --write-baseline FILE` writes one")
     })

@@ -1,5 +1,6 @@
 //! What the commands about a past run share: its outcome.json, and which policy and replication of it is meant.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::path::Path;
 
@@ -8,11 +9,18 @@ use crate::report::document::{PolicyDoc, RunDoc};
 use crate::yaml::Diagnostic;
 
 pub(super) fn read(path: &Path) -> Result<Document, Vec<Diagnostic>> {
+    let path = file(path);
     let unreadable = |error| {
         let shown = path.display().to_string();
-        vec![Diagnostic::in_file("E0401", &shown, format!("cannot read it: {error}"))]
+        let fault = Diagnostic::in_file("E0401", &shown, format!("cannot read it: {error}"));
+        vec![fault.helped("name the outcome.json that `thawline simulate` wrote, or its directory")]
     };
-    File::open(path).map_err(Into::into).and_then(Document::read).map_err(unreadable)
+    File::open(&path).map_err(Into::into).and_then(Document::read).map_err(unreadable)
+}
+
+/// The file that is meant by the output directory of a run.
+pub(super) fn file(path: &Path) -> Cow<'_, Path> {
+    if path.is_dir() { path.join("outcome.json").into() } else { path.into() }
 }
 
 /// The policy of that name.

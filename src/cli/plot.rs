@@ -1,6 +1,6 @@
 //! `thawline plot`: one chart of a past run, as SVG or PNG.
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, stdout};
 use std::path::Path;
 
 use super::args::PlotArgs;
@@ -8,10 +8,16 @@ use super::outcome;
 use super::{Answer, Exit, console};
 use crate::report::chart::{Canvas, Chart, ChartError};
 use crate::report::document::PolicyDoc;
+use crate::report::replace::Replacement;
 use crate::yaml::Diagnostic;
 
 pub(super) fn run(args: &PlotArgs) -> Answer {
     let is_png = is_png(args.out.as_deref())?;
+    if args.out.is_none() && stdout().is_terminal() {
+        let fault = Diagnostic::error("E0404", "a terminal shows no SVG");
+        let help = "name a file, --out chart.svg or --out chart.png, or lead stdout into one";
+        return Err(vec![fault.helped(help)]);
+    }
     let document = outcome::read(&args.outcome)?;
     let mut policies: Vec<&PolicyDoc> = document.policies.iter().collect();
     if !args.policies.is_empty() {
@@ -36,9 +42,8 @@ pub(super) fn run(args: &PlotArgs) -> Answer {
         return Ok(Exit::Success);
     };
     let bytes = bytes(&canvas, is_png).map_err(undrawable)?;
-    replace(path, &bytes).map_err(|error| {
-        vec![Diagnostic::error("E0402", format!("cannot write {}: {error}", path.display()))]
-    })?;
+    let written = Replacement::prepare(path).and_then(|file| file.write(&bytes));
+    written.map_err(|error| vec![Diagnostic::error("E0402", error.to_string())])?;
     Ok(Exit::Success)
 }
 
@@ -75,13 +80,4 @@ pub(super) fn bytes(canvas: &Canvas, is_png: bool) -> Result<Vec<u8>, ChartError
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 pub(super) fn undrawable(error: ChartError) -> Vec<Diagnostic> {
     vec![Diagnostic::error("E0402", error.to_string())]
-}
-
-/// All of the file at once, or what was there.
-fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(directory)?;
-    file.write_all(bytes)?;
-    file.persist(path).map_err(|error| error.error)?;
-    Ok(())
 }

@@ -45,12 +45,16 @@ pub(super) fn run(args: &ValidateArgs) -> Answer {
 
 fn passed(scenario: &Scenario, warnings: usize) -> String {
     let (policies, gates) = (scenario.spec.policies.len(), scenario.spec.gates.len());
+    let of = |count: usize, one: &str, several: &str| match count {
+        1 => format!("1 {one}"),
+        count => format!("{count} {several}"),
+    };
     let warnings = match warnings {
         0 => String::new(),
-        1 => ", 1 warning".to_owned(),
-        several => format!(", {several} warnings"),
+        count => format!(", {}", of(count, "warning", "warnings")),
     };
-    format!("{}: no faults{warnings} ({policies} policies, {gates} gates)\n", scenario.spec.name)
+    let (policies, gates) = (of(policies, "policy", "policies"), of(gates, "gate", "gates"));
+    format!("{}: no faults{warnings} ({policies}, {gates})\n", scenario.spec.name)
 }
 
 /// A workflow command, as GitHub Actions reads it from a step's output.

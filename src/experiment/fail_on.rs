@@ -95,6 +95,11 @@ impl FailOn {
             let bare = part.trim();
             match margin(metric, bare) {
                 Ok(margin) => read.push(margin),
+                Err(_) if another(bare) => errors.push(FailOnError {
+                    at: begin..begin + bare.len(),
+                    message: format!("`{bare}` is no margin of `{name}`, but another metric"),
+                    help: format!("give it its own: --fail-on {bare}"),
+                }),
                 Err(message) => errors.push(FailOnError {
                     at: begin..begin + bare.len(),
                     message,
@@ -113,6 +118,11 @@ fn known(name: &str, at: Range<usize>) -> Result<&'static Metric, FailOnError> {
         return Err(FailOnError { at, message: "the name of a metric is missing".to_owned(), help });
     }
     let Some(metric) = Metric::find(name) else {
+        if name.contains(',') && name.split(',').any(|part| another(part.trim())) {
+            let message = format!("`{name}` is no metric");
+            let help = "name one metric, and give each of the others its own `--fail-on`".to_owned();
+            return Err(FailOnError { at, message, help });
+        }
         let help = Metric::nearest(name).map_or_else(
             || format!("one of {} metrics (`thawline explain metrics`), or `drift`", METRICS.len()),
             |nearest| format!("did you mean `{nearest}`?"),
@@ -125,6 +135,11 @@ fn known(name: &str, at: Range<usize>) -> Result<&'static Metric, FailOnError> {
         return Err(FailOnError { at, message, help });
     }
     Ok(metric)
+}
+
+/// Whether this is a metric where a margin belongs, with or without margins of its own.
+fn another(text: &str) -> bool {
+    text.split(':').next().is_some_and(|name| Metric::find(name.trim_end()).is_some())
 }
 
 /// The margins a metric can have, for messages.
@@ -224,6 +239,8 @@ mod tests {
         check("slo.breach:0.01", &[(11..15, "no margin", "0.5pp")]);
         check("cost.total:-$2", &[(11..14, "no margin", "$2")]);
         check("cost.total:%", &[(11..12, "no margin", "$2")]);
+        check("ttft.p99:5%, cost.total:3%", &[(13..26, "another metric", "--fail-on cost.total:3%")]);
+        check("ttft.p99,cost.total", &[(0..19, "is no metric", "its own")]);
     }
 
     proptest! {

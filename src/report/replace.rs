@@ -1,6 +1,6 @@
 //! A single file beside the output directory, such as a baseline: found writable before the run, and replaced all at once after it.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -38,17 +38,12 @@ impl Replacement {
     }
 }
 
-/// A temporary file beside it that, once kept, has the permissions of any new file.
+/// A temporary file beside it, with the permissions of any new file.
 fn temporary(path: &Path) -> io::Result<tempfile::NamedTempFile> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".thawline-");
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        builder.permissions(fs::Permissions::from_mode(0o666));
-    }
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    builder.tempfile_in(parent.unwrap_or(Path::new(".")))
+    // By our own hand: errors then do not name a file that nobody knows.
+    let make = |path: &Path| OpenOptions::new().write(true).create_new(true).open(path);
+    tempfile::Builder::new().prefix(".thawline-").make_in(parent.unwrap_or(Path::new(".")), make)
 }
 
 #[cfg(test)]
@@ -76,6 +71,8 @@ mod tests {
         };
         check(root.path(), |error| matches!(error, OutputsError::InTheWay { .. }));
         check(&root.path().join("missing/base.json"), |error| matches!(error, OutputsError::Write { .. }));
+        let error = Replacement::prepare(&root.path().join("missing/base.json")).unwrap_err();
+        assert!(!error.to_string().contains(".thawline-"), "no name that nobody knows: {error}");
         #[cfg(unix)]
         check(Path::new("/dev/null"), |error| matches!(error, OutputsError::InTheWay { .. }));
     }

@@ -29,7 +29,10 @@ impl Staging {
     /// A staging directory in this one.
     pub fn make_in(parent: &Path) -> io::Result<Self> {
         for _ in 0..TRIES {
-            let root = tempfile::Builder::new().prefix(PREFIX).tempdir_in(parent)?.keep();
+            // By our own hand: errors then do not name a directory that nobody knows.
+            let made =
+                tempfile::Builder::new().prefix(PREFIX).make_in(parent, |path| fs::create_dir(path))?;
+            let root = made.into_temp_path().keep()?;
             match claim(&root) {
                 Ok(Some(lock)) => {
                     let staging = Self { root, _lock: lock };
