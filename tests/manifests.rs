@@ -94,7 +94,10 @@ fn validate_tells_warnings_in_every_format() {
         expect(root.path(), &[&["validate", "small.yaml", "--format", format][..], &sets].concat(), 0)
     };
     let (stdout, stderr) = validate("text");
-    assert!(stdout.starts_with("small: no faults, ") && stdout.contains(" warnings (1 policy, 0 gates)"), "{stdout}");
+    assert!(
+        stdout.starts_with("small: no faults, ") && stdout.contains(" warnings (1 policy, 0 gates)"),
+        "{stdout}"
+    );
     assert!(stderr.contains("23 |       nodeSelector:\n") && !stderr.contains("errors"), "{stderr}");
     let (stdout, stderr) = validate("json");
     let found: Vec<Value> = serde_json::from_str(&stdout).unwrap();
