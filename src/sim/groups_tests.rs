@@ -167,6 +167,21 @@ fn a_probe_that_kills_a_slow_starter_kills_its_group() {
 }
 
 #[test]
+fn a_group_that_is_killed_at_once_is_not_made_anew_in_the_same_instant() {
+    // Nothing takes any time: the image is there, and so is the node. The kubelet's first look finds no container yet, the
+    // second kills it; without that the run would never leave the instant.
+    let mut sim = grouped(2);
+    sim.replica.stages = vec![(Phase::Loading, constant(20))];
+    sim.replica.liveness_probe =
+        Some(ProbeSpec { initial_delay: secs(0), period: secs(5), failure_threshold: 1 });
+    let outcome = result(&sim, timed((1, 0), &[(2, 2, 0)]), 0);
+    check_laws(&outcome);
+    let starts: Vec<_> = outcome.starts.iter().map(|s| (s.ordered.as_secs_f64(), s.result)).collect();
+    let again = |at: f64| (at, StartResult::Recreated);
+    assert_eq!(starts[..3], [again(2.5), again(7.5), again(12.5)], "{starts:?}");
+}
+
+#[test]
 fn a_reclaimed_node_takes_its_group_with_it() {
     let mut sim = grouped(2);
     let reclaim = SpotReclaimSpec { at: secs(10), nodes: 1, notice: secs(30), pools: Vec::new() };

@@ -8,9 +8,9 @@ use crate::kernel::{ReplicaId, SimDuration, SimTime};
 use crate::outcome::Phase;
 
 /// The first probe at or after an instant. A prober ticks from when the kubelet takes a pod up, whether its container runs or
-/// not.
+/// not; at the first of its ticks none runs yet, however quick its start (`worker.run` probes before its ticker's first tick).
 fn tick_from(taken_up: SimTime, period: SimDuration, at: SimTime) -> SimTime {
-    let ticks = at.since(taken_up).as_nanos().div_ceil(period.as_nanos().max(1));
+    let ticks = at.since(taken_up).as_nanos().div_ceil(period.as_nanos().max(1)).max(1);
     taken_up.saturating_add(SimDuration::from_nanos(ticks.saturating_mul(period.as_nanos())))
 }
 
