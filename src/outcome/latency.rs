@@ -62,7 +62,8 @@ impl Latency {
         if rank > self.histogram.len() {
             return Some(SimDuration::MAX);
         }
-        let within = rank as f64 / self.histogram.len() as f64;
+        // The middle of the rank: at its edge rounding may lead to the next one.
+        let within = (rank as f64 - 0.5) / self.histogram.len() as f64;
         Some(SimDuration::from_nanos(self.histogram.value_at_quantile(within)))
     }
 
@@ -129,6 +130,18 @@ mod tests {
         assert!((ms(0.98) - 98.0).abs() < 0.1);
         assert_eq!(latency.quantile(0.99), Some(SimDuration::MAX));
         assert_eq!(latency.mean_secs(), Some(f64::INFINITY));
+    }
+
+    #[test]
+    fn quantiles_are_of_their_rank() {
+        for count in 1..=400_u64 {
+            let mut latency = Latency::default();
+            (1..=count).for_each(|ms| latency.record(SimDuration::from_millis(ms)));
+            for (q, rank) in [(0.5, count.div_ceil(2)), (0.9, (9 * count).div_ceil(10)), (1.0, count)] {
+                let ms = latency.quantile(q).unwrap().as_millis_f64();
+                assert!((ms - rank as f64).abs() <= 0.001 * rank as f64, "{q} of {count}: {ms}");
+            }
+        }
     }
 
     #[test]
