@@ -26,15 +26,34 @@ impl Timeline {
         self.ttft[index].record(ttft);
     }
 
+    /// The last point, at the end of the trace. Where a step ends there, too, it is that step's: none has no length.
+    pub fn end(&mut self, at: SimTime, mut point: Point) {
+        let steps = self.points.len() as u64;
+        let ended = SimTime::ZERO.saturating_add(self.step * steps);
+        if ended == at
+            && let Some(last) = self.points.pop()
+        {
+            point.add(&last);
+        }
+        self.points.push(point);
+    }
+
+    /// The run is over: what arrived at the very end belongs to the last step.
+    pub fn close(&mut self) {
+        let steps = self.points.len().max(1);
+        if self.ttft.len() > steps {
+            let over = self.ttft.split_off(steps);
+            over.iter().for_each(|other| self.ttft[steps - 1].merge(other));
+        }
+    }
+
     /// Halves the resolution: neighbours merge, counts add up, the later state stands.
     pub fn halve(&mut self) {
         self.step = self.step * 2;
         let merge = |pair: &[Point]| {
             let mut point = pair[pair.len() - 1];
             if let [first, _] = pair {
-                point.arrived += first.arrived;
-                point.finished += first.finished;
-                point.breached += first.breached;
+                point.add(first);
             }
             point
         };
@@ -69,6 +88,15 @@ pub struct Point {
     pub rate_micro_usd: u64,
     /// `spec.replicas`.
     pub ordered: u32,
+}
+
+impl Point {
+    /// Adds the counts of the step before it.
+    const fn add(&mut self, before: &Self) {
+        self.arrived += before.arrived;
+        self.finished += before.finished;
+        self.breached += before.breached;
+    }
 }
 
 /// One phase of a start.
@@ -222,4 +250,30 @@ pub struct DecisionRecord {
     pub spare: u32,
     /// Why.
     pub why: Reason,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trace_of_whole_steps_ends_with_its_last_step() {
+        let ended = |end_s: u64| {
+            let mut timeline = Timeline { step: SimDuration::from_secs(5), ..Timeline::default() };
+            let point = |arrived: u32| Point { arrived, ordered: arrived, ..Point::default() };
+            timeline.points = vec![point(3), point(4)];
+            timeline.note_ttft(SimTime::from_secs(4), SimDuration::from_secs(1));
+            timeline.note_ttft(SimTime::from_secs(end_s), SimDuration::from_secs(2));
+            timeline.end(SimTime::from_secs(end_s), point(1));
+            timeline.close();
+            let counts: Vec<u32> = timeline.points.iter().map(|point| point.arrived).collect();
+            assert!(
+                timeline.points.last().is_some_and(|last| last.ordered == 1),
+                "states are those at the end"
+            );
+            (counts, timeline.ttft.len())
+        };
+        assert_eq!(ended(10), (vec![3, 5], 2));
+        assert_eq!(ended(12), (vec![3, 4, 1], 3));
+    }
 }

@@ -51,7 +51,7 @@ impl Run<'_> {
         self.trace_end = Some(now);
         // States are those the trace ends with: from here on no node is billed.
         let point = self.point();
-        self.timeline.points.push(point);
+        self.timeline.end(now, point);
         for index in 0..self.live.len() {
             self.book_busy(self.live[index]);
             self.book_keep_warm(self.live[index]);
@@ -90,6 +90,7 @@ impl Run<'_> {
             self.record_start(self.starting[index], crate::outcome::StartResult::Unfinished);
         }
         self.starts.sort_by_key(|s| s.replica);
+        self.timeline.close();
         let facts_digest = self.digest();
         let Recorder { counts, latency, steps, breaches, .. } = self.recorder;
         let outcome = RunOutcome {
