@@ -36,12 +36,12 @@ pub struct AccountLine {
 
 /// The monthly cost equation as people write it. Its first term is the steady part: the replicas
 /// the traffic needed, so that buffer and start-ups are not counted twice. It is an approximation:
-/// it takes every replica for one GPU, and knows nothing of draining and unallocated GPUs.
+/// it knows nothing of draining and unallocated GPUs, nor of what stages of a start cost less.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Equation {
     /// Replicas needed, on average; without an SLO, which has no need, those that were ready.
     pub replicas: f64,
-    /// US dollars of a GPU-hour.
+    /// US dollars of a replica-hour: of all its GPUs.
     pub price_usd_per_hour: f64,
     /// Cold starts in 730 hours, if this period repeated.
     pub starts_per_month: f64,
@@ -218,7 +218,9 @@ fn equation(runs: &[RunOutcome], is_split: bool) -> Equation {
             let ready_replica_ns = run.ledger.ready_gpu_ns() as f64 / gpus;
             run.ledger.needed_replica_ns.filter(|_| is_split).unwrap_or(ready_replica_ns) / span_ns(run)
         }),
-        price_usd_per_hour: over_runs(&|run| run.ledger.price_usd_per_gpu_hour()),
+        price_usd_per_hour: over_runs(&|run| {
+            run.ledger.price_usd_per_gpu_hour() * f64::from(run.ledger.gpus_per_replica.max(1))
+        }),
         starts_per_month: over_runs(&|run| {
             run.ledger.cold_starts as f64 * HOURS_PER_MONTH * 3600.0 / run.trace_end.as_secs_f64()
         }),

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::{Plan, Tried};
 use crate::experiment::metric::{HOURS_PER_MONTH, Unit};
-use crate::experiment::sizing::{ForStart, Need, Pile, Rise};
+use crate::experiment::sizing::{ForStart, Need, Pile, Rise, STEP};
 use crate::experiment::{Coverage, slo_limits};
 use crate::outcome::Cause;
 use crate::profile::page::table;
@@ -125,7 +125,7 @@ impl Plan<'_> {
         let Some(pile) = pile else { return format!("{label:<WIDTH$}no request waits\n") };
         format!(
             "{label:<WIDTH$}{} requests come from {} to {}, {} are served meanwhile, {} wait behind {};\n\
-             {:<WIDTH$}the longest wait of the trace is {}, and {} of all requests wait too long\n",
+             {:<WIDTH$}the longest wait of the trace is {}, and {} of all requests wait longer than {}\n",
             format::whole(pile.come),
             pile.from,
             pile.to,
@@ -135,6 +135,8 @@ impl Plan<'_> {
             "",
             format::value(Unit::Seconds, pile.longest_wait.as_secs_f64()),
             share(pile.late as f64 / self.load.requests() as f64),
+            // Counts know of no shorter wait than their step.
+            format::value(Unit::Seconds, self.replica.patience.max(STEP).as_secs_f64()),
         )
     }
 
