@@ -53,6 +53,8 @@ impl BreachOutcome {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Cause {
+    /// Longer than the context or the KV cache of a replica: none would have taken it.
+    TooLong,
     /// Cut by a drain or a fault, or routed to a replica that was told to stop or is no more.
     Drain,
     /// A replica that nothing had warmed, or that had gone cold: its penalty was at least the miss.
@@ -71,7 +73,8 @@ pub enum Cause {
 
 impl Cause {
     /// All causes, in the order they are tested.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
+        Self::TooLong,
         Self::Drain,
         Self::NotWarmed,
         Self::StartUp(Phase::Pending),
@@ -95,6 +98,7 @@ impl Cause {
     /// The words reports use.
     pub const fn label(self) -> &'static str {
         match self {
+            Self::TooLong => "longer than the context",
             Self::Drain => "cut by a drain or a fault",
             Self::NotWarmed => "not warmed",
             Self::StartUp(phase) => phase.label(),
@@ -165,7 +169,8 @@ pub struct Breaches {
     pub by_outcome: [u64; BreachOutcome::ALL.len()],
     /// By cause, in the order of [`Cause::ALL`].
     pub by_cause: [u64; Cause::ALL.len()],
-    /// The union over breaching requests of [arrival + limit, first token or end], sorted, disjoint.
+    /// The union over breaching requests, and over the limits they broke, of the time over the limit: see
+    /// [`Miss`](super::recorder::Miss). Sorted, disjoint.
     pub intervals: Vec<(SimTime, SimTime)>,
     /// That time as stretches in which one thing was missing: (from, to, what), sorted, disjoint.
     pub bands: Vec<(SimTime, SimTime, Cause)>,

@@ -69,6 +69,8 @@ pub struct Miss {
     pub to: SimTime,
     /// End of the wait that broke it: its first token for a limit on that, otherwise its end.
     pub wait_end: SimTime,
+    /// The time after `to` in which it broke another limit.
+    pub later: Option<(SimTime, SimTime)>,
 }
 
 impl Ended {
@@ -83,33 +85,51 @@ impl Ended {
         Some(self.end.since(first) / u64::from(self.output_tokens - 1))
     }
 
-    /// The first limit it broke, if any.
+    /// The first limit it broke, if any, and the time in which it broke that one or another.
     pub fn miss(&self, slo: &Slo) -> Option<Miss> {
+        let first = self.first_miss(slo)?;
+        if self.dropped.is_some() {
+            return Some(first);
+        }
+        // Limits that end with its end: on all of it, and on its tokens after the first.
+        let over = |value: Option<SimDuration>, limit: Option<SimDuration>| {
+            value.zip(limit).is_some_and(|(value, limit)| value > limit)
+        };
+        let whole = slo.e2e.filter(|limit| self.end.since(self.arrival) > *limit);
+        let is_slow = over(self.tpot(), slo.tpot) || over(Some(self.gap_max), slo.itl);
+        let froms = [whole.map(|limit| self.arrival + limit), self.first_token.filter(|_| is_slow)];
+        let Some(from) = froms.into_iter().flatten().min() else { return Some(first) };
+        let later = Some((from.max(first.to), self.end)).filter(|(from, to)| from < to);
+        Some(Miss { from: first.from.min(from), later, ..first })
+    }
+
+    fn first_miss(&self, slo: &Slo) -> Option<Miss> {
+        let later = None;
         let e2e = self.end.since(self.arrival);
         let to = self.first_token.unwrap_or(self.end);
         let within = |limit: SimDuration| (self.arrival.saturating_add(limit)).min(to);
         if self.dropped.is_some() {
             let limit = slo.ttft.or(slo.e2e).unwrap_or_default();
-            return Some(Miss { by: SimDuration::MAX, from: within(limit), to, wait_end: to });
+            return Some(Miss { by: SimDuration::MAX, from: within(limit), to, wait_end: to, later });
         }
         let over = |value: Option<SimDuration>, limit: Option<SimDuration>| {
             let (value, limit) = (value?, limit?);
             (value > limit).then(|| (value.saturating_sub(limit), limit))
         };
         if let Some((by, limit)) = over(self.ttft(), slo.ttft) {
-            return Some(Miss { by, from: within(limit), to, wait_end: to });
+            return Some(Miss { by, from: within(limit), to, wait_end: to, later });
         }
         let wait = self.scheduled.map(|s| s.since(self.arrival));
         if let Some((by, limit)) = over(wait, slo.queue_wait) {
-            return Some(Miss { by, from: within(limit), to, wait_end: to });
+            return Some(Miss { by, from: within(limit), to, wait_end: to, later });
         }
         if let Some((by, limit)) = over(Some(e2e), slo.e2e) {
             let from = self.arrival + limit;
-            return Some(Miss { by, from, to: self.end, wait_end: self.end });
+            return Some(Miss { by, from, to: self.end, wait_end: self.end, later });
         }
         let gap = Some(self.gap_max).filter(|g| !g.is_zero());
         let (by, _) = over(self.tpot(), slo.tpot).or_else(|| over(gap, slo.itl))?;
-        Some(Miss { by, from: to, to: self.end, wait_end: self.end })
+        Some(Miss { by, from: to, to: self.end, wait_end: self.end, later })
     }
 }
 
@@ -194,6 +214,9 @@ impl Recorder {
         breaches.by_outcome[outcome as usize] += 1;
         breaches.by_cause[cause.index()] += 1;
         insert_interval(&mut breaches.intervals, miss.from, miss.to);
+        if let Some((from, to)) = miss.later {
+            insert_interval(&mut breaches.intervals, from, to);
+        }
         if breaches.first.len() < Breaches::KEPT {
             breaches.first.push(record());
         }
@@ -284,7 +307,8 @@ mod tests {
         };
         check(base, None);
         check(Ended { first_token: Some(s(15)), ..base }, Some((3, 12, 15)));
-        check(Ended { end: s(41), ..base }, Some((1, 40, 41)));
+        // Its tokens were slow, too: from the first of them on.
+        check(Ended { end: s(41), ..base }, Some((1, 12, 41)));
         // 20 s over 10 gaps is 2 s a token: 1.5 s over.
         check(Ended { end: s(32), ..base }, Some((1, 12, 32)));
         let never = u64::MAX / 1_000_000_000;
@@ -292,5 +316,42 @@ mod tests {
         check(Ended { first_token: None, dropped: timed_out, ..base }, Some((never, 12, 17)));
         let rejected = Some(BreachOutcome::Rejected);
         check(Ended { first_token: None, end: s(10), dropped: rejected, ..base }, Some((never, 10, 10)));
+    }
+
+    #[test]
+    fn time_in_breach_is_that_of_every_limit() {
+        let ms = SimDuration::from_millis;
+        let (ttft, tpot, e2e) = (ms(2_000), ms(500), ms(20_000));
+        let ended = |first_s: u64, end_s: u64| Ended {
+            arrival: s(10),
+            output_tokens: 11,
+            prompt_tokens: 5,
+            scheduled: Some(s(10)),
+            first_token: Some(s(first_s)),
+            end: s(end_s),
+            gap_max: SimDuration::ZERO,
+            dropped: None,
+        };
+        let check = |ended: Ended, slo: Slo, expected: &[(u64, u64)]| {
+            let miss = ended.miss(&slo).expect("it breaches");
+            let spans: Vec<(SimTime, SimTime)> =
+                std::iter::once((miss.from, miss.to)).chain(miss.later).filter(|(a, b)| a < b).collect();
+            let expected: Vec<_> = expected.iter().map(|(a, b)| (s(*a), s(*b))).collect();
+            assert_eq!(spans, expected, "{ended:?} {slo:?}");
+        };
+        let all = Slo { ttft: Some(ttft), tpot: Some(tpot), e2e: Some(e2e), ..Slo::default() };
+        // Late, and then as quick as it should be.
+        check(ended(15, 20), all, &[(12, 15)]);
+        // Late, within its tokens, and too late as a whole: from 30 s on.
+        check(ended(27, 31), all, &[(12, 27), (30, 31)]);
+        // Late and slow: all of it from the first limit on.
+        check(ended(15, 29), all, &[(12, 15), (15, 29)]);
+        check(ended(15, 35), all, &[(12, 15), (15, 35)]);
+        // Slow and too late as a whole: from its first token on.
+        check(ended(11, 40), all, &[(11, 40)]);
+        // The limit on the whole may be the stricter one.
+        let odd = Slo { ttft: Some(e2e), e2e: Some(ttft), ..Slo::default() };
+        check(ended(33, 35), odd, &[(12, 33), (33, 35)]);
+        check(ended(11, 35), Slo { tpot: None, ..all }, &[(30, 35)]);
     }
 }

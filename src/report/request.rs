@@ -298,6 +298,9 @@ fn is_lack(cause: Cause) -> bool {
 fn verdict(request: &RequestRecord) -> String {
     let Some((outcome, cause)) = request.breach else { return "it kept the SLO".to_owned() };
     let why = match cause {
+        Cause::TooLong => {
+            "its prompt and output exceed the context or the KV cache: no replica takes it".to_owned()
+        }
         Cause::Drain if outcome == BreachOutcome::Rejected => {
             "its replica was scaled down and told to stop while requests were still routed to it".to_owned()
         }
@@ -351,6 +354,7 @@ mod tests {
     #[test]
     fn every_cause_has_its_words() {
         for (cause, words) in [
+            (Cause::TooLong, "no replica takes it"),
             (Cause::Drain, "grace period"),
             (Cause::NotWarmed, "penalty of 1.50s"),
             (Cause::StartUp(Phase::WarmingUp), "replica-3 was on its way, most of that time in: warming up"),

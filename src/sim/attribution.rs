@@ -60,9 +60,15 @@ impl Run<'_> {
     fn split_time(&mut self, miss: &Miss, cause: Cause, waited_for: Option<ReplicaId>) {
         let replica = waited_for.map(|id| &self.replicas[id.index()]);
         let missing = Missing { log: &self.standing, replica, now: self.now, cause };
+        // Another limit, broken once that replica had long been there.
+        let after = Missing { replica: None, cause: Cause::Saturation, ..missing };
         let breaches = &mut self.recorder.breaches;
-        for (from, to) in breaches.uncovered(miss.from, miss.to) {
-            missing.split(from, to, |cause, from, to| breaches.add_band(from, to, cause));
+        for (missing, (from, to)) in
+            [(&missing, (miss.from, miss.to))].into_iter().chain(miss.later.map(|later| (&after, later)))
+        {
+            for (from, to) in breaches.uncovered(from, to) {
+                missing.split(from, to, |cause, from, to| breaches.add_band(from, to, cause));
+            }
         }
     }
 
@@ -80,6 +86,12 @@ impl Run<'_> {
         miss: &Miss,
         penalty: SimDuration,
     ) -> (Cause, Option<ReplicaId>) {
+        let request = &flight.request;
+        if outcome == BreachOutcome::Rejected
+            && !self.sim.engine.fits(request.prompt_tokens, request.output_tokens)
+        {
+            return (Cause::TooLong, None);
+        }
         // It came to a replica that counted as ready, and was not up.
         if let Place::Refused(id) = flight.place
             && let replica = &self.replicas[id.index()]
@@ -173,7 +185,7 @@ impl Missing<'_> {
         let created = match (self.replica, self.cause) {
             (Some(replica), _) => replica.created,
             // No replica would have changed that.
-            (None, Cause::Drain | Cause::NotWarmed) => from,
+            (None, Cause::TooLong | Cause::Drain | Cause::NotWarmed) => from,
             (None, _) => to,
         };
         let mut at = self.walk(from, to.min(created), lacking, &mut add);

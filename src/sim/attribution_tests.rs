@@ -1,7 +1,10 @@
 use proptest::prelude::*;
 
+use super::super::EngineParams;
+use super::super::config::InitialState;
 use super::super::replica::{Replica, Start};
 use super::super::standing::Standing;
+use super::super::tests::{Script, batch_engine, packed, result, simulation};
 use super::*;
 use crate::outcome::PhaseSpan;
 use crate::outcome::breach::Capacity;
@@ -98,6 +101,21 @@ fn a_wait_falls_to_what_was_missing() {
     check(Some(&pending), own, (38, 50), &[(NoNode, 2), (StartUp(Phase::Pending), 7), (own, 3)]);
 }
 
+#[test]
+fn what_no_replica_takes_is_its_own_cause() {
+    let gaps = [(1_000, 200, 40), (1_000, 900, 40), (1_000, 300, 40), (30_000, 700, 200)];
+    let mut sim = simulation(batch_engine(false), packed(&gaps, 10), 1);
+    let EngineParams::Continuous { batch, .. } = &mut sim.engine else { panic!("it batches") };
+    batch.max_model_len = 800;
+    // Nothing is ready, all is on its way: that is what the others wait for.
+    sim.initial.state = InitialState::Cold;
+    let outcome = result(&sim, Script::boxed(&[(1, 0)], SimDuration::from_secs(1_000)), 0);
+    assert_eq!(outcome.counts.too_long, 2);
+    let breaches = outcome.breaches.expect("there is an SLO");
+    assert_eq!(breaches.by_cause[Cause::TooLong.index()], 2, "{breaches:?}");
+    assert_eq!(breaches.time_by_cause[Cause::TooLong.index()], SimDuration::ZERO);
+}
+
 proptest! {
     /// The parts are the whole, and each instant falls to what was missing then.
     #[test]
@@ -121,7 +139,7 @@ proptest! {
             notes.iter().rev().find(|(since, _)| *since <= nanos).map_or(Cause::Saturation, |(_, lack)| *lack)
         };
         let expected = |nanos: u64| match &start {
-            None if matches!(cause, Cause::Drain | Cause::NotWarmed) => cause,
+            None if matches!(cause, Cause::TooLong | Cause::Drain | Cause::NotWarmed) => cause,
             None => lacking(nanos),
             Some(start) if at(nanos) < start.created => lacking(nanos),
             Some(start) => match start.phases.iter().find(|s| s.from <= at(nanos) && at(nanos) < s.to) {

@@ -23,6 +23,7 @@ pub const fn phase_colour(phase: Phase) -> Colour {
 pub const fn cause_colour(cause: Cause) -> Colour {
     match cause {
         Cause::StartUp(phase) => phase_colour(phase),
+        Cause::TooLong => (110, 70, 40),
         Cause::Drain => (120, 120, 120),
         Cause::NotWarmed => (170, 68, 153),
         Cause::NoNode => (102, 80, 200),
