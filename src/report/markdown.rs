@@ -98,7 +98,10 @@ impl Report for Markdown {
 
     fn write(&self, summary: &Summary, out: &mut dyn Write) -> io::Result<()> {
         let header = &summary.experiment.header;
-        writeln!(out, "## {}: {}\n", escaped(&header.scenario), summary.gates_text())?;
+        // Without gates the verdict says so, once.
+        let gates_text =
+            if summary.gates.is_empty() { String::new() } else { format!(": {}", summary.gates_text()) };
+        writeln!(out, "## {}{gates_text}\n", escaped(&header.scenario))?;
         writeln!(out, "**Verdict:** {}\n", escaped(&summary.verdict_text))?;
         let gates = table::gates(summary);
         if !gates.is_empty() {
