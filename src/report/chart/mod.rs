@@ -9,6 +9,7 @@ mod frontier;
 mod gates;
 mod labels;
 mod latency;
+mod look;
 mod money;
 mod palette;
 mod thin;
