@@ -96,7 +96,8 @@ pub(super) fn draw(policies: &[&PolicyDoc]) -> Option<Canvas> {
         let level = cost.interval.map(|(low, high)| [(x.at(low), at.1), (x.at(high), at.1)]);
         let upright = ttft.interval.map(|(low, high)| [(at.0, height(low)), (at.0, height(high))]);
         for line in level.into_iter().chain(upright) {
-            Look::of(*index).line(&mut canvas, line.to_vec(), 2);
+            // Whole: the ends are what it says.
+            canvas.line(line.to_vec(), Look::of(*index).colour, 2);
             lines.push(line);
         }
     }

@@ -11,7 +11,7 @@ const POINT: f64 = 5.0;
 /// The look of a policy.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Look {
-    colour: Colour,
+    pub(super) colour: Colour,
     round: usize,
 }
 
