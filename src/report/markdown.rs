@@ -168,6 +168,17 @@ mod tests {
     }
 
     #[test]
+    fn that_there_are_no_gates_is_said_once() {
+        let mut experiment = fixture::experiment();
+        experiment.gates.clear();
+        let mut bytes = Vec::new();
+        Markdown.write(&Summary::new(experiment), &mut bytes).unwrap();
+        let text = String::from_utf8(bytes).unwrap();
+        assert!(text.starts_with("## evening-spike\n"), "{text}");
+        assert_eq!(text.matches("no gates").count(), 1, "{text}");
+    }
+
+    #[test]
     fn names_cannot_break_out() {
         let text = written("a|b --> <script>");
         assert!(text.starts_with("## a\\|b --&gt; &lt;script&gt;: "), "{text}");

@@ -195,7 +195,7 @@ impl Lane<'_> {
         for piece in at.iter().zip(values).collect::<Vec<_>>().split(|(_, value)| value.is_none()) {
             let points =
                 piece.iter().filter_map(|(at, value)| Some((self.time.at(**at), axis.at((**value)?))));
-            let points: Vec<_> = self.from_start(at, points.collect());
+            let points: Vec<_> = self.since_start(at, points.collect());
             self.canvas.line(points, INK, 1);
         }
         if let Some(limit) = limit {
@@ -205,7 +205,7 @@ impl Lane<'_> {
     }
 
     /// The value of the first bucket holds from the start, and one alone is a line.
-    fn from_start(&self, at: &[f64], mut points: Vec<(f64, f64)>) -> Vec<(f64, f64)> {
+    fn since_start(&self, at: &[f64], mut points: Vec<(f64, f64)>) -> Vec<(f64, f64)> {
         if let (Some(first), Some(at)) = (points.first().copied(), at.first())
             && first.0 <= self.time.at(*at)
         {
@@ -243,7 +243,7 @@ impl Lane<'_> {
         for (counts, colour) in [(&line.in_replicas, LINES[0]), (&line.held, INK)] {
             let points =
                 line.at.iter().zip(counts).map(|(at, count)| (self.time.at(*at), axis.at(f64::from(*count))));
-            let points = self.from_start(&line.at, points.collect());
+            let points = self.since_start(&line.at, points.collect());
             self.canvas.line(points, colour, 1);
         }
     }

@@ -147,7 +147,7 @@ fn value(of: impl Serialize) -> Value {
 fn with_code(text: &str) -> String {
     let pieces: Vec<String> = text.split('`').map(escaped).collect();
     // A backtick without a second one is one.
-    let paired = pieces.len() - usize::from(pieces.len() % 2 == 0);
+    let paired = pieces.len() - usize::from(pieces.len().is_multiple_of(2));
     let mut out = String::new();
     for (index, piece) in pieces[..paired].iter().enumerate() {
         let (open, close) = if index % 2 == 1 { ("<code>", "</code>") } else { ("", "") };

@@ -147,7 +147,7 @@
     box.append(holder);
     const axis = { stroke: css("--quiet"), grid: { stroke: css("--line"), width: 1 }, ticks: { stroke: css("--line"), width: 1 }, font: "11px system-ui" };
     const plot = new uPlot({
-      width: box.clientWidth, height, legend: { show: false }, padding: [6, 28, 0, 0],
+      width: box.clientWidth, height, legend: { show: false }, padding: [6, 32, 0, 0],
       cursor: { sync: { key: "time", setSeries: false }, drag: { x: true, y: false }, y: false, points: { show: false } },
       scales: { x: { time: false }, y: { range: (u, low, high) => more.range || [0, Math.max(high || 0, more.least || 1e-9) * (more.above || 1.06)] } },
       axes: [
@@ -198,8 +198,8 @@
     lane("replicas by stage; line: ordered", 150, [at, ...layers.map((l) => l.column), line.ordered],
       [...layers.map((l) => ({ fill: l.colour, stroke: css("--quiet"), width: 0.5, paths: stepped })), { stroke: ink, width: 1.5, paths: stepped }], { least: 1, incrs: wholes });
     lane("requests: in the replicas (blue), waiting at the gateway", 100, [at, line.inReplicas, line.held], [one(css("--link")), one(ink)], { least: 1, incrs: wholes });
-    const limit = data.ttftLimitS, above = line.never.includes(true) ? 1.3 : 1.06;
-    lane(`time to first token, 99th percentile, by arrival${limit === null ? "" : "; red: SLO"}`, 110, [at, line.ttftP99], [one(ink)],
+    const limit = data.ttftLimitS, never = line.never.includes(true), above = never ? 1.3 : 1.06;
+    lane(`time to first token, 99th percentile, by arrival${limit === null ? "" : "; red: SLO"}${never ? "; hatched: some never got one" : ""}`, 110, [at, line.ttftP99], [one(ink)],
       { label: seconds, least: limit || 1e-9, above, plugins: [limitPlugin(limit), neverPlugin] });
     lane("time in breach, by what was missing", 40, [at, at.map(() => 0)], [{ width: 0, stroke: "transparent" }], { range: [0, 1], quiet: true, plugins: [bandsPlugin] });
     lane("dollars an hour", 110, [at, line.rate], [{ ...one(ink), paths: stepped }], { last: true, label: (v) => `$${number(v)}` });
