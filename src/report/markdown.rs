@@ -98,7 +98,10 @@ impl Report for Markdown {
 
     fn write(&self, summary: &Summary, out: &mut dyn Write) -> io::Result<()> {
         let header = &summary.experiment.header;
-        writeln!(out, "## {}: {}\n", escaped(&header.scenario), summary.gates_text())?;
+        // Without gates the verdict says so, once.
+        let gates_text =
+            if summary.gates.is_empty() { String::new() } else { format!(": {}", summary.gates_text()) };
+        writeln!(out, "## {}{gates_text}\n", escaped(&header.scenario))?;
         writeln!(out, "**Verdict:** {}\n", escaped(&summary.verdict_text))?;
         let gates = table::gates(summary);
         if !gates.is_empty() {
@@ -162,6 +165,17 @@ mod tests {
     #[test]
     fn the_whole() {
         insta::assert_snapshot!(written("evening-spike"));
+    }
+
+    #[test]
+    fn that_there_are_no_gates_is_said_once() {
+        let mut experiment = fixture::experiment();
+        experiment.gates.clear();
+        let mut bytes = Vec::new();
+        Markdown.write(&Summary::new(experiment), &mut bytes).unwrap();
+        let text = String::from_utf8(bytes).unwrap();
+        assert!(text.starts_with("## evening-spike\n"), "{text}");
+        assert_eq!(text.matches("no gates").count(), 1, "{text}");
     }
 
     #[test]

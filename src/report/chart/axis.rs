@@ -46,6 +46,11 @@ impl Axis {
         self.from + share.clamp(0.0, 1.0) * (self.to - self.from)
     }
 
+    /// Whether a value lies beyond the high end.
+    pub fn is_beyond(&self, value: f64) -> bool {
+        value > self.high
+    }
+
     /// Round values, about so many.
     pub fn ticks(&self, about: usize) -> Vec<f64> {
         match self.scale {
@@ -93,7 +98,16 @@ fn log_ticks(low: f64, high: f64, about: usize) -> Vec<f64> {
         ticks.filter(|t| *t >= low * 0.999 && *t <= high * 1.001).collect()
     };
     let fine = all(&[1.0, 2.0, 5.0]);
-    if fine.len() <= about + 2 { fine } else { all(&[1.0]) }
+    if fine.len() > about + 2 {
+        return all(&[1.0]);
+    }
+    if fine.len() >= 2 {
+        return fine;
+    }
+    // One label says nothing of the distances: a short stretch of the axis is nearly even.
+    let even =
+        linear_ticks(low, high, about.min(4)).into_iter().filter(|tick| *tick > 0.0).collect::<Vec<_>>();
+    if even.len() > fine.len() { even } else { fine }
 }
 
 /// Steps of time that people count in, s.
@@ -155,6 +169,7 @@ mod tests {
         assert_eq!(linear_ticks(0.0, 100.0, 4), [0.0, 50.0, 100.0]);
         assert_eq!(linear_ticks(0.0, 7.0, 4), [0.0, 2.0, 4.0, 6.0]);
         assert_eq!(log_ticks(0.02, 30.0, 10).len(), 10);
+        assert_eq!(log_ticks(60.0, 180.0, 6), [100.0, 150.0]);
         let labels = |low, high| time_ticks(low, high, 6).into_iter().map(|(_, l)| l).collect::<Vec<_>>();
         assert_eq!(labels(0.0, 3500.0), ["0 min", "10 min", "20 min", "30 min", "40 min", "50 min"]);
         assert_eq!(labels(0.0, 86_400.0), ["0h", "6h", "12h", "18h", "24h"]);

@@ -89,6 +89,35 @@ impl Canvas {
         }
     }
 
+    /// A line in pieces of `on` pixels with gaps of `off` between them, whose rhythm goes on around corners.
+    pub fn dashes(&mut self, points: &[(f64, f64)], colour: Colour, width: u32, (on, off): (f64, f64)) {
+        let (mut drawing, mut left) = (true, on);
+        let mut piece: Vec<(f64, f64)> = points.first().copied().into_iter().collect();
+        for pair in points.windows(2) {
+            let (mut from, to) = (pair[0], pair[1]);
+            loop {
+                let length = (to.0 - from.0).hypot(to.1 - from.1);
+                if length < left {
+                    left -= length;
+                    piece.push(to);
+                    break;
+                }
+                let share = left / length;
+                from = (from.0 + (to.0 - from.0) * share, from.1 + (to.1 - from.1) * share);
+                piece.push(from);
+                if drawing {
+                    self.line(std::mem::take(&mut piece), colour, width);
+                }
+                drawing = !drawing;
+                left = if drawing { on } else { off };
+                piece = vec![from];
+            }
+        }
+        if drawing {
+            self.line(piece, colour, width);
+        }
+    }
+
     /// A filled polygon.
     pub fn area(&mut self, points: Vec<(f64, f64)>, colour: Colour, opacity: f64) {
         if points.len() > 2 {

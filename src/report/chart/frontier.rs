@@ -2,18 +2,22 @@
 
 use super::NAME_MOST;
 use super::axis::{Axis, label};
-use super::canvas::{Anchor, Canvas, GRID, INK, LINES, QUIET, shortened};
+use super::canvas::{Anchor, Canvas, GRID, INK, QUIET, shortened};
 use super::labels;
+use super::look::Look;
 use crate::experiment::metric::Unit;
 use crate::report::document::{MeanDoc, PolicyDoc};
 use crate::report::format;
 
 const WIDTH: u32 = 760;
 const HEIGHT: u32 = 380;
-const LEFT: f64 = 56.0;
+const LEFT: f64 = 64.0;
 const RIGHT: f64 = 16.0;
 const TOP: f64 = 26.0;
 const BOTTOM: f64 = 44.0;
+/// Height above the axis for first tokens that never came, and where their rung stands in it.
+const NEVER: f64 = 46.0;
+const NEVER_RUNG: f64 = 16.0;
 /// Size of names and of the figures below them, pixels.
 const NAME: f64 = 12.0;
 const FIGURES: f64 = 10.0;
@@ -37,25 +41,38 @@ pub(super) fn draw(policies: &[&PolicyDoc]) -> Option<Canvas> {
     if points.is_empty() {
         return None;
     }
-    let finite: Vec<f64> =
-        points.iter().filter_map(|(.., ttft)| mean(ttft)).filter(|t| t.is_finite()).collect();
+    // All that is drawn by the axis: means, and the ends of their intervals.
+    let (finite, never): (Vec<f64>, Vec<f64>) = points
+        .iter()
+        .flat_map(|(.., ttft)| {
+            ttft.interval.into_iter().flat_map(|(low, high)| [low, high]).chain(mean(ttft))
+        })
+        .filter(|time| !time.is_nan())
+        .partition(|time| time.is_finite());
     let slowest = finite.iter().copied().fold(0.001, f64::max);
     let fastest = finite.iter().copied().fold(slowest, f64::min).max(0.001);
     let (right, bottom) = (f64::from(WIDTH) - RIGHT, f64::from(HEIGHT) - BOTTOM);
     let x = Axis::linear(range(&points), (LEFT, right));
-    // A first token that never came stands on the upper edge.
-    let y = Axis::log((fastest / 1.6, slowest * 2.0), (bottom, TOP));
+    // First tokens that never came are at no place of the axis: they have a rung of their own above it.
+    let top = if never.is_empty() { TOP } else { TOP + NEVER };
+    let y = Axis::log((fastest / 1.6, slowest * if never.is_empty() { 2.0 } else { 1.3 }), (bottom, top));
+    let height = |time: f64| if time == f64::INFINITY { TOP + NEVER_RUNG } else { y.at(time) };
     let mut canvas =
         Canvas::new(WIDTH, HEIGHT, "Cost of the run against the 99th percentile of the time to first token");
-    y.rungs(&mut canvas, (LEFT, right), 6, Unit::Seconds);
+    if !finite.is_empty() {
+        y.rungs(&mut canvas, (LEFT, right), 6, Unit::Seconds);
+    }
+    if !never.is_empty() {
+        never_rung(&mut canvas, right);
+    }
     for tick in x.ticks(6) {
         canvas.line(vec![(x.at(tick), TOP), (x.at(tick), bottom)], GRID, 1);
         canvas.text((x.at(tick), bottom + 12.0), label(Unit::Usd, tick), 10.0, QUIET, Anchor::Middle);
     }
-    canvas.text((LEFT - 44.0, 10.0), "ttft p99", 11.0, QUIET, Anchor::Start);
+    canvas.text((8.0, 10.0), "ttft p99", 11.0, QUIET, Anchor::Start);
     canvas.text((right, bottom + 30.0), "cost of the run", 11.0, QUIET, Anchor::End);
     let at =
-        |cost: &MeanDoc, ttft: &MeanDoc| (x.at(mean(cost).unwrap_or(0.0)), y.at(mean(ttft).unwrap_or(0.0)));
+        |cost: &MeanDoc, ttft: &MeanDoc| (x.at(mean(cost).unwrap_or(0.0)), height(mean(ttft).unwrap_or(0.0)));
     let words: Vec<[String; 2]> = points
         .iter()
         .map(|(_, policy, cost, ttft)| {
@@ -77,9 +94,10 @@ pub(super) fn draw(policies: &[&PolicyDoc]) -> Option<Canvas> {
     let mut lines = Vec::new();
     for ((index, _, cost, ttft), at) in points.iter().zip(&spots) {
         let level = cost.interval.map(|(low, high)| [(x.at(low), at.1), (x.at(high), at.1)]);
-        let upright = ttft.interval.map(|(low, high)| [(at.0, y.at(low)), (at.0, y.at(high))]);
+        let upright = ttft.interval.map(|(low, high)| [(at.0, height(low)), (at.0, height(high))]);
         for line in level.into_iter().chain(upright) {
-            canvas.line(line.to_vec(), LINES[index % LINES.len()], 2);
+            // Whole: the ends are what it says.
+            canvas.line(line.to_vec(), Look::of(*index).colour, 2);
             lines.push(line);
         }
     }
@@ -88,17 +106,28 @@ pub(super) fn draw(policies: &[&PolicyDoc]) -> Option<Canvas> {
     for (((index, ..), &spot), ((words, size), &(left, middle))) in
         points.iter().zip(&spots).zip(words.into_iter().zip(&sizes).zip(&labels))
     {
-        let colour = LINES[index % LINES.len()];
         if (middle - spot.1).abs() > 2.2 * LINE {
             let end = (spot.0.clamp(left, left + size.0), middle + LINE.copysign(spot.1 - middle));
             canvas.line(vec![spot, end], QUIET, 1);
         }
-        canvas.dot(spot, 5, colour);
+        Look::of(*index).point(&mut canvas, spot);
         let [name, figures] = words;
         canvas.text((left, middle - LINE / 2.0), name, NAME, INK, Anchor::Start);
         canvas.text((left, middle + LINE / 2.0), figures, FIGURES, QUIET, Anchor::Start);
     }
     Some(canvas)
+}
+
+/// The rung of first tokens that never came, and the break between it and the axis.
+fn never_rung(canvas: &mut Canvas, right: f64) {
+    let (rung, end) = (TOP + NEVER_RUNG, TOP + NEVER);
+    canvas.dashes(&[(LEFT, rung), (right, rung)], QUIET, 1, (6.0, 4.0));
+    canvas.text((LEFT - 6.0, rung), format::NEVER, 10.0, QUIET, Anchor::End);
+    canvas.line(vec![(LEFT, end), (right, end)], GRID, 1);
+    let middle = f64::midpoint(rung, end);
+    for y in [middle - 2.0, middle + 3.0] {
+        canvas.line(vec![(LEFT - 6.0, y + 3.0), (LEFT + 6.0, y - 3.0)], QUIET, 2);
+    }
 }
 
 /// The costs to show, with some room on both sides: of all points and their intervals.

@@ -45,6 +45,7 @@ fn one(canvas: &mut Canvas, gate: &GateDoc, policies: &[&PolicyDoc], top: f64) {
         [cell.value.mean.0.unwrap_or(0.0), low, high]
     });
     // The limit stands where a third of the width is beyond it, unless a value needs more.
+    // What is far beyond the limit would leave it no width: it is drawn to the end, and marked there.
     let most =
         ends.filter(|v| v.is_finite()).fold(gate.limit * 1.5, f64::max).min(gate.limit.max(1e-9) * 12.0);
     let axis = super::axis::Axis::linear((0.0, most), (NAMES, f64::from(WIDTH) - VALUES));
@@ -65,13 +66,16 @@ fn row(canvas: &mut Canvas, gate: &GateDoc, (name, cell): (&str, &CellDoc), axis
     let (start, end) = (axis.at(0.0), axis.at(f64::INFINITY));
     canvas.line(vec![(start, y), (end, y)], GRID, 1);
     let mean = cell.value.mean.0;
-    if let Some(mean) = mean {
-        canvas.block((start, y - 4.0), (axis.at(mean), y + 4.0), colour, 0.75);
+    match mean {
+        Some(mean) if axis.is_beyond(mean) => beyond(canvas, (start, end), y, colour),
+        Some(mean) => canvas.block((start, y - 4.0), (axis.at(mean), y + 4.0), colour, 0.75),
+        None => {}
     }
-    if let Some((low, high)) = cell.value.interval.filter(|(low, high)| low < high) {
+    if let Some((low, high)) = cell.value.interval.filter(|(low, high)| low < high && !axis.is_beyond(*low)) {
+        let is_open = axis.is_beyond(high);
         let (low, high) = (axis.at(low), axis.at(high));
         canvas.line(vec![(low, y), (high, y)], INK, 2);
-        for edge in [low, high] {
+        for edge in [low, high].into_iter().take(2 - usize::from(is_open)) {
             canvas.line(vec![(edge, y - 5.0), (edge, y + 5.0)], INK, 1);
         }
     }
@@ -81,7 +85,15 @@ fn row(canvas: &mut Canvas, gate: &GateDoc, (name, cell): (&str, &CellDoc), axis
         count: cell.value.runs,
     });
     let value = format::estimate(unit(gate), estimate.as_ref(), Some(gate.limit));
-    canvas.text((end + 8.0, y), value, 11.0, colour, Anchor::Start);
+    canvas.text((end + 10.0, y), value, 11.0, colour, Anchor::Start);
+}
+
+/// A bar that goes on beyond the end: broken, with an arrow.
+fn beyond(canvas: &mut Canvas, (start, end): (f64, f64), y: f64, colour: Colour) {
+    for (from, to) in [(start, end - 15.0), (end - 12.0, end - 9.0), (end - 6.0, end - 1.0)] {
+        canvas.block((from, y - 4.0), (to, y + 4.0), colour, 0.75);
+    }
+    canvas.area(vec![(end - 1.0, y - 7.0), (end + 7.0, y), (end - 1.0, y + 7.0)], colour, 1.0);
 }
 
 fn mark(cell: &CellDoc) -> (&'static str, Colour) {

@@ -2,7 +2,8 @@
 
 use super::NAME_MOST;
 use super::axis::{Axis, label};
-use super::canvas::{Anchor, BAD, Canvas, GRID, INK, LINES, QUIET, shortened};
+use super::canvas::{Anchor, BAD, Canvas, GRID, INK, QUIET, shortened};
+use super::look::Look;
 use crate::experiment::metric::Unit;
 use crate::kernel::SimDuration;
 use crate::report::Document;
@@ -24,6 +25,10 @@ fn shown(document: &Document) -> Vec<&'static str> {
         .collect()
 }
 
+fn has_length(latency: &LatencyDoc) -> bool {
+    latency.buckets.iter().any(|(ns, count)| *ns > 0 && *count > 0)
+}
+
 pub(super) fn draw(document: &Document, policies: &[&PolicyDoc]) -> Option<Canvas> {
     let of = |name: &'static str| -> Vec<(usize, &LatencyDoc)> {
         fn latency<'a>(
@@ -42,7 +47,8 @@ pub(super) fn draw(document: &Document, policies: &[&PolicyDoc]) -> Option<Canva
     let panels: Vec<(&str, Vec<(usize, &LatencyDoc)>)> = shown(document)
         .into_iter()
         .map(|name| (name, of(name)))
-        .filter(|(_, curves)| !curves.is_empty())
+        // Where nothing took any time, as time per token where every answer is one token, there is nothing to tell apart.
+        .filter(|(_, curves)| curves.iter().any(|(_, latency)| has_length(latency)))
         .collect();
     if panels.is_empty() {
         return None;
@@ -55,7 +61,7 @@ pub(super) fn draw(document: &Document, policies: &[&PolicyDoc]) -> Option<Canva
     );
     for (index, policy) in policies.iter().enumerate() {
         let (x, y) = (LEFT + (index % 3) as f64 * 230.0, 10.0 + (index / 3) as f64 * 16.0);
-        canvas.line(vec![(x, y), (x + 18.0, y)], LINES[index % LINES.len()], 3);
+        Look::of(index).line(&mut canvas, vec![(x - 2.0, y), (x + 19.0, y)], 3);
         canvas.text((x + 24.0, y), shortened(&policy.name, NAME_MOST), 11.0, INK, Anchor::Start);
     }
     for (index, (name, curves)) in panels.iter().enumerate() {
@@ -105,7 +111,7 @@ fn panel(
             seen += count;
             points.push((at, y.at(1.0 - seen as f64 / latency.count as f64)));
         }
-        canvas.line(points, LINES[index % LINES.len()], 2);
+        Look::of(*index).line(canvas, points, 2);
     }
     if let Some(limit) = limit_s {
         canvas.line(vec![(x.at(limit), high - 6.0), (x.at(limit), low)], BAD, 2);

@@ -9,6 +9,7 @@ mod frontier;
 mod gates;
 mod labels;
 mod latency;
+mod look;
 mod money;
 mod palette;
 mod thin;
@@ -110,6 +111,21 @@ mod tests {
         check(Chart::ColdStarts, &["weights loading", "slowest"]);
         check(Chart::Latency, &["ttft", "2.00s", "hpa"]);
         check(Chart::Money, &["serving, busy", "$14.40"]);
+    }
+
+    #[test]
+    fn first_tokens_that_never_came_are_marked() {
+        let mut document = Document::from(&Summary::new(fixture::experiment()));
+        for chart in [Chart::Frontier, Chart::Timeline] {
+            assert!(!drawn(chart, &document).contains("timeout"), "{}", chart.name());
+        }
+        let policy = &mut document.policies[0];
+        let tail = policy.summary.metrics.get_mut("ttft.p99").unwrap();
+        (tail.mean.0, tail.interval) = (Some(f64::INFINITY), None);
+        policy.runs[0].timeline.as_mut().unwrap().ttft_p99_ns.fill(Some(u64::MAX));
+        for chart in [Chart::Frontier, Chart::Timeline] {
+            assert!(drawn(chart, &document).contains("&gt;timeout"), "{}", chart.name());
+        }
     }
 
     #[test]

@@ -33,9 +33,11 @@ pub struct Thinned {
 impl Thinned {
     /// At most `most` buckets of a timeline that ends at `end_ns`.
     pub fn of(timeline: &TimelineDoc, end_ns: u64, most: usize) -> Self {
-        let steps = timeline.arrived.len();
+        // A step that begins at the end has no length: what it counts belongs to the one before.
+        let begun = end_ns.div_ceil(timeline.step_ns.max(1)) as usize;
+        let all = timeline.arrived.len();
+        let steps = all.min(begun);
         let width = steps.div_ceil(most.max(1)).max(1);
-        let step_s = timeline.step_ns as f64 / 1e9;
         let mut thin = Self {
             replicas: timeline.replicas.keys().map(|phase| (phase.clone(), Vec::new())).collect(),
             ..Self::default()
@@ -50,7 +52,8 @@ impl Thinned {
             let most = |column: &[u32]| bucket.clone().map(|i| column[i]).max().unwrap_or(0);
             let end = (timeline.step_ns.saturating_mul(to as u64)).min(end_ns);
             thin.at.push(end as f64 / 1e9);
-            thin.arrivals.push(f64::from(most(&timeline.arrived)) / step_s);
+            let rates = bucket.clone().map(|index| arrival_rate(timeline, index, steps, end_ns));
+            thin.arrivals.push(rates.fold(0.0, f64::max));
             for ((_, counts), column) in thin.replicas.iter_mut().zip(timeline.replicas.values()) {
                 counts.push(column[fullest]);
             }
@@ -60,12 +63,27 @@ impl Thinned {
             let worst = bucket.clone().filter_map(|i| timeline.ttft_p99_ns[i]);
             thin.never.push(worst.clone().any(|ns| ns == NEVER_NS));
             thin.ttft_p99.push(worst.filter(|ns| *ns != NEVER_NS).max().map(|ns| ns as f64 / 1e9));
-            thin.breached.push(bucket.clone().map(|i| timeline.breached[i]).sum());
+            let counted = if to == steps { from..all } else { bucket.clone() };
+            thin.breached.push(counted.map(|i| timeline.breached[i]).sum());
             thin.rate.push(bucket.map(|i| timeline.rate_micro_usd[i]).max().unwrap_or(0) as f64 / 1e6);
             from = to;
         }
         thin
     }
+}
+
+/// Arrivals a second of a step. The last one may be cut short: it is divided by the time it has, and where that is less than half a
+/// step, in which one arrival would be a peak, seen together with the step before.
+fn arrival_rate(timeline: &TimelineDoc, index: usize, steps: usize, end_ns: u64) -> f64 {
+    let step_ns = timeline.step_ns;
+    let arrived = |index: usize| f64::from(timeline.arrived[index]);
+    let length = step_ns.min(end_ns.saturating_sub(step_ns.saturating_mul(index as u64)));
+    let (count, length) = if index + 1 == steps && index > 0 && length < step_ns / 2 {
+        (arrived(index) + arrived(index - 1), length + step_ns)
+    } else {
+        (arrived(index), length)
+    };
+    if length == 0 { 0.0 } else { count / (length as f64 / 1e9) }
 }
 
 /// Bands of (from, to, cause) in s, at most `most`: those nearer than a pixel become one, of the cause that lasted longest.
@@ -121,6 +139,35 @@ mod tests {
         assert_eq!(thin.replicas[0].1.iter().max(), Some(&9));
         assert_eq!(thin.breached.iter().sum::<u32>(), 10_000);
         assert_eq!(thin.ttft_p99.iter().flatten().collect::<Vec<_>>(), [&2.0]);
+    }
+
+    #[test]
+    #[allow(clippy::float_cmp)] // Few digits.
+    fn the_last_step_is_as_long_as_it_is() {
+        let timeline = |arrived: &[u32]| TimelineDoc {
+            step_ns: 10_000_000_000,
+            arrived: arrived.to_vec(),
+            breached: vec![1; arrived.len()],
+            held_requests: vec![0; arrived.len()],
+            in_replicas: vec![0; arrived.len()],
+            ordered: vec![0; arrived.len()],
+            rate_micro_usd: vec![0; arrived.len()],
+            ttft_p99_ns: vec![None; arrived.len()],
+            ..TimelineDoc::default()
+        };
+        let thin = |arrived: &[u32], end_s: u64| Thinned::of(&timeline(arrived), end_s * 1_000_000_000, 100);
+        // Of no length: not drawn, and its breaches are kept.
+        let whole = thin(&[20, 20, 0], 20);
+        assert_eq!(
+            (whole.at, whole.arrivals, whole.breached),
+            (vec![10.0, 20.0], vec![2.0, 2.0], vec![1, 2])
+        );
+        let part = thin(&[20, 20, 10], 25);
+        assert_eq!((part.at, part.arrivals), (vec![10.0, 20.0, 25.0], vec![2.0; 3]));
+        // One arrival in a sliver of a step is no peak.
+        let sliver = thin(&[20, 20, 2], 21);
+        assert_eq!((sliver.at, sliver.arrivals), (vec![10.0, 20.0, 21.0], vec![2.0; 3]));
+        assert_eq!(thin(&[20], 0).at, Vec::<f64>::new());
     }
 
     #[test]

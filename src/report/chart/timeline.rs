@@ -9,16 +9,23 @@ use crate::experiment::metric::Unit;
 use crate::kernel::SimDuration;
 use crate::report::Document;
 use crate::report::document::{PolicyDoc, RunDoc};
+use crate::report::format::NEVER as NEVER_WORDS;
 
 const WIDTH: u32 = 960;
 const LEFT: f64 = 70.0;
-const RIGHT: f64 = 14.0;
+/// Room for half of the last time.
+const RIGHT: f64 = 26.0;
 const POINTS: usize = 420;
 const LANE: f64 = 64.0;
 const REPLICAS: f64 = 96.0;
 const BAND: f64 = 16.0;
-const GAP: f64 = 14.0;
-const TITLE: f64 = 22.0;
+/// Between two lanes: room for the name of the lower one.
+const GAP: f64 = 17.0;
+const TITLE: f64 = 34.0;
+/// Above the scale, for first tokens that never came.
+const NEVER: f64 = 8.0;
+/// Above the arrivals: their name.
+const ARRIVALS: f64 = 16.0;
 const POLICY: f64 = TITLE + REPLICAS + 3.0 * LANE + BAND + 5.0 * GAP;
 const AXIS: f64 = 24.0;
 const KEYS: f64 = 20.0;
@@ -36,6 +43,8 @@ struct Lane<'a> {
     time: Axis,
     top: f64,
     bottom: f64,
+    /// The middle of its name.
+    name_at: f64,
 }
 
 pub(super) fn draw(document: &Document, policies: &[&PolicyDoc]) -> Option<Canvas> {
@@ -50,20 +59,30 @@ pub(super) fn draw(document: &Document, policies: &[&PolicyDoc]) -> Option<Canva
     let first = shown.first()?;
     let keys = keys(&shown);
     let rows = layout(&keys);
-    let arrivals = LANE + GAP + TITLE;
+    let arrivals = ARRIVALS + LANE + GAP;
     let keys_height = KEYS * (rows.last().map_or(0, |(row, ..)| row + 1)) as f64;
     let height = arrivals + POLICY * shown.len() as f64 + AXIS + keys_height;
     let span_s = document.span_ns as f64 / 1e9;
-    let label = "Over time: arrivals; replicas by stage, queue, time to first token, time in breach and cost an hour of each policy";
+    let names: Vec<String> = shown.iter().map(|shown| shortened(&shown.policy.name, 60)).collect();
+    let label = format!(
+        "Over time: arrivals; replicas by stage, queue, time to first token, time in breach and cost an hour of {}",
+        names.join(", ")
+    );
     let mut canvas = Canvas::new(WIDTH, height as u32, label);
     let time = Axis::linear((0.0, span_s), (LEFT, f64::from(WIDTH) - RIGHT));
     let bottom = height - AXIS - keys_height;
     for (at, words) in time_ticks(0.0, span_s, 8) {
-        canvas.line(vec![(time.at(at), TITLE), (time.at(at), bottom)], GRID, 1);
+        canvas.line(vec![(time.at(at), ARRIVALS), (time.at(at), bottom)], GRID, 1);
         canvas.text((time.at(at), bottom + 12.0), words, 10.0, QUIET, Anchor::Middle);
     }
-    let lane = &mut Lane { canvas: &mut canvas, time, top: TITLE, bottom: TITLE + LANE };
-    lane.line("arrivals/s", Unit::Count, &first.line.at, &some(&first.line.arrivals), INK, None);
+    let lane = &mut Lane {
+        canvas: &mut canvas,
+        time,
+        top: ARRIVALS,
+        bottom: ARRIVALS + LANE,
+        name_at: ARRIVALS - 7.0,
+    };
+    lane.line("arrivals/s", Unit::Count, &first.line.at, &some(&first.line.arrivals), None);
     let mut top = arrivals;
     let limit = document.slo.get("ttft").and_then(|limit| limit.parse::<SimDuration>().ok());
     for shown in &shown {
@@ -124,12 +143,16 @@ fn policy(canvas: &mut Canvas, time: Axis, shown: &Shown, limit: Option<f64>, to
     });
     let title = format!("{}{words}", shortened(&shown.policy.name, 60));
     canvas.text((LEFT, top + 8.0), title, 13.0, INK, Anchor::Start);
-    let mut lane = Lane { canvas, time, top: top + TITLE, bottom: top + TITLE + REPLICAS };
+    let mut lane =
+        Lane { canvas, time, top: top + TITLE, bottom: top + TITLE + REPLICAS, name_at: top + TITLE - 7.0 };
     lane.stack(line);
     lane.next(LANE);
     lane.requests(line);
     lane.next(LANE);
-    lane.line("ttft p99", Unit::Seconds, &line.at, &line.ttft_p99, INK, limit);
+    if line.never.contains(&true) {
+        lane.never(line);
+    }
+    lane.line("ttft p99", Unit::Seconds, &line.at, &line.ttft_p99, limit);
     lane.next(BAND);
     let all = shown.run.breaches.as_ref().map_or(&[][..], |breaches| &breaches.bands);
     lane.canvas.text((LEFT - 6.0, f64::midpoint(lane.top, lane.bottom)), "breach", 10.0, QUIET, Anchor::End);
@@ -139,7 +162,10 @@ fn policy(canvas: &mut Canvas, time: Axis, shown: &Shown, limit: Option<f64>, to
         lane.canvas.block((from, lane.top), (to.max(from + 1.0), lane.bottom), of_cause(cause), 1.0);
     }
     lane.next(LANE);
-    lane.line("$/h", Unit::Usd, &line.at, &some(&line.rate), INK, None);
+    let most = line.rate.iter().copied().fold(0.0, f64::max);
+    let axis = lane.frame("$/h", Unit::Usd, most * 1.05);
+    let points = lane.steps(line, &line.rate, axis);
+    lane.canvas.line(points, INK, 1);
 }
 
 impl Lane<'_> {
@@ -147,6 +173,7 @@ impl Lane<'_> {
     fn next(&mut self, height: f64) {
         self.top = self.bottom + GAP;
         self.bottom = self.top + height;
+        self.name_at = self.top - 7.0;
     }
 
     fn frame(&mut self, name: &str, unit: Unit, most: f64) -> Axis {
@@ -157,31 +184,56 @@ impl Lane<'_> {
             self.canvas.line(vec![(LEFT, y), (right, y)], GRID, 1);
             self.canvas.text((LEFT - 6.0, y), label(unit, tick), 10.0, QUIET, Anchor::End);
         }
-        self.canvas.text((4.0, self.top - 3.0), name, 10.0, QUIET, Anchor::Start);
+        self.canvas.text((LEFT, self.name_at), name, 10.0, QUIET, Anchor::Start);
         axis
     }
 
     /// A line; it breaks where there is no value.
-    fn line(
-        &mut self,
-        name: &str,
-        unit: Unit,
-        at: &[f64],
-        values: &[Option<f64>],
-        colour: Colour,
-        limit: Option<f64>,
-    ) {
+    fn line(&mut self, name: &str, unit: Unit, at: &[f64], values: &[Option<f64>], limit: Option<f64>) {
         let most = values.iter().flatten().copied().chain(limit).fold(0.0, f64::max);
         let axis = self.frame(name, unit, most * 1.05);
         for piece in at.iter().zip(values).collect::<Vec<_>>().split(|(_, value)| value.is_none()) {
             let points =
                 piece.iter().filter_map(|(at, value)| Some((self.time.at(**at), axis.at((**value)?))));
-            self.canvas.line(points.collect(), colour, 1);
+            let points: Vec<_> = self.since_start(at, points.collect());
+            self.canvas.line(points, INK, 1);
         }
         if let Some(limit) = limit {
             let y = axis.at(limit);
             self.canvas.line(vec![(LEFT, y), (self.time.at(f64::MAX), y)], BAD, 1);
         }
+    }
+
+    /// The value of the first bucket holds from the start, and one alone is a line.
+    fn since_start(&self, at: &[f64], mut points: Vec<(f64, f64)>) -> Vec<(f64, f64)> {
+        if let (Some(first), Some(at)) = (points.first().copied(), at.first())
+            && first.0 <= self.time.at(*at)
+        {
+            points.insert(0, (self.time.at(0.0), first.1));
+        }
+        points
+    }
+
+    /// Buckets in which a first token never came, hatched: no place of the scale is theirs, so they stand above it, and what follows
+    /// has the rest of the lane.
+    fn never(&mut self, line: &Thinned) {
+        let (top, bottom) = (self.top, self.top + NEVER);
+        self.canvas.text((LEFT - 6.0, f64::midpoint(top, bottom)), NEVER_WORDS, 10.0, QUIET, Anchor::End);
+        let starts = std::iter::once(0.0).chain(line.at.iter().copied());
+        let buckets: Vec<(f64, f64, bool)> =
+            starts.zip(&line.at).zip(&line.never).map(|((from, to), never)| (from, *to, *never)).collect();
+        for piece in buckets.chunk_by(|one, next| one.2 == next.2).filter(|piece| piece[0].2) {
+            let from = self.time.at(piece[0].0);
+            let to = self.time.at(piece[piece.len() - 1].1).max(from + 2.0);
+            let outline = vec![(from, top), (to, top), (to, bottom), (from, bottom), (from, top)];
+            self.canvas.line(outline, INK, 1);
+            let mut x = from;
+            while x + NEVER <= to {
+                self.canvas.line(vec![(x, bottom), (x + NEVER, top)], INK, 1);
+                x += 5.0;
+            }
+        }
+        self.top = bottom + NEVER;
     }
 
     /// Requests in the replicas, and those that wait at the gateway.
@@ -191,7 +243,8 @@ impl Lane<'_> {
         for (counts, colour) in [(&line.in_replicas, LINES[0]), (&line.held, INK)] {
             let points =
                 line.at.iter().zip(counts).map(|(at, count)| (self.time.at(*at), axis.at(f64::from(*count))));
-            self.canvas.line(points.collect(), colour, 1);
+            let points = self.since_start(&line.at, points.collect());
+            self.canvas.line(points, colour, 1);
         }
     }
 

@@ -12,7 +12,7 @@ use minijinja::value::{Serde, Value};
 use minijinja::{AutoEscape, Environment, context};
 use serde::Serialize;
 
-use super::chart::canvas::shortened;
+use super::chart::canvas::{escaped, shortened};
 use super::chart::{Chart, ChartError};
 use super::document::PolicyDoc;
 use super::table::{self, Line, Mark, Row};
@@ -119,7 +119,7 @@ fn page(summary: &Summary, document: &Document) -> Result<String, PageError> {
     let page = context! {
         style => safe(STYLE), plot_style => safe(PLOT_STYLE), script => safe(SCRIPT), plot_script => safe(PLOT_SCRIPT),
         data => safe(&data::text(document)?),
-        scenario => &header.scenario, verdict => &summary.verdict_text, gates_text => summary.gates_text(),
+        scenario => &header.scenario, verdict => Value::from_safe_string(with_code(&summary.verdict_text)), gates_text => summary.gates_text(),
         failed => summary.gates_failed() > 0, has_gates => !summary.gates.is_empty(),
         profile => &header.profile, model => &header.model, workload => &header.workload, version => env!("CARGO_PKG_VERSION"),
         seed => header.seed, replications => header.replications, digest => digest(document),
@@ -141,6 +141,22 @@ fn page(summary: &Summary, document: &Document) -> Result<String, PageError> {
 
 fn value(of: impl Serialize) -> Value {
     Value::from(Serde(of))
+}
+
+/// A sentence as HTML: what stands between backticks is code.
+fn with_code(text: &str) -> String {
+    let pieces: Vec<String> = text.split('`').map(escaped).collect();
+    // A backtick without a second one is one.
+    let paired = pieces.len() - usize::from(pieces.len().is_multiple_of(2));
+    let mut out = String::new();
+    for (index, piece) in pieces[..paired].iter().enumerate() {
+        let (open, close) = if index % 2 == 1 { ("<code>", "</code>") } else { ("", "") };
+        out.extend([open, piece, close]);
+    }
+    for piece in &pieces[paired..] {
+        out.extend(["`", piece]);
+    }
+    out
 }
 
 fn safe_svg(svg: Option<String>) -> Option<Value> {
@@ -268,7 +284,8 @@ fn part(
 
 /// The three terms as people write them.
 fn equation_lines(equation: &super::money::Equation) -> Vec<(String, String)> {
-    let month = |usd: f64| format::month((usd * 100.0).round().max(0.0) as u64);
+    // All with their cents: amounts that are added up are written alike.
+    let month = |usd: f64| format::cents((usd * 100.0).round().max(0.0) as u64);
     let price = format::value(Unit::Usd, equation.price_usd_per_hour);
     let buffer = equation.buffer_replicas;
     let mut lines = vec![
@@ -278,8 +295,9 @@ fn equation_lines(equation: &super::money::Equation) -> Vec<(String, String)> {
         ),
         (
             format!(
-                "scale-up events {:.0} a month × model load time {:.1} s × {price}/h",
-                equation.starts_per_month, equation.load_secs
+                "scale-up events {} a month × model load time {:.1} s × {price}/h",
+                format::whole(equation.starts_per_month.round().max(0.0) as u64),
+                equation.load_secs
             ),
             month(equation.starts_usd()),
         ),

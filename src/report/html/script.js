@@ -20,6 +20,13 @@
   const seconds = (s) => (s === 0 ? "0s" : s < 1 ? `${Math.round(s * 1000)}ms` : `${s < 100 ? s.toFixed(1) : Math.round(s)}s`);
   const number = (n) => (Number.isInteger(n) ? String(n) : n.toFixed(2));
 
+  // What changes many times a second is said once it rests.
+  let saying = null;
+  const say = (text) => {
+    clearTimeout(saying);
+    saying = setTimeout(() => { byId("said").textContent = text; }, 600);
+  };
+
   // Over time --------------------------------------------------------------------------------------------------------
   const live = { policy: 0, hidden: new Set(), plots: [], at: 0, range: [0, data.spanS] };
   const policyOf = () => data.policies[live.policy];
@@ -72,10 +79,58 @@
       const left = Math.max(a, u.bbox.left), right = Math.min(b, u.bbox.left + u.bbox.width);
       ctx.fillStyle = colourOf.get(cause);
       ctx.fillRect(left, u.bbox.top, right - left, u.bbox.height);
+      bandOutline(ctx, left, u.bbox.top, right - left, u.bbox.height);
     }
   }] } };
+  const bandOutline = (ctx, left, top, width, height) => {
+    if (width < 4) return;
+    ctx.strokeStyle = css("--quiet");
+    ctx.lineWidth = 1;
+    ctx.strokeRect(left + 0.5, top + 0.5, width - 1, height - 1);
+  };
+  // Buckets in which a first token never came have no value to draw: they stand above the scale.
+  const neverPlugin = { hooks: { draw: [(u) => {
+    const { ctx } = u, { at, never } = policyOf().line, ratio = devicePixelRatio;
+    if (!never.includes(true)) return;
+    const top = u.bbox.top, height = 9 * ratio;
+    ctx.save();
+    ctx.beginPath();
+    ctx.rect(u.bbox.left, top, u.bbox.width, height);
+    ctx.clip();
+    ctx.strokeStyle = css("--ink");
+    ctx.lineWidth = ratio;
+    for (let i = 0; i < at.length; i++) {
+      if (!never[i]) continue;
+      const first = i;
+      while (never[i + 1]) i++;
+      const a = u.valToPos(first ? at[first - 1] : 0, "x", true), b = Math.max(u.valToPos(at[i], "x", true), a + 2 * ratio);
+      const left = Math.max(a, u.bbox.left), right = Math.min(b, u.bbox.left + u.bbox.width);
+      if (right <= left) continue;
+      ctx.save();
+      ctx.beginPath();
+      ctx.rect(left, top, right - left, height);
+      ctx.clip();
+      ctx.strokeRect(left, top, right - left, height);
+      ctx.beginPath();
+      // Strokes at the same places whatever the view, so that they do not crawl.
+      for (let x = Math.floor((left - height) / (5 * ratio)) * 5 * ratio; x < right; x += 5 * ratio) {
+        ctx.moveTo(x, top + height);
+        ctx.lineTo(x + height, top);
+      }
+      ctx.stroke();
+      ctx.restore();
+    }
+    ctx.restore();
+    ctx.save();
+    ctx.fillStyle = css("--quiet");
+    ctx.font = `${11 * ratio}px system-ui`;
+    ctx.textAlign = "right";
+    ctx.textBaseline = "middle";
+    ctx.fillText(">timeout", u.bbox.left - 4 * ratio, top + height / 2);
+    ctx.restore();
+  }] } };
   const limitPlugin = (limit) => ({ hooks: { draw: [(u) => {
-    if (limit === null || limit > u.scales.y.max) return;
+    if (limit === null) return;
     const y = u.valToPos(limit, "y", true);
     u.ctx.strokeStyle = css("--bad");
     u.ctx.beginPath();
@@ -92,22 +147,23 @@
     box.append(holder);
     const axis = { stroke: css("--quiet"), grid: { stroke: css("--line"), width: 1 }, ticks: { stroke: css("--line"), width: 1 }, font: "11px system-ui" };
     const plot = new uPlot({
-      width: box.clientWidth, height, legend: { show: false }, padding: [6, 8, 0, 0],
+      width: box.clientWidth, height, legend: { show: false }, padding: [6, 32, 0, 0],
       cursor: { sync: { key: "time", setSeries: false }, drag: { x: true, y: false }, y: false, points: { show: false } },
-      scales: { x: { time: false }, y: { range: (u, low, high) => more.range || [0, Math.max(high || 0, more.least || 1e-9) * 1.06] } },
+      scales: { x: { time: false }, y: { range: (u, low, high) => more.range || [0, Math.max(high || 0, more.least || 1e-9) * (more.above || 1.06)] } },
       axes: [
         { ...axis, size: more.last ? 26 : 6, incrs: timeSteps, space: 64, values: (u, ticks) => ticks.map((t) => (more.last ? clock(t) : "")) },
-        { ...axis, size: 56, ...(more.incrs ? { incrs: more.incrs } : {}), values: (u, ticks) => ticks.map((v) => (more.label ? more.label(v) : number(v))), ...(more.quiet ? { show: true, values: () => [], grid: { show: false } } : {}) },
+        { ...axis, size: 56, ...(more.incrs ? { incrs: more.incrs } : {}), values: (u, ticks) => ticks.map((v) => (more.above > 1.1 && v > 0.86 * u.scales.y.max ? "" : more.label ? more.label(v) : number(v))), ...(more.quiet ? { show: true, values: () => [], grid: { show: false } } : {}) },
       ],
       series: [{}, ...series], plugins: more.plugins || [], bands: more.bands,
       hooks: {
-        setCursor: [(u) => { if (u.cursor.event && u.cursor.idx != null) read(u.cursor.idx); }],
+        setCursor: [(u) => { if (u.cursor.event && u.cursor.left >= 0) read(nearest(u.posToVal(u.cursor.left, "x"))); }],
         setScale: [(u, key) => {
           if (key !== "x" || live.moving) return;
           zoom(u.scales.x.min, u.scales.x.max);
         }],
       },
-    }, columns, holder);
+    // A bucket's value holds from the end of the one before it, the first from the start of the run.
+    }, columns.map((column, i) => [i ? column[0] : 0, ...column]), holder);
     plot.over.addEventListener("dblclick", () => zoom(0, data.spanS));
     live.plots.push(plot);
   };
@@ -140,9 +196,11 @@
     // The highest sum is drawn first, so that each lower one covers what is below it.
     const layers = stack.map(([name], i) => ({ column: sums[i], colour: colourOf.get(name) })).reverse();
     lane("replicas by stage; line: ordered", 150, [at, ...layers.map((l) => l.column), line.ordered],
-      [...layers.map((l) => ({ fill: l.colour, width: 0, paths: stepped })), { stroke: ink, width: 1.5, paths: stepped }], { least: 1, incrs: wholes });
+      [...layers.map((l) => ({ fill: l.colour, stroke: css("--quiet"), width: 0.5, paths: stepped })), { stroke: ink, width: 1.5, paths: stepped }], { least: 1, incrs: wholes });
     lane("requests: in the replicas (blue), waiting at the gateway", 100, [at, line.inReplicas, line.held], [one(css("--link")), one(ink)], { least: 1, incrs: wholes });
-    lane("time to first token, 99th percentile, by arrival; red: SLO", 110, [at, line.ttftP99], [one(ink)], { label: seconds, plugins: [limitPlugin(data.ttftLimitS)] });
+    const limit = data.ttftLimitS, never = line.never.includes(true), above = never ? 1.3 : 1.06;
+    lane(`time to first token, 99th percentile, by arrival${limit === null ? "" : "; red: SLO"}${never ? "; hatched: some never got one" : ""}`, 110, [at, line.ttftP99], [one(ink)],
+      { label: seconds, least: limit || 1e-9, above, plugins: [limitPlugin(limit), neverPlugin] });
     lane("time in breach, by what was missing", 40, [at, at.map(() => 0)], [{ width: 0, stroke: "transparent" }], { range: [0, 1], quiet: true, plugins: [bandsPlugin] });
     lane("dollars an hour", 110, [at, line.rate], [{ ...one(ink), paths: stepped }], { last: true, label: (v) => `$${number(v)}` });
     zoom(...live.range);
@@ -192,8 +250,11 @@
     byId("live-at").addEventListener("input", (event) => {
       const index = Number(event.target.value);
       read(index);
-      const t = policyOf().line.at[index];
-      for (const plot of live.plots) plot.setCursor({ left: plot.valToPos(t, "x"), top: 1 }, false);
+      say(reading(index));
+      const t = policyOf().line.at[index], [from, to] = live.range;
+      if (t < from || t > to) zoom(t - (to - from) / 2, t + (to - from) / 2);
+      // Scales change at the end of the turn, see zoom().
+      Promise.resolve().then(() => { for (const plot of live.plots) plot.setCursor({ left: plot.valToPos(t, "x"), top: 1 }, false); });
     });
     const scaled = (factor) => {
       const [from, to] = live.range, t = policyOf().line.at[live.at];
@@ -245,7 +306,10 @@
     const state = now ? `now: ${now.phase}, for ${seconds(t - now.from)}` : t >= start.tookS ? start.result : "created";
     const text = `${seconds(t)} after the order (${clock(start.atS + t)}) · ${state}${done.length ? ` · done: ${done.join(", ")}` : ""}`;
     byId("replay-read").textContent = text;
-    byId("replay-at").setAttribute("aria-valuetext", text);
+    if (!replay.timer) {
+      byId("replay-at").setAttribute("aria-valuetext", text);
+      if (document.documentElement.dataset.live) say(text);
+    }
     const box = byId("replay-stages");
     box.replaceChildren();
     for (const row of rows) {
@@ -284,7 +348,7 @@
     clearInterval(replay.timer);
     replay.timer = null;
     byId("replay-play").textContent = "Play";
-    byId("replay-play").setAttribute("aria-pressed", "false");
+    showReplay();
   };
   const startReplay = () => {
     const some = data.policies.map((policy, index) => [policy, index]).filter(([policy]) => policy.starts.length);
@@ -299,11 +363,9 @@
       const slider = byId("replay-at");
       if (Number(slider.value) >= 1000) slider.value = 0;
       byId("replay-play").textContent = "Pause";
-      byId("replay-play").setAttribute("aria-pressed", "true");
       replay.timer = setInterval(() => {
         slider.value = Number(slider.value) + 10;
-        showReplay();
-        if (Number(slider.value) >= 1000) stop();
+        if (Number(slider.value) >= 1000) stop(); else showReplay();
       }, 50);
     });
     byId("replay-at").value = 1000;
@@ -315,7 +377,16 @@
     const days = Math.floor((Date.now() - Date.parse(cell.dataset.date)) / 86_400_000);
     if (days >= 0) cell.textContent += days < 60 ? ` (${days} d old)` : ` (${Math.floor(days / 30)} mo old)`;
   }
-  addEventListener("beforeprint", () => { for (const part of document.querySelectorAll("details")) part.open = true; });
+  // Paper shows everything; afterwards the page is as it was.
+  let opened = [];
+  addEventListener("beforeprint", () => {
+    opened = [...document.querySelectorAll("details:not([open])")];
+    for (const part of opened) part.open = true;
+  });
+  addEventListener("afterprint", () => {
+    for (const part of opened) part.open = false;
+    opened = [];
+  });
   startLive();
   startReplay();
   document.documentElement.dataset.live = "yes";

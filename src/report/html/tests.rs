@@ -87,6 +87,12 @@ fn hostile_names_are_text_everywhere() {
 }
 
 #[test]
+fn backticks_of_the_verdict_are_code() {
+    assert_eq!(with_code("does `a < 1%`, `b`"), "does <code>a &lt; 1%</code>, <code>b</code>");
+    assert_eq!(with_code("one ` alone, <b>"), "one ` alone, &lt;b&gt;");
+}
+
+#[test]
 fn without_slo_gates_and_runs_of_any_length_it_still_is_a_page() {
     let page = written(|experiment| {
         experiment.gates.clear();
@@ -100,6 +106,7 @@ fn without_slo_gates_and_runs_of_any_length_it_still_is_a_page() {
             policy.runs[0].latency = crate::outcome::Latencies::default();
         }
     });
+    assert_eq!(page.matches("no gates: this run cannot fail").count(), 1, "the verdict, once");
     assert!(page.contains("No gates: this run cannot fail") && page.contains("No request was answered"));
     assert!(!page.contains("NaN"));
 }
