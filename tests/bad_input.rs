@@ -63,10 +63,68 @@ fn traces_at_fault_are_shown_row_and_column() {
     check("t,prompt,output\n", &["error[E0603]: the trace is empty"]);
     check("t,prompts,output\n1,2,3\n", &["error[E0605]", "`prompt`", "t.csv:1:"]);
     check("t,prompt,output\n1,2\n", &["t.csv:2:"]);
+    check(
+        "t,prompt,output,prompt\n1,2,3,4\n",
+        &["error[E0605]", "the column `prompt` stands twice", "t.csv:1:16\n", "rename or remove one"],
+    );
+    check(
+        "t,prompt,output\n1,2,3\n2,1,024,3\n3,1,2,\n",
+        &["error[E0601]", "has 4 fields, and the header names 3", "t.csv:3:9\n", "t.csv:4:", "in quotes"],
+    );
+    check("t;prompt;output\n1;2;3\n", &["error[E0604]", "separator of this file is `;`", "by commas"]);
+    check("t\tprompt\toutput\n1\t2\t3\n", &["separator of this file is a tab", "t.csv:1:2\n"]);
+    let twice = CSV.replace("outputTokens: output", "outputTokens: prompt");
+    let stderr = refused(root.path(), &[&twice]);
+    let words = "the column `prompt` is named for promptTokens and outputTokens";
+    assert!(stderr.contains("error[E0311]") && stderr.contains(words), "{stderr}");
+    // A comma within quotes moves nothing.
+    fs::write(root.path().join("t.csv"), "t,prompt,output,note\n1,2,3,\"a,b\"\n9,2,3,\n").unwrap();
+    expect(root.path(), &["validate", "small.yaml", "--set", CSV], 0);
     fs::remove_file(root.path().join("t.csv")).unwrap();
     let stderr = refused(root.path(), &[CSV]);
     assert!(stderr.contains("error[E0401]") && stderr.contains("t.csv"), "{stderr}");
     assert!(stderr.contains("paths are relative to the scenario"), "{stderr}");
+}
+
+#[test]
+fn times_that_look_like_another_unit_are_warned_of() {
+    let root = tempfile::tempdir().unwrap();
+    write_small(root.path(), "");
+    let stderr = |trace: &str| {
+        fs::write(root.path().join("t.csv"), trace).unwrap();
+        let (stdout, stderr) = expect(root.path(), &["validate", "small.yaml", "--set", CSV], 0);
+        stdout + &stderr
+    };
+    let warned = stderr("t,prompt,output\n1770000000000,12,5\n1770000001000,12,5\n");
+    assert!(warned.contains("warning[W0112]") && warned.contains("unit: ms"), "{warned}");
+    for right in ["1770000000,12,5\n1770000001,12,5", "0,12,5\n1,12,5"] {
+        let said = stderr(&format!("t,prompt,output\n{right}\n"));
+        assert!(!said.contains("W0112") && !said.contains("one instant"), "{said}");
+    }
+    let one = stderr("t,prompt,output\n0,12,5\n");
+    assert!(one.contains("is of one instant"), "{one}");
+}
+
+#[test]
+fn nothing_is_taken_away_by_an_empty_value() {
+    let root = tempfile::tempdir().unwrap();
+    write_small(root.path(), "");
+    for set in ["slo.ttft=", "gates= "] {
+        let stderr = refused(root.path(), &[set]);
+        assert!(
+            stderr.contains("error[E0207]: nothing is given for") && stderr.contains("=null"),
+            "{stderr}"
+        );
+    }
+    expect(root.path(), &["validate", "small.yaml", "--set", "gates=[]", "--set", "foresight=null"], 0);
+}
+
+#[test]
+fn a_gate_for_no_policy_is_refused() {
+    let root = tempfile::tempdir().unwrap();
+    write_small(root.path(), "");
+    let stderr = refused(root.path(), &["gates=[{ gate: ttft.p99 < 2s, for: [] }]"]);
+    assert!(stderr.contains("error[E0302]: `for` names no policy"), "{stderr}");
 }
 
 #[test]

@@ -280,3 +280,21 @@ fn profiles_and_traces_are_described() {
     assert!(metrics.contains("ttft.p99  ") && metrics.contains("cost.perMillionTokens"), "{metrics}");
     assert!(expect(root, &["explain", "slo.breach"], 0).0.contains("less is better"));
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_stdout_does_not_take_is_no_success() {
+    let root = tempfile::tempdir().unwrap();
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut command = std::process::Command::new(assert_cmd::cargo::cargo_bin("thawline"));
+    let output = command.args(["schema"]).current_dir(root.path()).stdout(full).output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    assert!(stderr.contains("error[E0402]: cannot write to stdout"), "{stderr}");
+    // A reader that goes away has seen enough.
+    let mut command = std::process::Command::new(assert_cmd::cargo::cargo_bin("thawline"));
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = command.args(["schema"]).current_dir(root.path()).stdout(writer).output().unwrap();
+    assert_eq!((output.status.code(), output.stderr.len()), (Some(0), 0));
+}

@@ -156,6 +156,10 @@ fn what_a_series_cannot_answer_is_refused_all_at_once() {
             "{text:?}: {stderr}"
         );
     }
+    fs::write(directory.path().join("log.csv"), "t,prompt,output\n0,12,5\n1,9,5\n").expect("there is room");
+    let (_, stderr) = expect(directory.path(), &["forecast", "log.csv"], 2);
+    assert!(stderr.contains("error[E0604]") && stderr.contains("`prompt`, `output`"), "{stderr}");
+    assert!(stderr.contains("write a scenario"), "{stderr}");
     let (_, stderr) = expect(directory.path(), &["forecast", "none.csv"], 2);
     assert!(stderr.contains("error[E0401]"), "{stderr}");
 }

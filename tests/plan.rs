@@ -91,6 +91,17 @@ fn a_plan_that_does_not_hold_fails_and_says_why() {
 }
 
 #[test]
+fn a_plan_is_not_judged_by_the_adapter_of_the_scenario() {
+    let root = tempfile::tempdir().unwrap();
+    write(root.path(), SPIKE);
+    let plain = planned(root.path(), &[], 0);
+    let rule = "{ seriesQuery: \"vllm:num_requests_waiting\", metricsQuery: \"sum(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)\", resources: { overrides: { namespace: { resource: namespace }, pod: { resource: pod } } } }";
+    let adapter = format!("telemetry.adapter={{ rules: [{rule}] }}");
+    let with = planned(root.path(), &["--set", &adapter], 0);
+    assert_eq!(with["tried"], plain["tried"]);
+}
+
+#[test]
 fn what_cannot_be_sized_is_refused() {
     let root = tempfile::tempdir().unwrap();
     write(root.path(), SPIKE);

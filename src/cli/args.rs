@@ -19,7 +19,7 @@ pub struct Args {
     pub command: Command,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 ran and every gate passed, 1 ran and a gate failed or something regressed, 2 could not run.\n\n\
+const EXIT_CODES: &str = "Exit codes: 0 ran and every gate passed, 1 ran and a gate failed or something regressed\n(of `plan`: the plan does not hold), 2 could not run.\n\n\
 Examples:\n  thawline simulate scenarios/quickstart.yaml\n  thawline validate my.yaml\n  thawline explain telemetry.scrapeInterval";
 
 /// The commands.

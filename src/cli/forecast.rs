@@ -118,7 +118,7 @@ fn read(args: &ForecastArgs) -> Result<Vec<(String, Series)>, Vec<Diagnostic>> {
 }
 
 fn read_values(args: &ForecastArgs) -> Result<Vec<(String, Series)>, Vec<Diagnostic>> {
-    let format = SeriesFormat { unit: args.time_unit.map(Into::into), period: args.period };
+    let format = SeriesFormat { unit: args.time_unit.map(Into::into), period: args.period, is_alone: true };
     let read = workload::read_series(&args.file, "file", format);
     let found = read.map_err(|faults| workload_diagnostics(None, &faults))?;
     let name = args.file.file_name().unwrap_or_default().to_string_lossy();

@@ -90,6 +90,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Completions(args) => completions::run(args),
         Command::Calibrate(args) => calibrate::run(args),
     };
+    let unwritten = console::finish();
+    // Whoever reads the exit code must not take half an answer for a whole one.
+    let answer = answer.and_then(|exit| unwritten.map_or(Ok(exit), |fault| Err(vec![fault])));
     match answer {
         Ok(exit) => exit.into(),
         Err(diagnostics) => {

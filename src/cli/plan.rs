@@ -51,7 +51,7 @@ pub(super) fn run(args: &PlanArgs) -> Answer {
     let figures = Figures::new(&steady, &replica, &starts[0]);
     room(&scenario, &resolved, &figures)?;
 
-    let mut trial = trial(args, &figures)?;
+    let mut trial = trial(args, &figures, scenario.spec.telemetry.adapter.is_some())?;
     trial.simulation.capacity_per_s = Some(capacity_per_s);
     console::report(&trial.notes);
     let outcomes = simulate(&trial, args.jobs.unwrap_or(0) as usize)
@@ -195,10 +195,14 @@ fn room(scenario: &Scenario, resolved: &Resolved, figures: &Figures) -> Result<(
 }
 
 /// The scenario with the plan's policies in the place of its own, which start with what they are to have.
-fn trial(args: &PlanArgs, figures: &Figures) -> Result<Resolved, Vec<Diagnostic>> {
+fn trial(args: &PlanArgs, figures: &Figures, adapter: bool) -> Result<Resolved, Vec<Diagnostic>> {
     let mut sets = args.sets.clone();
     sets.push(format!("policies=\n{}", figures.policies()));
     sets.push("gates=[]".to_owned());
+    // The rules of the scenario's adapter serve its own policies; those of the plan are judged without.
+    if adapter {
+        sets.push("telemetry.adapter=null".to_owned());
+    }
     let scenario = scenario::load(&args.scenario, &sets)?;
     let mut resolved = scenario::resolve(&scenario, false)?;
     resolved.simulation.initial.replicas = None;

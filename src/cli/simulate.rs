@@ -161,6 +161,8 @@ fn foresee(
         bar.inc(1);
     };
     let share = resolved.breach_share();
+    // Its replications run side by side: more threads than those would have nothing to do.
+    let jobs = jobs.min(replications as usize);
     let found = Foresight::find(&resolved.simulation, policies, replications, share, spec.plans, jobs, &step);
     bar.finish_and_clear();
     found.map(Some)

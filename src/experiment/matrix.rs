@@ -47,6 +47,12 @@ impl Matrix {
         self.policies * self.replications as usize
     }
 
+    /// Threads to start, never more than there are runs: those above would have nothing to do, and a slip
+    /// such as `--jobs 100000` would cost the machine all its processes. 0 leaves the number to the processors.
+    fn threads(&self) -> usize {
+        self.jobs.min(self.runs().max(1))
+    }
+
     /// Runs all of it: what is kept of each run, by policy, each in the order of its replications.
     ///
     /// `progress` is told how many runs are done after each, from whichever thread did it.
@@ -58,9 +64,9 @@ impl Matrix {
         P: Fn(usize) + Sync,
     {
         let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(self.jobs)
+            .num_threads(self.threads())
             .build()
-            .map_err(|e| MatrixError::Threads { jobs: self.jobs, why: e.to_string() })?;
+            .map_err(|e| MatrixError::Threads { jobs: self.threads(), why: e.to_string() })?;
         let replications = self.replications as usize;
         let done = AtomicUsize::new(0);
         let lowest_failure = AtomicUsize::new(usize::MAX);
@@ -142,6 +148,16 @@ mod tests {
             let error = Matrix { policies: 2, replications: 3, jobs }.run(run, |_| ()).unwrap_err();
             assert_eq!(error, MatrixError::Run { policy: 0, replication: 1, error: "0/1".to_owned() });
         }
+    }
+
+    #[test]
+    fn there_are_never_more_threads_than_runs() {
+        let threads = |jobs: usize| {
+            let run = |_, _| Ok::<_, String>(rayon::current_num_threads());
+            Matrix { policies: 1, replications: 3, jobs }.run(run, |_| ()).unwrap()
+        };
+        assert_eq!(threads(100_000), [[3, 3, 3]]);
+        assert_eq!(threads(2), [[2, 2, 2]]);
     }
 
     #[test]

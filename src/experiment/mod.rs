@@ -19,7 +19,7 @@ pub mod whatif;
 pub use compare::{Finding, Sides, Standing};
 pub use fail_on::{FailOn, FailOnError, Margin, Rule};
 pub use foresight::Foresight;
-pub use gate::{Gate, GateError, GateStatus};
+pub use gate::{Comparison, Gate, GateError, GateStatus};
 pub use matrix::{Matrix, MatrixError};
 pub use metric::{METRICS, Metric};
 pub use statistics::{Coverage, Estimate};

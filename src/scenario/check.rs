@@ -217,6 +217,15 @@ impl Checker<'_> {
                 let fault = document.fault_within("E0301", &text, error.at, error.message);
                 self.faults.push(Diagnostic { help: error.help.into_iter().collect(), ..fault });
             }
+            let bound = at.key("for");
+            if gate.policies.is_empty() && document.contains(&bound) {
+                let message = "`for` names no policy: nothing would be held to this gate";
+                let help = format!("name some of {}, or write the gate alone: it then binds all", {
+                    let names: Vec<&str> = spec.policies.keys().map(String::as_str).collect();
+                    names.join(", ")
+                });
+                self.faults.push(document.fault("E0302", &bound, message).helped(help));
+            }
             for (position, name) in gate.policies.iter().enumerate() {
                 if !spec.policies.contains_key(name) {
                     let names: Vec<&str> = spec.policies.keys().map(String::as_str).collect();

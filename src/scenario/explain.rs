@@ -37,18 +37,11 @@ pub fn editor_schema() -> Value {
 pub fn explain_field(path: &str) -> Result<String, String> {
     let schema = schema();
     let page = Page { schema: &schema };
-    let mut at = page.follow(&schema);
-    let mut required = true;
-    let mut shown = Vec::new();
-    for part in path.split('.') {
-        let key = part.split('[').next().unwrap_or(part);
-        let (next, is_required) =
-            page.step(at, key).ok_or_else(|| page.no_such(at, key, &shown.join(".")))?;
-        at = next;
-        required = is_required;
-        shown.push(key);
+    let keys: Vec<&str> = path.split('.').map(|part| part.split('[').next().unwrap_or(part)).collect();
+    match page.walk(page.follow(&schema), true, &keys, 0) {
+        Ok((at, required)) => Ok(page.text(path, at, required)),
+        Err((_, why)) => Err(why),
     }
-    Ok(page.text(path, at, required))
 }
 
 /// A field or a choice of a section.
@@ -119,19 +112,43 @@ impl<'a> Page<'a> {
         options.into_iter().flatten().map(|option| self.follow(option)).collect()
     }
 
-    /// One key further down; a name of the user's own, or a list position, may stand between.
-    fn step(&self, at: &'a Value, key: &str) -> Option<(&'a Value, bool)> {
+    /// The field at the end of keys, of which `done` are walked already; the error is how many led somewhere, and why
+    /// the next does not.
+    fn walk(
+        &self,
+        at: &'a Value,
+        required: bool,
+        keys: &[&str],
+        done: usize,
+    ) -> Result<(&'a Value, bool), (usize, String)> {
+        let Some(key) = keys.get(done) else { return Ok((at, required)) };
+        let mut furthest = (done, self.no_such(at, key, &keys[..done].join(".")));
+        for (next, required) in self.steps(at, key) {
+            match self.walk(next, required, keys, done + 1) {
+                Ok(found) => return Ok(found),
+                // Of two that lead equally far, the later takes the key for a name and knows the fields below it.
+                Err(error) if error.0 >= furthest.0 => furthest = error,
+                Err(_) => {}
+            }
+        }
+        Err(furthest)
+    }
+
+    /// Where one key may lead; a name of the user's own, or a list position, may stand between.
+    fn steps(&self, at: &'a Value, key: &str) -> Vec<(&'a Value, bool)> {
         let found = self.parts(at).into_iter().find(|part| part.name == key);
         if let Some(part) = found {
-            return Some((part.field, part.required));
+            return vec![(part.field, part.required)];
         }
         let at = self.follow(at);
         if let Some(values) = at.get("additionalProperties").filter(|values| values.is_object()) {
-            // `cluster.pools.maxNodes` and `cluster.pools.h200.maxNodes` alike.
+            // `cluster.pools.maxNodes` and `cluster.pools.h200.maxNodes` alike; and a pool may be called `gpu`, a
+            // policy `hpa`, as fields below them are.
             let within = self.parts(values).into_iter().find(|part| part.name == key);
-            return Some(within.map_or((values, true), |part| (part.field, part.required)));
+            let within = within.map(|part| (part.field, part.required));
+            return within.into_iter().chain([(values, true)]).collect();
         }
-        self.step_into_items(at, key)
+        self.step_into_items(at, key).into_iter().collect()
     }
 
     fn step_into_items(&self, at: &'a Value, key: &str) -> Option<(&'a Value, bool)> {
@@ -278,6 +295,11 @@ mod tests {
         assert!(seed.contains("default: 7"), "{seed}");
         assert!(explain_field("engine.continuous.maxNumSeqs").unwrap().contains("--max-num-seqs"));
         assert!(explain_field("policies.mine.fixed.replicas").unwrap().contains("whole number"));
+        assert!(explain_field("policies.hpa.hpa.maxReplicas").unwrap().contains("whole number"));
+        assert!(explain_field("policies.hpa.maxReplicas").unwrap().contains("whole number"));
+        assert!(explain_field("cluster.pools.gpu.maxNodes").unwrap().contains("Most nodes."));
+        let error = explain_field("cluster.pools.gpu.maxNods").unwrap_err();
+        assert!(error.contains("did you mean `maxNodes`?"), "{error}");
         assert!(explain_field("gates[0].for").unwrap().contains("policies it binds"));
         let faults = explain_field("faults").unwrap();
         assert!(

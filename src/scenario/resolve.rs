@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::ScenarioSpec;
 use super::check::check;
-use super::fault::workload_diagnostics;
+use super::fault::{file_diagnostic, workload_diagnostics};
 use super::known::Known;
 use super::load::Scenario;
 use super::notes::{notes, warning};
@@ -29,7 +29,7 @@ use crate::sim::storage::Plan;
 use crate::sim::telemetry::CpuModel;
 use crate::sim::{EngineParams, ReplicaParams, Simulation, capacity};
 use crate::workload::{self, LengthSampler, LoadedWorkload, RequestCount};
-use crate::yaml::{Diagnostic, Path};
+use crate::yaml::{Diagnostic, Path, Severity};
 
 /// Breach share that the capacity of a replica allows where no gate on `slo.breach` says so.
 const BREACH_SHARE: f64 = 0.01;
@@ -139,7 +139,8 @@ pub(super) fn resolve_with(
     exact_steps: bool,
     known: Option<Known<'_>>,
 ) -> Result<Resolved, Vec<Diagnostic>> {
-    let mut resolver = Resolver { scenario, faults: check(scenario), warnings: Vec::new(), known };
+    let mut resolver =
+        Resolver { scenario, faults: check(scenario), warnings: Vec::new(), doubts: Vec::new(), known };
     let profile = resolver.profile();
     let workload = resolver.workload();
     let setting = Arc::new(resolver.setting(profile.as_ref()));
@@ -193,6 +194,8 @@ pub(super) struct Resolver<'a> {
     pub(super) scenario: &'a Scenario,
     pub(super) faults: Vec<Diagnostic>,
     warnings: Vec<Warning>,
+    /// What its files tell of, with places in the scenario.
+    doubts: Vec<Diagnostic>,
     known: Option<Known<'a>>,
 }
 
@@ -242,6 +245,12 @@ impl Resolver<'_> {
             Ok(workload) => {
                 for warning in &workload.warnings {
                     self.warn("W0108", warning.as_str(), None);
+                }
+                let section = Path::keys(["workload"]);
+                for doubt in &workload.doubts {
+                    let fault = file_diagnostic(Some(&self.scenario.document), &section, doubt);
+                    let doubt = Diagnostic { code: "W0112", severity: Severity::Warning, ..fault };
+                    self.doubts.push(doubt);
                 }
                 Some(workload)
             }
@@ -349,7 +358,8 @@ impl Resolver<'_> {
             measure_from: 0,
         };
         let known = self.known;
-        let notes = notes(self.scenario, &simulation);
+        let mut notes = notes(self.scenario, &simulation);
+        notes.append(&mut self.doubts);
         let mut warnings = std::mem::take(&mut self.warnings);
         warnings.extend(notes.iter().map(|note| warning(note, &self.scenario.directory)));
         let (requests, span) = match known.filter(|known| known.is_same_traffic(&spec)) {

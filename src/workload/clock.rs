@@ -3,6 +3,11 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// Seconds since 1970 of which traces of services are: the years from 2001 to 2099.
+const DATES: std::ops::Range<i128> = 978_307_200..4_102_444_800;
+/// Mean rate of requests that no trace of one service has, requests/s.
+const RATE_MAX: f64 = 5_000.0;
+
 /// How a trace writes its arrival times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -31,6 +36,42 @@ impl TimeUnit {
             Self::Ns => decimal(text, 0),
             Self::Rfc3339 => rfc3339(text),
         }
+    }
+
+    /// A nanosecond's multiple that one of its numbers stands for; none of dates.
+    fn nanos(self) -> Option<i128> {
+        match self {
+            Self::S => Some(1_000_000_000),
+            Self::Ms => Some(1_000_000),
+            Self::Us => Some(1_000),
+            Self::Ns => Some(1),
+            Self::Rfc3339 => None,
+        }
+    }
+
+    /// How a scenario writes it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::S => "s",
+            Self::Ms => "ms",
+            Self::Us => "us",
+            Self::Ns => "ns",
+            Self::Rfc3339 => "rfc3339",
+        }
+    }
+
+    /// The unit in which a trace's first time, read by this unit into ns, would be a date of our days, where it is none
+    /// by this one. `rate` is the mean rate by this unit, requests/s: a trace whose times count from its own start may
+    /// begin with any small number, and then only a rate that no service has tells that the unit is wrong.
+    pub(super) fn likelier(self, first: i128, rate: f64) -> Option<Self> {
+        let own = self.nanos()?;
+        let is_date = |nanos: i128| DATES.contains(&(nanos / 1_000_000_000));
+        let others = [Self::S, Self::Ms, Self::Us, Self::Ns].into_iter().filter(|other| *other != self);
+        let fits =
+            |other: &Self| other.nanos().is_some_and(|unit| is_date((first / own).saturating_mul(unit)));
+        let likelier = others.into_iter().find(fits)?;
+        let is_far = first >= 86_400 * 1_000_000_000 || rate > RATE_MAX;
+        (!is_date(first) && is_far).then_some(likelier)
     }
 
     /// What such a time looks like, for help texts.
@@ -165,6 +206,27 @@ mod tests {
         for bad in ["", ".", "-", "1.2.3", "12x", "NaN", "inf", "1e", "1e99", "0x10", " 1"] {
             check(bad, TimeUnit::S, None);
         }
+    }
+
+    #[test]
+    fn a_date_in_another_unit_is_told() {
+        let check = |text: &str, unit: TimeUnit, rate: f64, expected: Option<TimeUnit>| {
+            let first = unit.parse(text.as_bytes()).unwrap();
+            assert_eq!(unit.likelier(first, rate), expected, "{text} {unit:?}");
+        };
+        check("1.77e12", TimeUnit::S, 0.001, Some(TimeUnit::Ms));
+        check("1.77e15", TimeUnit::S, 0.001, Some(TimeUnit::Us));
+        check("1.77e18", TimeUnit::S, 0.001, Some(TimeUnit::Ns));
+        check("1770000000.5", TimeUnit::S, 5.0, None);
+        check("1.77e9", TimeUnit::Ms, 5_000.0, Some(TimeUnit::S));
+        check("1.77e9", TimeUnit::Us, 5e6, Some(TimeUnit::S));
+        check("1.77e12", TimeUnit::Us, 5.0, Some(TimeUnit::Ms));
+        check("1.77e18", TimeUnit::Ns, 5.0, None);
+        // Times that count from the trace's own start.
+        check("0", TimeUnit::S, 5.0, None);
+        check("1.77e9", TimeUnit::Ns, 5.0, None);
+        check("1.77e9", TimeUnit::Us, 5.0, None);
+        assert_eq!(TimeUnit::Rfc3339.likelier(0, 5.0), None);
     }
 
     #[test]

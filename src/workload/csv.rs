@@ -11,7 +11,9 @@ use serde::{Deserialize, Serialize};
 use super::clock::TimeUnit;
 use super::fault::{FaultKind, FileFaults, Spot};
 use super::input::Lines;
-use super::rows::{Advance, Cells, Names, ROLES, Records, Role, TraceFormat, TraceReader, column_help};
+use super::rows::{
+    Advance, Cells, Names, ROLES, Records, Role, TraceFormat, TraceReader, column_help, shown,
+};
 
 /// A CSV file whose first line names its columns, plain or gzip, one request a row, in order of arrival.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -49,6 +51,21 @@ pub struct TimeSpec {
 }
 
 impl ColumnsSpec {
+    /// One column cannot be two things: a slip of the hand that would run, and give prompts the length of their answers.
+    pub(super) fn complaints(&self) -> Vec<(&'static str, String, &'static str)> {
+        let names = self.names(None);
+        let shared = names.shared().into_iter().map(|(name, first, second)| {
+            let field = match second {
+                "promptTokens" => "columns.promptTokens",
+                "outputTokens" => "columns.outputTokens",
+                _ => "columns.model",
+            };
+            let message = format!("the column `{name}` is named for {first} and {second}");
+            (field, message, "each has a column of its own: name the one that holds it")
+        });
+        shared.collect()
+    }
+
     pub(super) fn names(&self, prefix: Option<&str>) -> Names {
         Names {
             arrival: self.arrival.clone(),
@@ -68,6 +85,10 @@ impl TraceFormat for CsvSpec {
     fn open(&self, lines: Lines, faults: &mut FileFaults) -> Option<TraceReader> {
         open(lines, self.columns.names(None), self.time.unit, faults)
     }
+
+    fn complaints(&self) -> Vec<(&'static str, String, &'static str)> {
+        self.columns.complaints()
+    }
 }
 
 /// Reads the header and begins on the rows.
@@ -83,11 +104,30 @@ pub(super) fn open(
         faults.whole(FaultKind::Empty, "the trace is empty", None);
         return None;
     }
+    if let Some((separator, shown)) = table.separator() {
+        let spot = Spot { line: table.line, text: &table.text, from: separator, len: 1 };
+        let message = format!("the separator of this file is {shown}");
+        let help = "columns are separated by commas: write the file anew with them".to_owned();
+        faults.at(spot, FaultKind::Format, message, Some(help));
+        return None;
+    }
     let mut found = Vec::new();
+    let mut twice = false;
     for field in &table.fields {
         let name = table.text[field.clone()].trim_ascii();
-        table.roles.push(names.role(name));
+        let role = names.role(name);
+        if role.is_some() && table.roles.contains(&role) {
+            twice = true;
+            let spot = Spot { line: table.line, text: &table.text, from: field.start, len: field.len() };
+            let message = format!("the column `{}` stands twice in the header", shown(name));
+            let help = "nothing tells which of the two is meant: rename or remove one".to_owned();
+            faults.at(spot, FaultKind::Column, message, Some(help));
+        }
+        table.roles.push(role);
         found.push(String::from_utf8_lossy(name).into_owned());
+    }
+    if twice {
+        return None;
     }
     let mut wanted = vec![Role::Arrival, Role::Prompt, Role::Output];
     wanted.extend(names.model.is_some().then_some(Role::Model));
@@ -118,6 +158,28 @@ struct Table {
 }
 
 impl Table {
+    /// What separates the columns of a header that has a single one by commas: its place, and how to call it.
+    fn separator(&self) -> Option<(usize, &'static str)> {
+        if self.fields.len() > 1 {
+            return None;
+        }
+        let at = |byte: u8| self.text.iter().position(|own| *own == byte);
+        at(b';').map(|at| (at, "`;`")).or_else(|| at(b'\t').map(|at| (at, "a tab")))
+    }
+
+    /// Notes the fields that no column is for: a comma that is not quoted moves all that is behind it.
+    fn is_too_long(&self, faults: &mut FileFaults) -> bool {
+        let Some(extra) = self.fields.get(self.roles.len()) else { return false };
+        // The comma itself is shown where nothing follows it.
+        let from = extra.start.min(self.text.len().saturating_sub(1));
+        let spot = Spot { line: self.line, text: &self.text, from, len: extra.len().max(1) };
+        let (fields, columns) = (self.fields.len(), self.roles.len());
+        let message = format!("this row has {fields} fields, and the header names {columns} columns");
+        let help = "a field that holds a comma is written in quotes, `\"1,024\"`, and none ends a row";
+        faults.at(spot, FaultKind::Value, message, Some(help.to_owned()));
+        true
+    }
+
     /// Reads the next record that is not blank; `None` if the file cannot be read on.
     fn read(&mut self, faults: &mut FileFaults) -> Option<bool> {
         loop {
@@ -153,6 +215,9 @@ impl Records for Table {
         match self.read(faults) {
             None | Some(false) => return Advance::End,
             Some(true) => {}
+        }
+        if self.is_too_long(faults) {
+            return Advance::Bad;
         }
         self.cells = none();
         for (field, role) in self.fields.iter().zip(&self.roles) {

@@ -34,6 +34,10 @@ impl TraceFormat for JsonlSpec {
     fn open(&self, lines: Lines, _: &mut FileFaults) -> Option<TraceReader> {
         Some(open(lines, self.columns.names(None), self.time.unit))
     }
+
+    fn complaints(&self) -> Vec<(&'static str, String, &'static str)> {
+        self.columns.complaints()
+    }
 }
 
 /// Begins on the lines.

@@ -50,6 +50,8 @@ pub struct LoadedWorkload {
     pub traffic_is_fixed: bool,
     /// What a reader of the results should know.
     pub warnings: Vec<String>,
+    /// Settings that read the files without a fault and are most likely not what was meant.
+    pub doubts: Vec<Fault>,
     /// SHA-256, in hex, of the requests read from files and of the settings; file names do not enter.
     pub digest: String,
 }
@@ -75,6 +77,7 @@ pub fn load(spec: &WorkloadSpec, base_dir: &Path, seed: u64) -> Result<LoadedWor
         packed_up_to: PACKED_UP_TO,
         faults: Vec::new(),
         warnings: Vec::new(),
+        doubts: Vec::new(),
         digest: Sha256::new(),
     };
     loader.load(spec)
@@ -109,6 +112,7 @@ pub(super) struct Loader<'a> {
     pub packed_up_to: usize,
     faults: Vec<Fault>,
     pub warnings: Vec<String>,
+    doubts: Vec<Fault>,
     digest: Sha256,
 }
 
@@ -138,6 +142,7 @@ impl Loader<'_> {
             is_reconstruction: node.reconstruction,
             traffic_is_fixed: node.fixed,
             warnings: std::mem::take(&mut self.warnings),
+            doubts: std::mem::take(&mut self.doubts),
             digest: hex(&digest),
         })
     }
@@ -175,6 +180,16 @@ impl Loader<'_> {
             for (name, _) in given.iter().filter(|(_, given)| *given) {
                 let message = format!("`{name}` belongs to synthetic sources; `{key}` has its own");
                 self.fault(field(at, name), message);
+            }
+        }
+        if let Kind::Trace(format) = &kind {
+            let wrong = format.complaints().into_iter();
+            let wrong: Vec<Fault> = wrong
+                .map(|(name, message, help)| Fault::spec(field(&place, name), message).with_help(help))
+                .collect();
+            if !wrong.is_empty() {
+                self.faults.extend(wrong);
+                return None;
             }
         }
         let node = match kind {
@@ -230,6 +245,7 @@ impl Loader<'_> {
                 if count > 4 { ", .." } else { "" }
             ));
         }
+        self.doubt(&scan, &label, place);
         let gap = scan.span.as_nanos() / (scan.count - 1).max(1);
         Some(Node {
             source: scan.source,
@@ -239,6 +255,34 @@ impl Loader<'_> {
             reconstruction: false,
             label,
         })
+    }
+
+    /// Whether the times of a trace can be meant as they are read.
+    fn doubt(&mut self, scan: &file::Scan, label: &str, place: &str) {
+        if scan.span.is_zero() {
+            let (requests, come) = if scan.count == 1 {
+                ("its one request".to_owned(), "is")
+            } else {
+                (format!("all of its {} requests", scan.count), "are")
+            };
+            self.warnings.push(format!(
+                "{label}: {requests} {come} of one instant: the trace lasts no time, and shows no rate that could be scaled on"
+            ));
+        }
+        let span = scan.span.as_secs_f64();
+        let rate = if span > 0.0 { scan.count as f64 / span } else { 0.0 };
+        let Some((first, unit)) = scan.extras.first else { return };
+        let Some(likelier) = unit.likelier(first, rate) else { return };
+        let at = place.strip_suffix("file").map_or_else(|| place.to_owned(), |own| format!("{own}time.unit"));
+        let (written, meant) = (unit.name(), likelier.name());
+        let message = format!(
+            "{label}: read in {written}, the first arrival is no date of our days; in {meant} it is one"
+        );
+        let help = format!(
+            "if the file counts {meant}, write `time: {{ unit: {meant} }}`: as it is, the trace lasts {} for {} requests",
+            scan.span, scan.count
+        );
+        self.doubts.push(Fault::spec(at, message).with_help(help));
     }
 
     fn synthetic(

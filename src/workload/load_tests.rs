@@ -238,6 +238,7 @@ fn a_streamed_trace_goes_through_transforms_unchanged() {
             packed_up_to: room,
             faults: Vec::new(),
             warnings: Vec::new(),
+            doubts: Vec::new(),
             digest: Sha256::new(),
         };
         loader.load(&section).unwrap()

@@ -71,6 +71,23 @@ impl Names {
         }
     }
 
+    /// Roles whose column another role has as well, as `columns:` calls them.
+    pub fn shared(&self) -> Vec<(&str, &'static str, &'static str)> {
+        let named = [
+            ("arrival", Some(&self.arrival)),
+            ("promptTokens", Some(&self.prompt)),
+            ("outputTokens", Some(&self.output)),
+            ("model", self.model.as_ref()),
+        ];
+        let mut shared = Vec::new();
+        for (at, (role, name)) in named.iter().enumerate() {
+            let Some(name) = name else { continue };
+            let before = named[..at].iter().find(|(_, other)| *other == Some(*name));
+            shared.extend(before.map(|(first, _)| (name.as_str(), *first, *role)));
+        }
+        shared
+    }
+
     /// The column of a role.
     pub fn of(&self, role: Role) -> &str {
         match role {
@@ -101,6 +118,10 @@ pub(super) trait TraceFormat: Send + Sync {
     fn file(&self) -> &str;
     /// Begins reading; `None` if the head of the file is at fault, which is then noted.
     fn open(&self, lines: Lines, faults: &mut FileFaults) -> Option<TraceReader>;
+    /// What the scenario itself says wrong about the columns: each with its field, before any file is read.
+    fn complaints(&self) -> Vec<(&'static str, String, &'static str)> {
+        Vec::new()
+    }
 }
 
 /// What a pass over a trace came upon besides its requests.
@@ -110,6 +131,8 @@ pub(super) struct Extras {
     pub models: BTreeMap<Vec<u8>, u64>,
     /// Whether any request carried prefix hash ids.
     pub prefix_ids: bool,
+    /// The first time as it was read, ns, and the unit that it was read in.
+    pub first: Option<(i128, TimeUnit)>,
 }
 
 /// Reads the requests of a trace, arrivals relative to the first row.
@@ -224,6 +247,7 @@ impl TraceReader {
 
     fn arrival(&mut self, time: i128, faults: &mut FileFaults) -> Option<SimTime> {
         let origin = *self.origin.get_or_insert(time);
+        self.extras.first = Some((origin, self.unit));
         if time < self.last {
             let back =
                 crate::kernel::SimDuration::from_nanos(u64::try_from(self.last - time).unwrap_or(u64::MAX));

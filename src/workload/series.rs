@@ -27,6 +27,9 @@ pub struct SeriesFormat {
     pub unit: Option<TimeUnit>,
     /// From one value to the next, where the file holds values without times.
     pub period: Option<SimDuration>,
+    /// Whether a file with more columns than a time and a value is refused: a log of requests has those, and its first
+    /// number is no load.
+    pub is_alone: bool,
 }
 
 /// A file of values.
@@ -70,6 +73,21 @@ fn read(mut lines: Lines, format: SeriesFormat, faults: &mut FileFaults) -> Opti
     let mut fields = Vec::new();
     split(&text, &mut fields);
     let name = fields.get(1).map_or(Vec::new(), |field| text[field.clone()].trim_ascii().to_vec());
+    if let Some(third) = fields.get(2).filter(|_| format.is_alone) {
+        let names =
+            fields.iter().take(8).map(|field| format!("`{}`", shown(text[field.clone()].trim_ascii())));
+        let names: Vec<String> = names.collect();
+        let spot = Spot { line: lines.line(), text: &text, from: third.start, len: third.len() };
+        let message = format!(
+            "a series has two columns, a time and a value, and this file {}: {}",
+            fields.len(),
+            names.join(", ")
+        );
+        let help = "of a log of requests, write a scenario (`workload: { csv: { file, columns, time } }`) and give it that: \
+                    its requests/s and tokens/s are forecast; of a table of measurements, keep the time and the one column";
+        faults.at(spot, FaultKind::Format, message, Some(help.to_owned()));
+        return None;
+    }
     let mut rows = Vec::new();
     let mut times = None;
     while next(&mut lines, &mut text, faults)? {

@@ -15,8 +15,8 @@ fn secs(secs: u64) -> SimDuration {
 #[test]
 fn values_are_read_whatever_their_times_look_like() {
     let check = |text: &str, unit: Option<TimeUnit>, step: SimDuration, expected: &[Option<f64>]| {
-        let found =
-            read_text(text, SeriesFormat { unit, period: None }).unwrap_or_else(|f| panic!("{text}: {f:?}"));
+        let found = read_text(text, SeriesFormat { unit, ..SeriesFormat::default() })
+            .unwrap_or_else(|f| panic!("{text}: {f:?}"));
         assert_eq!((found.series.step, &found.series.values[..]), (step, expected), "{text}");
     };
     let all = [Some(1.0), Some(2.5), Some(3.0)];
@@ -37,7 +37,7 @@ fn values_are_read_whatever_their_times_look_like() {
 
 #[test]
 fn values_without_times_need_a_period() {
-    let format = SeriesFormat { unit: None, period: Some(secs(1)) };
+    let format = SeriesFormat { period: Some(secs(1)), ..SeriesFormat::default() };
     let found = read_text("1 2\n\n3\n", format).unwrap();
     assert_eq!(found.series, Series { step: secs(1), values: vec![Some(1.0), Some(2.0), Some(3.0)] });
     let faults = read_text("1 2 3\n", SeriesFormat::default()).unwrap_err();

@@ -279,7 +279,8 @@ const OF_SCENARIOS: &[Code] = &[
         "E0402",
         "cannot write",
         "The output directory cannot be written. It is opened before the first run, so that nothing is \
-         computed in vain.",
+         computed in vain. What is printed needs room as well: a stdout that takes nothing, such as a full disk, ends the \
+         command with this, and only a pipe whose reader has gone does not.",
     ),
     code(
         "E0403",
@@ -358,8 +359,8 @@ const OF_SCENARIOS: &[Code] = &[
     code(
         "E0605",
         "column missing from a trace",
-        "The trace has no column, or its rows no key, of the expected name. `columns:` says what they are called \
-         in a file of your own.",
+        "The trace has no column, or its rows no key, of the expected name, or two columns of it. `columns:` says what \
+         they are called in a file of your own.",
     ),
     code(
         "E0606",
@@ -417,6 +418,14 @@ const OF_RUNS: &[Code] = &[
         "requests that can never run",
         "Prompt and output together exceed the context or the KV cache of a replica. Such requests are refused on \
          arrival and count as breaches.",
+    ),
+    code(
+        "W0112",
+        "times in another unit",
+        "By the unit that the scenario gives, the first arrival of the trace is no date of our days, and by another unit it \
+         is one: `1770000000000` read as seconds is the year 58000, and as milliseconds it is 2026. Read in a wrong unit, a \
+         trace is a thousand times too slow or too fast, and everything still runs. A trace that counts from its own start \
+         is not warned of.",
     ),
 ];
 

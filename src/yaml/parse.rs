@@ -128,7 +128,26 @@ impl Builder {
         if matches!(error.kind(), ErrorKind::RecursionLimitExceeded) {
             return too_deep().placed(place);
         }
+        if let Some(tab) = self.indenting_tab(at) {
+            let place = Place::in_text(&self.name, &self.text, tab, tab + 1);
+            let fault = Diagnostic::error("E0102", "this is not YAML: a tab indents this line").placed(place);
+            return fault.helped("YAML is indented by spaces");
+        }
         Diagnostic::error("E0102", format!("this is not YAML: {}", error.kind())).placed(place)
+    }
+
+    /// The tab that indents the line at a byte, or one beside it: scanners stumble over it before or after.
+    fn indenting_tab(&self, at: usize) -> Option<usize> {
+        let text = self.text.as_bytes();
+        let start =
+            |at: usize| text[..at].iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
+        let tab = |line: usize| {
+            let mut indent = text[line..].iter().take_while(|byte| matches!(byte, b' ' | b'\t'));
+            indent.position(|byte| *byte == b'\t').map(|tab| line + tab)
+        };
+        let line = start(at);
+        let below = text[at..].iter().position(|byte| *byte == b'\n').map(|newline| at + newline + 1);
+        tab(line).or_else(|| tab(below?)).or_else(|| tab(start(line.checked_sub(1)?)))
     }
 
     fn event(&mut self, event: Event<'_>, span: Span) -> Result<(), Fatal> {

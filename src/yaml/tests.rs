@@ -288,6 +288,18 @@ fn broken_text() {
 }
 
 #[test]
+fn a_tab_is_shown_where_it_stands() {
+    for (text, line, column) in
+        [("a:\n\tb: x\n", 2, 1), ("a:\n  b: 1\n  \tc: x\n", 3, 3), ("a:\n  b: 1\n\tc: x\n", 3, 1)]
+    {
+        let faults = faults_of(text);
+        let place = faults[0].place.as_ref().expect("it has one");
+        assert_eq!((place.line, place.column), (line, column), "{text:?}");
+        assert!(faults[0].help.iter().any(|help| help.contains("by spaces")), "{:?}", faults[0]);
+    }
+}
+
+#[test]
 fn no_more_faults_than_anybody_reads() {
     let duplicates = "name: x\n".repeat(20_000);
     assert_eq!(faults_of(&duplicates).len(), FAULTS_MAX);

@@ -280,6 +280,16 @@ impl Document {
         let (left, right) =
             assignment.split_once('=').ok_or_else(|| whole(format!("`{assignment}` has no `=`")))?;
         let path = Path::parse(left).map_err(whole)?;
+        if right.trim().is_empty() {
+            // An empty shell variable is the usual reason, and would take away what it was to set.
+            let mut faults = whole(format!("nothing is given for `{left}`"));
+            faults.iter_mut().for_each(|fault| {
+                fault.help = vec![format!(
+                    "write its value; `{left}=null` leaves it out, `{left}=[]` is an empty list"
+                )];
+            });
+            return Err(faults);
+        }
         let value = Self::parse("--set", right).map_err(|faults| {
             let message = faults.first().map_or_else(String::new, |fault| fault.message.clone());
             whole(format!("the value of `{left}` is not YAML: {message}"))

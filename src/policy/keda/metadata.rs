@@ -77,7 +77,7 @@ impl Metadata<'_> {
     fn threshold(&mut self, key: &str, default: Option<f64>) -> f64 {
         let value = self.number(key, default);
         if value <= 0.0 {
-            self.fault(key, format!("a threshold of {value}"), "write more than 0");
+            self.fault(key, format!("`{key}` is {value}"), "write more than 0: it divides");
         }
         value
     }
@@ -122,7 +122,7 @@ impl Metadata<'_> {
             self.fault("allowIdleConsumers", message, "leave one of both out");
         }
         if threshold.fract() != 0.0 {
-            self.fault("lagThreshold", format!("a threshold of {threshold}"), "write a whole number");
+            self.fault("lagThreshold", format!("`lagThreshold` is {threshold}"), "write a whole number");
         }
         if self.flag("excludePersistentLag", false) {
             let message = "which partitions lag for good is not modelled".to_owned();

@@ -29,6 +29,42 @@ pub const KINDS: [&str; 15] = [
     "external-push",
 ];
 
+/// Every setting of kinds whose settings are few; those that are not modelled stand among them, since they are no slips.
+const SETTINGS: [(&str, &[&str]); 4] = [
+    (
+        "prometheus",
+        &[
+            "serverAddress",
+            "query",
+            "queryParameters",
+            "threshold",
+            "activationThreshold",
+            "namespace",
+            "customHeaders",
+            "ignoreNullValues",
+            "unsafeSsl",
+            "awsRegion",
+            "timeout",
+            "identityOwner",
+            "authModes",
+            // Of older versions, and of authentication, which may stand here in those.
+            "metricName",
+            "cortexOrgID",
+            "username",
+            "password",
+            "bearerToken",
+            "ca",
+            "cert",
+            "key",
+            "customAuthHeader",
+            "customAuthValue",
+        ],
+    ),
+    ("cron", &["timezone", "start", "end", "desiredReplicas"]),
+    ("cpu", &["value", "type", "containerName", "activationValue"]),
+    ("memory", &["value", "type", "containerName", "activationValue"]),
+];
+
 /// What a trigger reads.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Source {
@@ -136,6 +172,16 @@ pub fn normalized(name: &str) -> String {
 }
 
 impl TriggerSpec {
+    /// The setting that was meant by a name that is none of this kind's; `None` of one that is, or is like none.
+    pub fn meant(&self, name: &str) -> Option<&'static str> {
+        let (_, known) = SETTINGS.iter().find(|(kind, _)| *kind == self.kind)?;
+        // What ends so is taken from the target's environment.
+        if known.contains(&name) || name.ends_with("FromEnv") {
+            return None;
+        }
+        closest(name, known.iter().copied())
+    }
+
     /// Reads the trigger at an index of its object.
     ///
     /// # Errors
@@ -262,6 +308,27 @@ mod tests {
                 (own.metric_name.as_str(), own.threshold, own.activation),
                 (name, threshold, activation)
             );
+        }
+    }
+
+    #[test]
+    fn slips_in_names_are_told_from_settings_that_are_not_modelled() {
+        let meant = |kind: &str, name: &str| {
+            let spec: TriggerSpec = serde_json::from_value(json!({"type": kind})).expect("it is one");
+            spec.meant(name)
+        };
+        assert_eq!(meant("prometheus", "ignoreNulValues"), Some("ignoreNullValues"));
+        assert_eq!(meant("prometheus", "activationTreshold"), Some("activationThreshold"));
+        assert_eq!(meant("cron", "desiredReplica"), Some("desiredReplicas"));
+        assert_eq!(meant("cron", "timeZone"), Some("timezone"));
+        for (kind, name) in [
+            ("prometheus", "authModes"),
+            ("prometheus", "threshold"),
+            ("prometheus", "serverAddressFromEnv"),
+            ("prometheus", "somethingNew"),
+            ("kafka", "bootstrapServer"),
+        ] {
+            assert_eq!(meant(kind, name), None, "{kind} {name}");
         }
     }
 

@@ -75,7 +75,7 @@ impl ScaledObject {
             ("idleReplicaCount", spec.idle_replica_count),
         ] {
             if let Some(count) = count.filter(|count| *count < 0) {
-                faults.push((path.to_owned(), format!("{count} replicas"), "write 0 or more".to_owned()));
+                faults.push((path.to_owned(), format!("`{path}` is {count}"), "write 0 or more".to_owned()));
             }
         }
         let mut triggers = Vec::new();
@@ -130,7 +130,7 @@ impl ScaledObject {
 fn seconds(value: Option<i32>, default: i32, least: i32, path: &str, faults: &mut Vec<Fault>) -> Nanos {
     let value = value.unwrap_or(default);
     if value < least {
-        faults.push((path.to_owned(), format!("{value} s"), format!("write at least {least}")));
+        faults.push((path.to_owned(), format!("`{path}` is {value} s"), format!("write at least {least}")));
     }
     Nanos::from(value) * SECOND
 }

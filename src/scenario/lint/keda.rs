@@ -53,6 +53,25 @@ pub(super) fn scalar(_: &Case<'_>, _: &Scaler<'_>, signal: &Signal) -> Vec<Findi
     )]
 }
 
+/// W0317: a setting that is none, and looks like one.
+pub(super) fn misspelt(_: &Case<'_>, scaler: &Scaler<'_>) -> Vec<Finding> {
+    // The triggers that the HTTP add-on makes are nobody's slip.
+    let Some(keda) = scaler.keda().filter(|keda| keda.http.is_none()) else { return Vec::new() };
+    let mut found = Vec::new();
+    for (index, trigger) in keda.spec.triggers.iter().enumerate() {
+        for key in trigger.metadata.keys() {
+            let Some(meant) = trigger.meant(key) else { continue };
+            found.push(Finding::new(
+                keda.trigger_at(index).key("metadata").key(key),
+                format!("the {} trigger has no setting `{key}`", trigger.kind),
+                "KEDA passes over names that it does not know, without a word: the default stays in force",
+                format!("did you mean `{meant}`?"),
+            ));
+        }
+    }
+    found
+}
+
 /// W0306: values of the last poll, older than the HPA's reads are apart.
 pub(super) fn cached(_: &Case<'_>, scaler: &Scaler<'_>) -> Vec<Finding> {
     let Some(keda) = scaler.keda() else { return Vec::new() };

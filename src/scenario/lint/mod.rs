@@ -9,6 +9,7 @@ mod cron;
 mod fallback;
 mod figures;
 mod finding;
+mod gates;
 mod hpa;
 mod keda;
 mod knative;
@@ -60,6 +61,7 @@ const RULES: &[(&str, Check)] = &[
     ("W0314", OfScaler(sleep::activation)),
     ("W0315", OfScaler(sleep::idle)),
     ("W0316", OfScaler(keda::paused)),
+    ("W0317", OfScaler(keda::misspelt)),
     ("W0320", OfScaler(sleep::nothing_wakes)),
     ("W0321", OfSignal(signal::mean_per_replica)),
     ("W0322", OfSignal(signal::total_as_a_whole)),
@@ -94,6 +96,7 @@ const RULES: &[(&str, Check)] = &[
     ("W0371", Whole(replica::ready_before_up)),
     ("W0380", Whole(schedule::short_lead)),
     ("W0381", Whole(schedule::room)),
+    ("W0390", Whole(gates::settled)),
 ];
 
 /// What every rule finds, with the rule's code, in the order of the rules.

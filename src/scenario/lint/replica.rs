@@ -34,6 +34,15 @@ pub(super) fn initial(case: &Case<'_>, scaler: &Scaler<'_>) -> Vec<Finding> {
     }
     let (least, bound) = (scaler.min, if replicas < scaler.min { "at least" } else { "at most" });
     let held = if replicas < scaler.min { least } else { most };
+    if replicas == 0 && matches!(scaler.kind, Kind::Hpa(_)) {
+        return vec![Finding::new(
+            Path::keys(["initial", "replicas"]),
+            format!("the run starts with 0 replicas, and `{}` is an HPA, which is off at 0", scaler.name),
+            "an HPA whose target has no replicas does nothing until somebody scales it up (`ScalingDisabled`): nobody does, and no \
+             request is ever served",
+            format!("write {held}, or leave it out: each policy then starts at its own minimum"),
+        )];
+    }
     vec![Finding::new(
         Path::keys(["initial", "replicas"]),
         format!("the run starts with {replicas} replicas, and `{}` wants {bound} {held}", scaler.name),

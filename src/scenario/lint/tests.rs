@@ -544,6 +544,7 @@ fn pods_and_their_room() {
 
     check(&waiting, &["initial.replicas=5"], &["W0361 initial.replicas"]);
     check(&waiting, &["initial.replicas=4"], &[]);
+    check(&waiting, &["initial.replicas=0"], &["W0361 initial.replicas"]);
     check(&sleepy("", &prometheus(HELD, "5")), &["initial.replicas=0"], &[]);
 
     let timeout = "gateway.requestTimeout=2m";
@@ -724,4 +725,59 @@ fn schedules_and_what_they_order() {
     let max = format!("{{ max: {{ of: {{ a.b: {{ fixed: {{ replicas: 1 }} }}, c: {late} }} }} }}");
     check(&max, &[], &["W0380 max.of.c.schedule.windows.w.leadTime"]);
     check(&format!("{{ shadow: {{ run: {{ fixed: {{ replicas: 1 }} }}, candidate: {late} }} }}"), &[], &[]);
+}
+
+#[test]
+fn an_hpa_at_zero_stays_there() {
+    let message = |policy: &str| {
+        let scenario = scenario(&[&format!("policies.p={policy}"), "initial.replicas=0"]);
+        let resolved = resolve(&scenario, false).unwrap();
+        let world = World { scenario: &scenario, simulation: &resolved.simulation };
+        let found = findings(&Case::new(&world)).into_iter().find(|(code, _)| *code == "W0361");
+        found.map(|(_, finding)| format!("{}; {}", finding.message, finding.why)).unwrap_or_default()
+    };
+    let off = message(&hpa(&pods("vllm:num_requests_waiting", "5"), ""));
+    assert!(
+        off.contains("off at 0") && off.contains("ScalingDisabled") && !off.contains("corrects"),
+        "{off}"
+    );
+    // KEDA sees to its minimum itself.
+    let corrected = message(&keda("", &prometheus(SUM, "5")));
+    assert!(corrected.contains("corrects that"), "{corrected}");
+}
+
+#[test]
+fn settings_of_triggers_that_are_slips() {
+    let slip = |more: &str| {
+        let metadata = format!("serverAddress: http://p, query: \"{SUM}\", threshold: \"5\", {more}");
+        keda("", &format!("{{ type: prometheus, metadata: {{ {metadata} }} }}"))
+    };
+    let at = |key: &str| format!("W0317 keda.scaledObject.triggers[0].metadata.{key}");
+    check(&slip("ignoreNulValues: \"false\""), &[], &[&at("ignoreNulValues")]);
+    check(&slip("activationTreshold: \"1\""), &[], &[&at("activationTreshold")]);
+    // What is not modelled is no slip, nor is what is like nothing.
+    check(&slip("unsafeSsl: \"true\", authModes: basic, ofTomorrow: \"1\""), &[], &[]);
+}
+
+#[test]
+fn gates_that_nothing_depends_on() {
+    let fixed = "{ fixed: { replicas: 1 } }";
+    let gates = |gate: &str, expected: &[&str]| {
+        check(fixed, &["slo={ e2e: 20s }", &format!("gates=[{gate}]")], expected)
+    };
+    for gate in
+        ["slo.breach < 1", "slo.breach <= 100%", "slo.breach > 1", "ttft.p99 < 0s", "cost.total >= $0"]
+    {
+        gates(&format!("\"{gate}\""), &["W0390 gates[0]"]);
+    }
+    gates("{ gate: slo.breach < 1, for: [p] }", &["W0390 gates[0].gate"]);
+    for gate in [
+        "slo.breach < 1%",
+        "slo.breach <= 0",
+        "requests.finished >= 1",
+        "coldStarts > 0",
+        "utilisation < 99%",
+    ] {
+        gates(&format!("\"{gate}\""), &[]);
+    }
 }

@@ -1,7 +1,7 @@
 //! The pages of lints, W03xx: why each is a trap, what to write, and whose rule it is.
 //!
 //! W0301 to W0319: KEDA. W0320 to W0339: what is scaled on. W0340 on: an HPA's behavior. W0350 on: Knative. W0360 on: pods
-//! and the room for them. W0380 on: schedules. The rules themselves are `scenario/lint/`.
+//! and the room for them. W0380 on: schedules. W0390 on: gates. The rules themselves are `scenario/lint/`.
 
 use super::{Code, code};
 
@@ -174,6 +174,17 @@ pub(super) const LINTS: &[Code] = &[
         "autoscaling.keda.sh/paused: \"no\"",
         "autoscaling.keda.sh/paused: \"false\"",
         "kedacore/keda apis/keda/v1alpha1/scaledobject_types.go, controllers/keda/scaledobject_controller.go (8b4f083c)."
+    ),
+    lint!(
+        "W0317",
+        "a setting of a trigger that KEDA does not know",
+        "The `metadata` of a trigger is text by name, and KEDA's scalers read the names that they know and no other. A name \
+         with a slip in it is accepted, says nothing, and leaves the default in force: `activationTreshold` wakes the \
+         service up at the first request. Names that are much like one that the trigger has are warned of; others may be of a \
+         version that is not known here.",
+        "ignoreNulValues: \"false\"",
+        "ignoreNullValues: \"false\"",
+        "kedacore/keda pkg/scalers/{prometheus,cron,cpu_memory}_scaler.go, the metadata of each (8b4f083c)."
     ),
     lint!(
         "W0320",
@@ -392,7 +403,8 @@ pub(super) const LINTS: &[Code] = &[
         "W0361",
         "a start outside of the bounds",
         "The first decision takes the replicas to the nearer bound. The run then begins with a scaling that the traffic \
-         did not ask for.",
+         did not ask for. At 0 replicas there is no first decision: an HPA takes its target for switched off \
+         (`ScalingDisabled`) and leaves it there.",
         "initial: { replicas: 1 }   # minReplicas: 2",
         "initial: { replicas: 2 }",
         "kubernetes pkg/controller/podautoscaler/horizontal.go (1.34)."
@@ -518,5 +530,14 @@ pub(super) const LINTS: &[Code] = &[
         "floor: 12   # maxNodes: 8",
         "floor: 8",
         "`schedule` and `cluster.pools` of the scenario."
+    ),
+    lint!(
+        "W0390",
+        "a gate that nothing depends on",
+        "What is measured is never below 0, and no share is above 1. A gate with its limit there holds for every run, or for \
+         none: it guards nothing, or stops everything. Most often a `%` is missing: `slo.breach < 1` is a limit of 100 %.",
+        "slo.breach < 1",
+        "slo.breach < 1%",
+        "`gates` of the scenario; `thawline explain metrics`."
     ),
 ];
