@@ -42,7 +42,9 @@ pub fn decide(gates: &[GateRow], policies: &[PolicySummary], lenient: bool) -> V
     let cost = |index: &usize| policies[*index].money.total_usd;
     let cheaper = |a: &usize, b: &usize| cost(a).total_cmp(&cost(b));
     let all = 0..policies.len();
-    let candidate = |i: &usize| if is_bound(*i) { holds_bound(*i) } else { misses(*i) == 0 };
+    // Nothing is cheaper than to answer nobody, and gates on cost alone do not mind.
+    let answers = |i: usize| policies[i].metric("requests.finished").is_none_or(|share| share.mean > 0.0);
+    let candidate = |i: &usize| answers(*i) && if is_bound(*i) { holds_bound(*i) } else { misses(*i) == 0 };
     let against = |chosen: usize| all.clone().filter(|i| *i != chosen && misses(*i) > 0).min_by(cheaper);
     match all.clone().filter(candidate).min_by(cheaper) {
         Some(policy) => Verdict::Choose { policy, against: against(policy) },
@@ -66,6 +68,9 @@ pub fn sentence(verdict: &Verdict, gates: &[GateRow], policies: &[PolicySummary]
         Verdict::NoneHolds { nearest: Some(index) } => {
             let bound: Vec<&GateRow> = gates.iter().filter(|row| row.cells[index].bound).collect();
             let missed = bound.iter().filter(|row| !row.cells[index].status.is_held(lenient)).count();
+            if missed == 0 {
+                return format!("no policy holds every gate and answers anybody; nearest: {}", priced(index));
+            }
             let what = shortfall(index, bound.into_iter(), lenient);
             let of = if missed == 1 { "1 gate".to_owned() } else { format!("{missed} gates") };
             format!("no policy holds every gate; nearest: {}, misses {of}: {what}", priced(index))
@@ -170,6 +175,24 @@ mod tests {
             "no policy holds every gate; nearest: a, $80.00, misses 2 gates: breaches 3.0%",
         );
         check(experiment(&[]), "no policy holds every gate");
+    }
+
+    #[test]
+    fn who_answers_nobody_is_not_the_cheapest() {
+        let silent = |policies: &[(&str, u64, u64)]| {
+            let mut experiment = experiment(policies);
+            experiment.gates = fixture::gates(&["cost.total < $60"]);
+            experiment.policies[0].runs[0].counts.finished = 0;
+            experiment
+        };
+        check(
+            silent(&[("zero", 0, 0), ("warm", 4500, 0)]),
+            "cheapest policy that holds every gate: warm, $45.00",
+        );
+        check(
+            silent(&[("zero", 0, 0)]),
+            "no policy holds every gate and answers anybody; nearest: zero, $0.00",
+        );
     }
 
     #[test]
