@@ -179,7 +179,9 @@ impl Lane<'_> {
     fn frame(&mut self, name: &str, unit: Unit, most: f64) -> Axis {
         let axis = Axis::linear((0.0, most), (self.bottom, self.top));
         let right = self.time.at(f64::MAX);
-        for tick in axis.ticks(2) {
+        // One label alone says nothing of the scale.
+        let ticks = (2..=4).map(|about| axis.ticks(about)).find(|ticks| ticks.len() > 1).unwrap_or_default();
+        for tick in ticks {
             let y = axis.at(tick);
             self.canvas.line(vec![(LEFT, y), (right, y)], GRID, 1);
             self.canvas.text((LEFT - 6.0, y), label(unit, tick), 10.0, QUIET, Anchor::End);
