@@ -65,7 +65,7 @@ fn traces_at_fault_are_shown_row_and_column() {
     check("t,prompt,output\n1,2\n", &["t.csv:2:"]);
     check(
         "t,prompt,output,prompt\n1,2,3,4\n",
-        &["error[E0605]", "the column `prompt` stands twice", "t.csv:1:16\n", "rename or remove one"],
+        &["error[E0605]", "the column `prompt` stands twice", "t.csv:1:17\n", "rename or remove one"],
     );
     check(
         "t,prompt,output\n1,2,3\n2,1,024,3\n3,1,2,\n",

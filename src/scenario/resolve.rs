@@ -249,7 +249,8 @@ impl Resolver<'_> {
                 let section = Path::keys(["workload"]);
                 for doubt in &workload.doubts {
                     let fault = file_diagnostic(Some(&self.scenario.document), &section, doubt);
-                    let doubt = Diagnostic { code: "W0112", severity: Severity::Warning, ..fault };
+                    let code = if doubt.kind == workload::FaultKind::Empty { "W0108" } else { "W0112" };
+                    let doubt = Diagnostic { code, severity: Severity::Warning, ..fault };
                     self.doubts.push(doubt);
                 }
                 Some(workload)

@@ -265,9 +265,11 @@ impl Loader<'_> {
             } else {
                 (format!("all of its {} requests", scan.count), "are")
             };
-            self.warnings.push(format!(
-                "{label}: {requests} {come} of one instant: the trace lasts no time, and shows no rate that could be scaled on"
-            ));
+            let message = format!("{label}: {requests} {come} of one instant");
+            let mut doubt = Fault::spec(place, message)
+                .with_help("the trace lasts no time, and shows no rate to scale on: give it more of the log");
+            doubt.kind = FaultKind::Empty;
+            self.doubts.push(doubt);
         }
         let span = scan.span.as_secs_f64();
         let rate = if span > 0.0 { scan.count as f64 / span } else { 0.0 };
