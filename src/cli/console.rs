@@ -25,10 +25,10 @@ fn note(written: Result<(), Error>) {
 
 /// What kept stdout from taking all that was printed; a pipe that its reader closed is none.
 pub(super) fn finish() -> Option<Diagnostic> {
-    unwritten(FAILED.lock().ok()?.take()?)
+    unwritten(&FAILED.lock().ok()?.take()?)
 }
 
-fn unwritten(error: Error) -> Option<Diagnostic> {
+fn unwritten(error: &Error) -> Option<Diagnostic> {
     if error.kind() == ErrorKind::BrokenPipe {
         return None;
     }
@@ -61,8 +61,8 @@ mod tests {
 
     #[test]
     fn a_reader_that_has_gone_is_no_fault_and_a_full_disk_is() {
-        assert_eq!(unwritten(Error::from(ErrorKind::BrokenPipe)), None);
-        let fault = unwritten(Error::from(ErrorKind::StorageFull)).expect("it is one");
+        assert_eq!(unwritten(&Error::from(ErrorKind::BrokenPipe)), None);
+        let fault = unwritten(&Error::from(ErrorKind::StorageFull)).expect("it is one");
         assert_eq!(fault.code, "E0402");
         assert!(fault.message.contains("stdout"), "{}", fault.message);
     }

@@ -43,7 +43,9 @@ impl Timeline {
         let steps = self.points.len().max(1);
         if self.ttft.len() > steps {
             let over = self.ttft.split_off(steps);
-            over.iter().for_each(|other| self.ttft[steps - 1].merge(other));
+            for other in &over {
+                self.ttft[steps - 1].merge(other);
+            }
         }
     }
 

@@ -283,11 +283,11 @@ impl Document {
         if right.trim().is_empty() {
             // An empty shell variable is the usual reason, and would take away what it was to set.
             let mut faults = whole(format!("nothing is given for `{left}`"));
-            faults.iter_mut().for_each(|fault| {
+            for fault in &mut faults {
                 fault.help = vec![format!(
                     "write its value; `{left}=null` leaves it out, `{left}=[]` is an empty list"
                 )];
-            });
+            }
             return Err(faults);
         }
         let value = Self::parse("--set", right).map_err(|faults| {

@@ -763,7 +763,7 @@ fn settings_of_triggers_that_are_slips() {
 fn gates_that_nothing_depends_on() {
     let fixed = "{ fixed: { replicas: 1 } }";
     let gates = |gate: &str, expected: &[&str]| {
-        check(fixed, &["slo={ e2e: 20s }", &format!("gates=[{gate}]")], expected)
+        check(fixed, &["slo={ e2e: 20s }", &format!("gates=[{gate}]")], expected);
     };
     for gate in
         ["slo.breach < 1", "slo.breach <= 100%", "slo.breach > 1", "ttft.p99 < 0s", "cost.total >= $0"]
