@@ -218,7 +218,9 @@ impl Checker<'_> {
                 self.faults.push(Diagnostic { help: error.help.into_iter().collect(), ..fault });
             }
             let bound = at.key("for");
-            if gate.policies.is_empty() && document.contains(&bound) {
+            // As it is written: what runs a policy alone binds its gates to it, whatever they name.
+            let is_empty = document.contains(&bound) && !document.contains(&bound.index(0));
+            if gate.policies.is_empty() && is_empty {
                 let message = "`for` names no policy: nothing would be held to this gate";
                 let help = format!("name some of {}, or write the gate alone: it then binds all", {
                     let names: Vec<&str> = spec.policies.keys().map(String::as_str).collect();

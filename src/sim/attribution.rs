@@ -60,8 +60,11 @@ impl Run<'_> {
     fn split_time(&mut self, miss: &Miss, cause: Cause, waited_for: Option<ReplicaId>) {
         let replica = waited_for.map(|id| &self.replicas[id.index()]);
         let missing = Missing { log: &self.standing, replica, now: self.now, cause };
-        // Another limit, broken once that replica had long been there.
-        let after = Missing { replica: None, cause: Cause::Saturation, ..missing };
+        // Another limit, broken after that wait: what would have helped then may be another replica.
+        let then = miss.later.map(|(from, to)| self.absent(from, to));
+        let (cause, waited_for) = then.unwrap_or((Cause::Saturation, None));
+        let replica = waited_for.map(|id| &self.replicas[id.index()]);
+        let after = Missing { replica, cause, ..missing };
         let breaches = &mut self.recorder.breaches;
         for (missing, (from, to)) in
             [(&missing, (miss.from, miss.to))].into_iter().chain(miss.later.map(|later| (&after, later)))
@@ -112,6 +115,11 @@ impl Run<'_> {
         if let Some(id) = self.woke_in(from, to) {
             return (Cause::StartUp(Phase::Loading), Some(id));
         }
+        self.absent(from, to)
+    }
+
+    /// What stood in the way of a replica that would have helped from `from` to `to`, and that replica, if it was on its way.
+    fn absent(&self, from: SimTime, to: SimTime) -> (Cause, Option<ReplicaId>) {
         let Some(id) = self.waited_for(from, to) else {
             return (lacking(&self.standing, to).0, None);
         };
