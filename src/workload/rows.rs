@@ -246,8 +246,10 @@ impl TraceReader {
     }
 
     fn arrival(&mut self, time: i128, faults: &mut FileFaults) -> Option<SimTime> {
-        let origin = *self.origin.get_or_insert(time);
-        self.extras.first = Some((origin, self.unit));
+        let origin = *self.origin.get_or_insert_with(|| {
+            self.extras.first = Some((time, self.unit));
+            time
+        });
         if time < self.last {
             let back =
                 crate::kernel::SimDuration::from_nanos(u64::try_from(self.last - time).unwrap_or(u64::MAX));

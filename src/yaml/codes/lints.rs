@@ -184,7 +184,7 @@ pub(super) const LINTS: &[Code] = &[
          version that is not known here.",
         "ignoreNulValues: \"false\"",
         "ignoreNullValues: \"false\"",
-        "kedacore/keda pkg/scalers/{prometheus,cron,cpu_memory}_scaler.go, the metadata of each (8b4f083c)."
+        "kedacore/keda pkg/scalers/{prometheus,cron,cpu_memory}_scaler.go, the metadata that each reads; names of several versions."
     ),
     lint!(
         "W0320",
